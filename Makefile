@@ -1,0 +1,53 @@
+# Everything from a fresh machine that has Python >= 3.10 with venv:
+#   make demo                       code real photographs, print a table, write demo-out/index.html
+#   make demo IMAGE="a.jpg b.png"   the same with your own pictures
+#   make test                       lint and the whole test suite
+# PYTHON=... picks another interpreter, ARGS="-m my.json" goes to the demo.
+
+SHELL := /bin/bash
+# The tested set of constraints.txt was made with 3.11, and every dependency has wheels for 3.10 to 3.12.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+	$$p -c 'import ensurepip, venv' >/dev/null 2>&1 && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint clean help
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+demo: $(VENV)/.demo
+	$(BIN)/icm demo $(IMAGE) -o demo-out $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# A changed dependency starts the environment anew; a stamp says which extras are in it.
+$(VENV)/.made: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no python3 with venv found; install it or say PYTHON=..." >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "$(PYTHON) is older than Python 3.10; say PYTHON=..." >&2; exit 2; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made
+	@echo "installing into $(VENV); the first time this takes a few minutes"
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made
+	@echo "installing into $(VENV); the first time this takes a few minutes"
+	$(PIP) --editable '.[test,lint]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

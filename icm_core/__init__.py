@@ -1,0 +1,97 @@
+"""Image coding for machines: pictures to scalable bitstreams, and bitstreams to predictions and pictures.
+
+::
+
+    import icm_core
+
+    pipe = icm_core.load("sicmh-small")
+    blob = pipe.encode(image, quality=3)
+    out = pipe.decode(blob, tasks=["segmentation"])
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib import metadata as _metadata
+from typing import TYPE_CHECKING
+
+from icm_core.errors import BitstreamError, IcmError, InputError, SpecError, WeightsError
+from icm_core.quality import Quality
+
+if TYPE_CHECKING:
+    from icm_core.building import build
+    from icm_core.decoded import Decoded
+    from icm_core.hookspecs import hookimpl
+    from icm_core.interfaces import Codec, Component, ComponentParams, Enhancement, SideInfoAdapter, TaskHead
+    from icm_core.loading import load
+    from icm_core.pipeline import Pipeline
+    from icm_core.plugins import Registry, build_registry
+    from icm_core.schema import json_schema
+    from icm_core.spec import PipelineSpec, parse_spec, read_spec
+    from icm_core.types import CodecOutput, Features, Level, Prediction, SideInfo, SideInfoLayout
+
+try:
+    __version__ = _metadata.version("icm")
+except _metadata.PackageNotFoundError:  # run from a source folder that is not installed
+    __version__ = "0+unknown"
+
+# What imports torch is imported when it is first asked for: the command line answers --help at once.
+_HOMES = {
+    "building": ("build",),
+    "decoded": ("Decoded",),
+    "hookspecs": ("hookimpl",),
+    "interfaces": ("Codec", "Component", "ComponentParams", "Enhancement", "SideInfoAdapter", "TaskHead"),
+    "loading": ("load",),
+    "pipeline": ("Pipeline",),
+    "plugins": ("Registry", "build_registry"),
+    "schema": ("json_schema",),
+    "spec": ("PipelineSpec", "parse_spec", "read_spec"),
+    "types": ("CodecOutput", "Features", "Level", "Prediction", "SideInfo", "SideInfoLayout"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+__all__ = [
+    "BitstreamError",
+    "Codec",
+    "CodecOutput",
+    "Component",
+    "ComponentParams",
+    "Decoded",
+    "Enhancement",
+    "Features",
+    "IcmError",
+    "InputError",
+    "Level",
+    "Pipeline",
+    "PipelineSpec",
+    "Prediction",
+    "Quality",
+    "Registry",
+    "SideInfo",
+    "SideInfoAdapter",
+    "SideInfoLayout",
+    "SpecError",
+    "TaskHead",
+    "WeightsError",
+    "__version__",
+    "build",
+    "build_registry",
+    "hookimpl",
+    "json_schema",
+    "load",
+    "parse_spec",
+    "read_spec",
+]

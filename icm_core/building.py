@@ -1,0 +1,56 @@
+"""A spec made into a pipeline of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from icm_core.errors import SpecError
+from icm_core.pipeline import Pipeline, Task
+from icm_core.plugins import Registry
+from icm_core.resolve import ResolvedSpec, resolve
+from icm_core.spec import PipelineSpec
+from icm_core.types import SideInfoLayout
+
+T = TypeVar("T")
+
+
+def build(spec: PipelineSpec, registry: Registry) -> Pipeline:
+    """Build a pipeline with untrained weights, in eval mode.
+
+    It reads no file; under ``torch.device("meta")`` it allocates nothing either, so that any spec can be
+    inspected.
+
+    Raises:
+        SpecError: a component is missing, a parameter is wrong, or components do not fit together; the message
+            begins with the field.
+    """
+    resolved = resolve(spec, registry)
+    codec = _made("codec", lambda: resolved.codec.cls(resolved.codec.params))
+    tasks = {name: _task(name, resolved, codec.layout) for name in spec.tasks}
+    enhancement = None
+    if (found := resolved.enhancement) is not None:
+        cls, params = found.cls, found.params
+        enhancement = _made("enhancement", lambda: cls(params, codec.layout))
+    return Pipeline(spec, codec, tasks, enhancement).eval()
+
+
+def _task(name: str, resolved: ResolvedSpec, layout: SideInfoLayout) -> Task:
+    of_adapter, of_head = resolved.adapters[name], resolved.heads[name]
+    adapter = _made(f"tasks.{name}.adapter", lambda: of_adapter.cls(of_adapter.params, layout))
+    features = adapter.features
+    missing = [feature for feature in of_head.cls.requires if feature not in features]
+    if missing:
+        raise SpecError(
+            f"tasks.{name}.head: {of_head.cls.name} needs the feature {', '.join(map(repr, missing))}, and adapter "
+            f"{of_adapter.cls.name} provides {', '.join(map(repr, features)) or 'none'}"
+        )
+    return Task(adapter, _made(f"tasks.{name}.head", lambda: of_head.cls(of_head.params, features)))
+
+
+def _made(where: str, make: Callable[[], T]) -> T:
+    """Call a constructor; what it finds wrong with its arguments becomes a `SpecError` that names the field."""
+    try:
+        return make()
+    except (SpecError, ValueError) as error:
+        raise SpecError(f"{where}: {error}") from error

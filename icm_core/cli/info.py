@@ -1,0 +1,100 @@
+"""``icm info``: what a file says about itself, without decoding it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypedDict
+
+import typer
+
+from icm_core.cli.batch import for_each, leave
+from icm_core.cli.console import print_json, print_table
+from icm_core.cli.inputs import CODED, expand
+from icm_core.cli.options import AsJson
+from icm_core.container import VERSION, read
+from icm_core.files import read_file
+
+NAME = "info"
+EXAMPLE = "Example: icm info photo.icm --json"
+
+
+class LayerRow(TypedDict):
+    """One layer; ``bytes`` is its payload."""
+
+    kind: str
+    bytes: int
+
+
+class Info(TypedDict):
+    """The JSON of one file; ``overhead_bytes`` and the layers' bytes add up to ``bytes`` unless it was cut."""
+
+    file: str
+    version: int
+    pipeline: str | None
+    fingerprint: str
+    height: int
+    width: int
+    quality: float
+    bytes: int
+    bpp: float
+    overhead_bytes: int
+    layers: list[LayerRow]
+    truncated: bool
+
+
+def run(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files, or folders of .icm files.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show a file's picture size, quality, pipeline and layers.
+
+    With --json, one file prints one object, several files print an array. The pipeline is null where none of the
+    installed ones has written the file.
+    """
+    from icm_core.cli.pipelines import pipeline_name
+    from icm_core.plugins import build_registry
+
+    paths = expand(files, CODED)
+    registry = build_registry()
+
+    def work(path: Path) -> Info:
+        blob = read_file(path)
+        container = read(blob)
+        layers = [LayerRow(kind=str(layer.kind), bytes=len(layer.payload)) for layer in container.layers]
+        return Info(
+            file=str(path),
+            version=VERSION,
+            pipeline=pipeline_name(container, registry),
+            fingerprint=container.base.fingerprint.hex(),
+            height=container.height,
+            width=container.width,
+            quality=container.quality.value,
+            bytes=len(blob),
+            bpp=8 * len(blob) / (container.height * container.width),
+            overhead_bytes=len(blob) - sum(layer["bytes"] for layer in layers),
+            layers=layers,
+            truncated=container.truncated,
+        )
+
+    rows, failures = for_each(paths, work, "reading")
+    if as_json:
+        print_json([*rows, *failures] if len(paths) > 1 else next(iter([*rows, *failures])))
+    else:
+        print_table(
+            ("file", "pipeline", ">size", ">quality", ">bytes", ">bpp", ">overhead", "layers"),
+            [
+                (
+                    row["file"],
+                    row["pipeline"] or f"unknown ({row['fingerprint']})",
+                    f"{row['width']}x{row['height']}",
+                    f"{row['quality']:g}",
+                    row["bytes"],
+                    f"{row['bpp']:.4f}",
+                    row["overhead_bytes"],
+                    ", ".join(f"{layer['kind']} {layer['bytes']}" for layer in row["layers"])
+                    + (", cut" if row["truncated"] else ""),
+                )
+                for row in rows
+            ],
+        )
+    leave(failures)

@@ -1,0 +1,22 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_MODEL = "sicmh-small"
+
+Model = Annotated[
+    str, typer.Option("--model", "-m", metavar="MODEL", help="A shipped pipeline's name or a spec file (.json).")
+]
+Device = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="auto (CUDA where there is one), cpu, cuda or cuda:N.")
+]
+Precision = Annotated[
+    str, typer.Option("--precision", metavar="PRECISION", help="fp32 or bf16; the coded symbols do not depend on it.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
+OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder; made where missing.")]

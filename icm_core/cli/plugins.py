@@ -1,0 +1,20 @@
+"""``icm plugins``: what is installed, and what is wrong with it."""
+
+from __future__ import annotations
+
+from icm_core.cli.console import print_json, print_table
+from icm_core.cli.options import AsJson
+
+NAME = "plugins"
+EXAMPLE = "Example: icm plugins --json"
+
+
+def run(as_json: AsJson = False) -> None:
+    """List every installed component and pipeline, with its distribution and whether it can be used."""
+    from icm_core.plugins import build_registry
+
+    rows = build_registry().status()
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(("kind", "name", "distribution", "version", "status"), [list(row.values()) for row in rows])

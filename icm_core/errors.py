@@ -1,0 +1,27 @@
+"""Every failure a user can cause, as one family of exceptions.
+
+Each message is one sentence: what is wrong, the value that was found, and what would be right. The command
+line prints it on stderr and exits with code 2.
+"""
+
+from __future__ import annotations
+
+
+class IcmError(Exception):
+    """Base class of every error that this framework raises on purpose."""
+
+
+class BitstreamError(IcmError):
+    """A ``.icm`` file is damaged, cut, hostile, or belongs to another pipeline."""
+
+
+class InputError(IcmError):
+    """A picture, a folder or an option that cannot be used."""
+
+
+class SpecError(IcmError):
+    """A pipeline spec that does not validate, or names something that is not installed."""
+
+
+class WeightsError(IcmError):
+    """Weights that are missing, unreadable or of other shapes than the spec asks for."""

@@ -1,0 +1,42 @@
+"""The whole plugin surface: each hook returns a list of classes, never instances.
+
+A plugin is an importable module named by an entry point of the group ``icm.plugins``; it implements the
+hooks it has something for and leaves out the rest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pluggy
+
+from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
+
+PROJECT = "icm"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def icm_codecs() -> list[type[Codec]]:  # type: ignore[empty-body]
+    """Codecs: picture -> base-layer bytes -> side information."""
+
+
+@hookspec
+def icm_adapters() -> list[type[SideInfoAdapter]]:  # type: ignore[empty-body]
+    """Adapters: side information -> features of a task network."""
+
+
+@hookspec
+def icm_heads() -> list[type[TaskHead]]:  # type: ignore[empty-body]
+    """Task heads: features -> prediction."""
+
+
+@hookspec
+def icm_enhancements() -> list[type[Enhancement]]:  # type: ignore[empty-body]
+    """Enhancements: base reconstruction + more bytes -> refined picture."""
+
+
+@hookspec
+def icm_specs() -> list[Path]:  # type: ignore[empty-body]
+    """Pipeline specs that ship with the plugin, as paths of JSON files; loadable by their file's stem."""

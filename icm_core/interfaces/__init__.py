@@ -1,0 +1,9 @@
+"""The four contracts of the framework, one abstract class per module."""
+
+from icm_core.interfaces.adapter import SideInfoAdapter
+from icm_core.interfaces.codec import Codec
+from icm_core.interfaces.component import Component, ComponentParams
+from icm_core.interfaces.enhancement import Enhancement
+from icm_core.interfaces.head import TaskHead
+
+__all__ = ["Codec", "Component", "ComponentParams", "Enhancement", "SideInfoAdapter", "TaskHead"]

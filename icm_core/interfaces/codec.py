@@ -1,0 +1,80 @@
+"""Contract `Codec`: picture -> base-layer bytes -> side information."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from icm_core.interfaces.component import Component, ComponentParams
+from icm_core.quality import Quality
+from icm_core.types import CodecOutput, SideInfo, SideInfoLayout
+
+
+class Codec(Component):
+    """Turns pictures into bytes and bytes into `SideInfo`.
+
+    Two files make a codec plugin::
+
+        # pyproject.toml                        # mylab_codec/__init__.py
+        [project.entry-points."icm.plugins"]    from icm_core import hookimpl
+        mylab = "mylab_codec"                   from mylab_codec.codec import MyCodec
+
+                                                @hookimpl
+                                                def icm_codecs():
+                                                    return [MyCodec]
+
+    Args:
+        params: the validated ``Params`` of the subclass.
+    """
+
+    def __init__(self, params: ComponentParams) -> None:
+        super().__init__()
+        self.params = params
+
+    @property
+    @abstractmethod
+    def layout(self) -> SideInfoLayout:
+        """Channels and strides of the side information."""
+
+    @property
+    @abstractmethod
+    def quality_range(self) -> tuple[float, float]:
+        """Lowest (fewest bits) and highest quality that `encode` accepts."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
+        """Training pass.
+
+        Args:
+            x: pictures (B, 3, H, W) in [0, 1], H and W multiples of `layout.alignment`.
+            quality: one real quality per picture, (B,).
+        """
+
+    @abstractmethod
+    def encode(self, x: Tensor, quality: Quality) -> list[bytes]:
+        """Base-layer payload of each picture.
+
+        Args:
+            x: pictures (B, 3, H, W) in [0, 1] of any size; the codec pads.
+            quality: one quality for the batch.
+        """
+
+    @abstractmethod
+    def decode(self, payloads: Sequence[bytes], size: tuple[int, int], quality: Quality) -> SideInfo:
+        """Side information of a batch of pictures of one size, bit for bit what the encoder had.
+
+        Raises:
+            BitstreamError: a payload cannot have been written by `encode`.
+        """
+
+    @abstractmethod
+    def coding_state(self) -> bytes:
+        """Everything that decoding a payload depends on, as bytes: integer weights, tables, structure.
+
+        Its hash is the base layer's fingerprint.
+        """
+
+    def freeze_tables(self) -> None:
+        """Compute the integer coding tables from the trained parameters; called once, before export."""

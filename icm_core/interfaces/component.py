@@ -1,0 +1,29 @@
+"""What all four contracts share: a name, validated parameters, and construction without side effects."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+
+class ComponentParams(BaseModel):
+    """Base of every component's ``Params``: frozen, unknown fields refused, every field described."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Component(nn.Module, ABC):
+    """A registered building block of a pipeline.
+
+    A subclass sets `name` (``"<plugin>.<component>"``, lower case) and may define a nested ``Params``.
+    Construction never touches the network, the disk or a GPU, so that a pipeline can be built on the
+    ``meta`` device and inspected.
+    """
+
+    name: ClassVar[str]
+
+    class Params(ComponentParams):
+        """No parameters."""

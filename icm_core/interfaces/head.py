@@ -1,0 +1,55 @@
+"""Contract `TaskHead`: features -> prediction, its loss, its metric, its picture."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torchmetrics
+from PIL import Image
+from torch import Tensor
+
+from icm_core.interfaces.component import Component, ComponentParams
+from icm_core.types import FeatureLayout, Features, Kind, Prediction
+
+
+class TaskHead(Component):
+    """A task network behind an adapter.
+
+    Args:
+        params: the validated ``Params`` of the subclass.
+        features: the maps that the task's adapter delivers. A head that misses one raises `SpecError`.
+    """
+
+    kind: ClassVar[Kind]
+    requires: ClassVar[tuple[str, ...]] = ("image",)
+
+    def __init__(self, params: ComponentParams, features: FeatureLayout) -> None:
+        super().__init__()
+        self.params = params
+        self.features = features
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in order; empty where there are none."""
+        return ()
+
+    @abstractmethod
+    def forward(self, features: Features) -> Tensor:
+        """(B, K) logits, (B, K, H, W) logits or (B, 3, H, W) pictures, by `kind`; H, W = ``features.size``."""
+
+    def predict(self, features: Features) -> Prediction:
+        """`forward` in inference, with its kind and labels."""
+        return Prediction(self.kind, self(features), self.labels)
+
+    @abstractmethod
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Training loss, a scalar. Targets: (B,) classes, (B, H, W) classes, or (B, 3, H, W) pictures."""
+
+    @abstractmethod
+    def metric(self) -> torchmetrics.Metric:
+        """A fresh metric whose ``update(output, target)`` takes what `loss` takes."""
+
+    @abstractmethod
+    def draw(self, prediction: Prediction) -> Image.Image | None:
+        """The first picture of the batch as a person would look at it, or None if a picture makes no sense."""

@@ -1,0 +1,267 @@
+"""A pipeline at work: one codec, several tasks behind it, and an enhancement over one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from icm_core.container import Container, Layer, LayerKind, read, write
+from icm_core.decoded import Decoded
+from icm_core.errors import BitstreamError, InputError
+from icm_core.fingerprint import Memo, base_fingerprint, enhancement_fingerprint
+from icm_core.inputs import as_batch
+from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
+from icm_core.quality import Quality
+from icm_core.spec import FINE, PipelineSpec
+from icm_core.types import Prediction, SideInfo
+from icm_registry import unknown
+
+PRECISIONS = ("fp32", "bf16")
+"""Arithmetic of the float networks. The coding path is exact in either, so files can be exchanged."""
+
+
+class Task(nn.Module):
+    """One task: its own adapter, and its head."""
+
+    def __init__(self, adapter: SideInfoAdapter, head: TaskHead) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self.head = head
+
+    def forward(self, side: SideInfo) -> Tensor:
+        """The head's output for side information; differentiable."""
+        return cast(Tensor, self.head(self.adapter(side)))
+
+    def predict(self, side: SideInfo) -> Prediction:
+        """The head's prediction, with a float32 output."""
+        found = self.head.predict(self.adapter(side))
+        return Prediction(found.kind, found.output.float(), found.labels)
+
+
+class Pipeline(nn.Module):
+    """Pictures to files and files to predictions. Get one from `icm_core.load` or `icm_core.build`.
+
+    ::
+
+        x -> codec -> [base bytes] -> codec -> side -> task.adapter -> task.head -> prediction
+                                                 `-> tasks[over] -> x_c -> enhancement(x, x_c) -> [enhancement bytes]
+
+    State-dict keys: ``codec.*``, ``tasks.<task>.adapter.*``, ``tasks.<task>.head.*``, ``enhancement.*``.
+
+    Args:
+        spec: what it was built from.
+        codec: the codec, shared by all tasks.
+        tasks: the tasks by name.
+        enhancement: refines the picture of the task that ``spec.enhancement.over`` names.
+    """
+
+    codec: Codec
+    enhancement: Enhancement | None
+
+    def __init__(
+        self, spec: PipelineSpec, codec: Codec, tasks: dict[str, Task], enhancement: Enhancement | None = None
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.codec = codec
+        self.tasks = nn.ModuleDict(tasks)
+        self.enhancement = enhancement
+        self._precision = "fp32"
+        self._base, self._fine = Memo(), Memo()
+
+    @property
+    def name(self) -> str:
+        """The spec's name."""
+        return self.spec.name
+
+    @property
+    def over(self) -> str | None:
+        """Name of the task whose picture the enhancement refines, None without enhancement."""
+        return self.spec.enhancement.over if self.spec.enhancement else None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        first = next((tensor for tensor in (*self.parameters(), *self.buffers())), None)
+        return first.device if first is not None else torch.device("cpu")
+
+    @property
+    def precision(self) -> str:
+        """``"fp32"`` or ``"bf16"``: the latter runs the float networks under bfloat16 autocast."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, value: str) -> None:
+        if value not in PRECISIONS:
+            raise InputError(f"precision {value!r} is unknown; it is one of {', '.join(PRECISIONS)}")
+        self._precision = value
+
+    @property
+    def base_fingerprint(self) -> bytes:
+        """Fingerprint that base layers of this pipeline carry."""
+        with self._inference(exact=True):
+            return self._base.get([self.codec], lambda: base_fingerprint(self.codec))
+
+    @property
+    def enhancement_fingerprint(self) -> bytes | None:
+        """Fingerprint that enhancement layers of this pipeline carry, None if it writes none."""
+        enhancement, over = self.enhancement, self.over
+        if enhancement is None or over is None:
+            return None
+        with self._inference(exact=True):
+            return self._fine.get(
+                [self.codec, self.tasks[over], enhancement],
+                lambda: enhancement_fingerprint(self.codec, self.tasks[over], enhancement),
+            )
+
+    def task(self, name: str) -> Task:
+        """A task by name; `InputError` with the nearest match if there is none."""
+        if name not in self.tasks:
+            raise InputError(unknown("task", name, self.tasks))
+        return cast(Task, self.tasks[name])
+
+    def analyse(self, image: Image.Image | Tensor, quality: float = 3.0) -> SideInfo:
+        """The side information that a decoder would have of a picture, without making a file.
+
+        Raises:
+            InputError: as in `encode`.
+        """
+        step = self._quality(quality)
+        with self._inference():
+            x = as_batch(image).to(self.device)
+            return self.codec.decode(self.codec.encode(x, step), _size(x), step)
+
+    def encode(self, image: Image.Image | Tensor, quality: float = 3.0, *, enhancement: bool = True) -> bytes:
+        """A picture as the content of an ``.icm`` file.
+
+        Args:
+            image: a PIL picture, or a tensor (3, H, W) or (1, 3, H, W), uint8 or floats in [0, 1].
+            quality: from 1 (fewest bits) to the codec's highest, in steps of 1/16.
+            enhancement: if False, or if the pipeline has no enhancement, the file has a base layer only.
+
+        Raises:
+            InputError: the picture or the quality cannot be used.
+        """
+        step = self._quality(quality)
+        with self._inference():
+            x = as_batch(image).to(self.device)
+            height, width = _size(x)
+            (payload,) = self.codec.encode(x, step)
+            layers = [Layer(LayerKind.BASE, self.base_fingerprint, payload)]
+            fingerprint = self.enhancement_fingerprint
+            if enhancement and self.enhancement is not None and self.over is not None and fingerprint is not None:
+                side = self.codec.decode([payload], (height, width), step)
+                coarse = self.task(self.over).predict(side).output
+                (payload,) = self.enhancement.encode(x, coarse, side, step)
+                layers.append(Layer(LayerKind.ENHANCEMENT, fingerprint, payload))
+        return write(Container(height, width, step, tuple(layers), truncated=False))
+
+    def decode(self, blob: bytes, tasks: Sequence[str] | None = None) -> Decoded:
+        """Predictions from the content of an ``.icm`` file; only what is asked for is computed.
+
+        Args:
+            blob: the whole file, or a file cut after its base layer.
+            tasks: names of tasks, and ``"fine"`` for the refined picture. By default all tasks, and ``"fine"`` if
+                file and pipeline have an enhancement.
+
+        Raises:
+            BitstreamError: the file is damaged, was written by another pipeline, or lacks the layer that
+                ``"fine"`` needs.
+            InputError: a task is unknown.
+        """
+        known = [*self.tasks, *([FINE] if self.enhancement is not None else [])]
+        asked = [tasks] if isinstance(tasks, str) else tasks
+        for name in asked or ():
+            if name not in known:
+                raise InputError(unknown("task", name, known))
+        file = read(blob)
+        if asked is None:
+            asked = known if file.enhancement is not None else list(self.tasks)
+        self._check_base(file)
+        fine = self._enhancement_layer(file) if FINE in asked else None
+        size = (file.height, file.width)
+        with self._inference():
+            side = self.codec.decode([file.base.payload], size, file.quality)
+            needed = [name for name in asked if name != FINE]
+            if fine is not None and self.over is not None and self.over not in needed:
+                needed.append(self.over)
+            found = {name: self.task(name).predict(side) for name in needed}
+            if fine is not None and self.over is not None and self.enhancement is not None:
+                coarse = found[self.over].output
+                refined = self.enhancement.decode([fine.payload], coarse, side, file.quality)
+                found[FINE] = Prediction("reconstruction", refined.float())
+        return Decoded({name: found[name] for name in asked}, size, file.quality, not file.truncated, side)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training changes weights, so the fingerprints are forgotten."""
+        self._base.clear()
+        self._fine.clear()
+        return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As in `torch.nn.Module`; the fingerprints are forgotten."""
+        self._base.clear()
+        self._fine.clear()
+        return super().load_state_dict(*args, **kwargs)
+
+    def _quality(self, value: float) -> Quality:
+        low, high = self.codec.quality_range
+        quality = Quality.of(value)
+        if not low <= quality.value <= high:
+            raise InputError(f"quality {value:g} is out of range; pipeline {self.name!r} has {low:g} to {high:g}")
+        return quality
+
+    def _check_base(self, file: Container) -> None:
+        self._check(file.base, self.base_fingerprint)
+        low, high = self.codec.quality_range
+        if not low <= file.quality.value <= high:
+            raise BitstreamError(
+                f"the file claims quality {file.quality.value:g}; pipeline {self.name!r} has {low:g} to {high:g}"
+            )
+
+    def _enhancement_layer(self, file: Container) -> Layer:
+        if file.enhancement is None:
+            why = "was cut inside its enhancement layer" if file.truncated else "has no enhancement layer"
+            raise BitstreamError(
+                f"the file {why}, so it has no {FINE!r} picture; its tasks are {', '.join(self.tasks)}"
+            )
+        self._check(file.enhancement, self.enhancement_fingerprint or b"")
+        return file.enhancement
+
+    def _check(self, layer: Layer, own: bytes) -> None:
+        if layer.fingerprint != own:
+            raise BitstreamError(
+                f"the file's {layer.kind} layer was written by another pipeline: it carries the fingerprint "
+                f"{layer.fingerprint.hex()}, and pipeline {self.name!r} has {own.hex()}"
+            )
+
+    @contextmanager
+    def _inference(self, *, exact: bool = False) -> Iterator[None]:
+        """No gradients, the chosen precision (none if exact), all in eval mode; modes are put back afterwards."""
+        reduced = self._precision == "bf16" and not exact
+        training = [module for module in self.modules() if module.training]
+        resting = [module for module in self.modules() if not module.training] if training else []
+        if training:
+            self.eval()
+        try:
+            with (
+                torch.inference_mode(),
+                torch.autocast(self.device.type, torch.bfloat16, enabled=reduced),
+            ):
+                yield
+        finally:
+            if training:
+                # train() rather than the flags alone: components drop what they derived from their weights in it.
+                self.train()
+                for module in resting:
+                    module.training = False
+
+
+def _size(x: Tensor) -> tuple[int, int]:
+    return x.shape[-2], x.shape[-1]

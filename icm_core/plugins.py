@@ -1,0 +1,114 @@
+"""The registry of an installation: what can be named in a spec, and who provides it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict, TypeVar, get_args
+
+from icm_core import hookspecs
+from icm_core.interfaces import Codec, Component, ComponentParams, Enhancement, SideInfoAdapter, TaskHead
+from icm_core.types import Kind
+from icm_registry import Catalogue, Plugin, RegistryError, load_plugins
+
+C = TypeVar("C", bound=Component)
+
+GROUP = "icm.plugins"
+"""Entry-point group of plugins."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+
+
+class PluginStatus(TypedDict):
+    """One row of ``icm plugins``; ``status`` is ``"ok"`` or says what is wrong."""
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Catalogues of everything installed, one per kind; `specs` maps a shipped spec's file stem to its path."""
+
+    codecs: Catalogue[type[Codec]]
+    adapters: Catalogue[type[SideInfoAdapter]]
+    heads: Catalogue[type[TaskHead]]
+    enhancements: Catalogue[type[Enhancement]]
+    specs: Catalogue[Path]
+    plugins: tuple[Plugin, ...]
+
+    def status(self) -> list[PluginStatus]:
+        """Every component and every plugin that failed, usable or not, sorted by kind and name."""
+        rows = []
+        loaded = {plugin.owner for plugin in self.plugins if not plugin.problem}
+        delivering = set()
+        for catalogue in (self.codecs, self.adapters, self.heads, self.enhancements, self.specs):
+            for entry in catalogue.entries:
+                rows.append((catalogue.kind, entry.name, entry.owner, entry.problem))
+                delivering.add(entry.owner)
+            for owner, problem in catalogue.absent:
+                if owner in loaded:
+                    rows.append(("plugin", owner.plugin, owner, problem))
+                    delivering.add(owner)
+        for plugin in self.plugins:
+            if plugin.problem:
+                rows.append(("plugin", plugin.owner.plugin, plugin.owner, plugin.problem))
+            elif plugin.owner not in delivering:
+                rows.append(("plugin", plugin.owner.plugin, plugin.owner, "provides nothing"))
+        return [
+            PluginStatus(
+                kind=kind, name=name, distribution=owner.distribution, version=owner.version, status=problem or "ok"
+            )
+            for kind, name, owner, problem in rows
+        ]
+
+
+def build_registry(*, path: Sequence[str] | None = None, extra: Mapping[str, object] | None = None) -> Registry:
+    """Import the installed plugins and collect what they provide. Each call makes a new registry.
+
+    Args:
+        path: folders in which distributions are looked for, `sys.path` by default.
+        extra: further plugins as objects with hook implementations, by name; for notebooks and tests.
+    """
+    plugins = load_plugins(hookspecs.PROJECT, hookspecs, GROUP, path=path, extra=extra)
+    return Registry(
+        codecs=plugins.collect("icm_codecs", "codec", _component(Codec)),  # type: ignore[type-abstract]
+        adapters=plugins.collect("icm_adapters", "adapter", _component(SideInfoAdapter)),  # type: ignore[type-abstract]
+        heads=plugins.collect("icm_heads", "head", _component(TaskHead)),  # type: ignore[type-abstract]
+        enhancements=plugins.collect("icm_enhancements", "enhancement", _component(Enhancement)),  # type: ignore[type-abstract]
+        specs=plugins.collect("icm_specs", "pipeline", _spec_path),
+        plugins=plugins.plugins,
+    )
+
+
+def _component(base: type[C]) -> Callable[[object], tuple[str, type[C]]]:
+    def check(item: object) -> tuple[str, type[C]]:
+        if not (isinstance(item, type) and issubclass(item, base)):
+            raise RegistryError(f"it is not a subclass of {base.__name__}")
+        name = getattr(item, "name", None)
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise RegistryError(f"its name is {name!r}; it should be like 'plugin.component', lower case")
+        if inspect.isabstract(item):
+            missing = ", ".join(sorted(item.__abstractmethods__))
+            raise RegistryError(f"it does not implement {missing}")
+        if not (isinstance(item.Params, type) and issubclass(item.Params, ComponentParams)):
+            raise RegistryError("its Params is not a subclass of ComponentParams")
+        if issubclass(item, TaskHead) and getattr(item, "kind", None) not in get_args(Kind):
+            raise RegistryError(f"its kind is {getattr(item, 'kind', None)!r}; it should be one of {get_args(Kind)}")
+        return name, item
+
+    return check
+
+
+def _spec_path(item: object) -> tuple[str, Path]:
+    if not isinstance(item, Path):
+        raise RegistryError("it is not a pathlib.Path")
+    if item.suffix != ".json" or not item.is_file():
+        raise RegistryError(f"{item} is not an existing .json file")
+    return item.stem, item

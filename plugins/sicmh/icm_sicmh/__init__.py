@@ -1,0 +1,42 @@
+"""SICMH (Zhang, Liu, Peng, 2024) as plugins: codec, fusion adapters, coarse head, residual enhancement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from icm_core.hookspecs import hookimpl
+from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
+from icm_sicmh.adapters import MultiScale, OneScale, TwoScale
+from icm_sicmh.coarse import Coarse
+from icm_sicmh.codec import Hyperprior
+from icm_sicmh.residual import Residual
+
+
+@hookimpl
+def icm_codecs() -> list[type[Codec]]:
+    """SICMH's codec."""
+    return [Hyperprior]
+
+
+@hookimpl
+def icm_adapters() -> list[type[SideInfoAdapter]]:
+    """Fig. 19 (a), (b), (c)."""
+    return [OneScale, TwoScale, MultiScale]
+
+
+@hookimpl
+def icm_heads() -> list[type[TaskHead]]:
+    """The coarse picture."""
+    return [Coarse]
+
+
+@hookimpl
+def icm_enhancements() -> list[type[Enhancement]]:
+    """The residual layer."""
+    return [Residual]
+
+
+@hookimpl
+def icm_specs() -> list[Path]:
+    """sicmh-small and sicmh-paper."""
+    return sorted(Path(__file__).with_name("specs").glob("*.json"))

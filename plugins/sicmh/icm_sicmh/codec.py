@@ -1,0 +1,229 @@
+"""Module A of SICMH: the codec whose bitstream is the side information h1, h2 alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from typing_extensions import Self
+
+from icm_core.coding import (
+    CdfTables,
+    IntegerNetwork,
+    StreamDecoder,
+    StreamEncoder,
+    gaussian_tables,
+    serialize,
+    sigma_index,
+    to_fixed,
+    to_float,
+)
+from icm_core.coding.rans import MAX_SYMBOL
+from icm_core.interfaces import Codec, ComponentParams
+from icm_core.quality import Quality
+from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
+from icm_sicmh.density import FactorizedDensity, gaussian_bits
+from icm_sicmh.exact import ExactTwin
+from icm_sicmh.gain import ExactGain, GainUnit
+from icm_sicmh.layers import pad_to, round_ste
+from icm_sicmh.networks import decoder_h2, encoder, encoder_h1, encoder_h2
+from icm_sicmh.prediction import CAHCM, predict, prediction_layers
+
+_H2_HALF_SUPPORT = 32
+
+
+@dataclass(frozen=True)
+class _Integers:
+    """The coding path in integers."""
+
+    decoder_h2: IntegerNetwork
+    prediction: IntegerNetwork
+    groups: list[IntegerNetwork]
+
+
+class Hyperprior(ExactTwin[_Integers], Codec):
+    """SICMH's codec: two hyperpriors, coded without the latent that they come from (Sec. 3.1.1, 3.1.2).
+
+    ::
+
+        x -> Encoder -> y -> Encoder_h1 -> h1 -> Encoder_h2 -> h2
+                                           |                   |  factorized density
+                                           |  (mu, sigma) <- CAHCM <- Prediction Model <- Decoder_h2
+    """
+
+    name: ClassVar[str] = "sicmh.hyperprior"
+
+    class Params(ComponentParams):
+        """Widths of the networks; the paper's are the defaults."""
+
+        width: int = Field(192, ge=8, le=512, multiple_of=4, description="N, channels of y")
+        h1_channels: int = Field(256, ge=8, le=1024, multiple_of=4, description="channels of h1, at 1/32")
+        h2_channels: int = Field(128, ge=4, le=512, description="channels of h2, at 1/64")
+        groups: int = Field(8, ge=1, le=32, description="K, channel groups of h1 in the context model")
+        context_channels: int = Field(128, ge=8, le=512, description="inner channels of each group's context network")
+        qualities: int = Field(4, ge=2, le=15, description="trained qualities; 1 is the fewest bits")
+
+        @model_validator(mode="after")
+        def _groups_divide(self) -> Self:
+            if self.h1_channels % self.groups:
+                raise ValueError(f"groups = {self.groups} must divide h1_channels = {self.h1_channels}")
+            return self
+
+    params: Params
+    h2_cdf: Tensor
+    h2_first: Tensor
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        n, h1, h2 = params.width, params.h1_channels, params.h2_channels
+        self.encoder = encoder(n)
+        self.encoder_h1 = encoder_h1(n, h1)
+        self.encoder_h2 = encoder_h2(h1, h2)
+        self.decoder_h2 = decoder_h2(h2, h1)
+        self.prediction = prediction_layers(h1)
+        self.cahcm = CAHCM(h1, params.groups, params.context_channels)
+        self.density = FactorizedDensity(h2)
+        self.gain_h1 = GainUnit(h1, params.qualities, 2.0, 8.0)
+        self.gain_h2 = GainUnit(h2, params.qualities, 2.0, 8.0)
+        steps = self.gain_h2.table.shape[0]
+        self.register_buffer("h2_cdf", torch.zeros(steps, h2, 2 * _H2_HALF_SUPPORT + 3, dtype=torch.int32))
+        self.register_buffer("h2_first", torch.zeros(steps, h2, dtype=torch.int32))
+
+    @property
+    def layout(self) -> SideInfoLayout:
+        """h1 at 1/32 and h2 at 1/64."""
+        p = self.params
+        return SideInfoLayout((Level(p.h1_channels, 32), Level(p.h2_channels, 64)), p.width)
+
+    @property
+    def quality_range(self) -> tuple[float, float]:
+        """1 ... the number of trained qualities."""
+        return 1.0, float(self.params.qualities)
+
+    def latents(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Unquantised h1 and h2 of padded pictures, float32 (Eq. 1-3)."""
+        h1 = self.encoder_h1(self.encoder(x))
+        return h1.float(), self.encoder_h2(h1).float()
+
+    def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
+        """See `Codec.forward`; noise stands for rounding in the rate, straight-through rounding in the side info."""
+        size = (x.shape[-2], x.shape[-1])
+        h1, h2 = self.latents(pad_to(x, self.layout.alignment))
+        gain1, gain2 = self.gain_h1.log2(quality).exp2(), self.gain_h2.log2(quality).exp2()
+        h2_hat = round_ste(h2 * gain2) / gain2
+        bits2 = self.density.bits(self._perturb(h2 * gain2), gain2)
+        h2p = predict(self.prediction, self.decoder_h2(h2_hat)).float()
+        decoded: list[Tensor] = []
+        bits1 = h1.new_zeros(h1.shape[0])
+        for k, network in enumerate(self.cahcm.networks):
+            mean, log2_sigma = self.cahcm.parameters_of(k, network, h2p, decoded)
+            own = self._group(k)
+            difference = (h1[:, own] - mean) * gain1[:, own]
+            bits = gaussian_bits(self._perturb(difference), (log2_sigma.clamp(-20, 20)).exp2() * gain1[:, own])
+            bits1 = bits1 + bits.flatten(1).sum(1)
+            decoded.append(round_ste(difference) / gain1[:, own] + mean)
+        side = SideInfo((torch.cat(decoded, 1), h2_hat), size)
+        return CodecOutput(side, {"h1": bits1, "h2": bits2.flatten(1).sum(1)})
+
+    def _perturb(self, value: Tensor) -> Tensor:
+        return value + torch.rand_like(value) - 0.5 if self.training else value.round()
+
+    def _group(self, k: int) -> slice:
+        return slice(k * self.cahcm.group_channels, (k + 1) * self.cahcm.group_channels)
+
+    def _build_exact(self) -> _Integers:
+        return _Integers(
+            IntegerNetwork("codec.decoder_h2", self.decoder_h2),
+            IntegerNetwork("codec.prediction", self.prediction),
+            self.cahcm.integer(),
+        )
+
+    def freeze_tables(self) -> None:
+        """Write gains and h2's cumulative tables as integers, from the trained parameters."""
+        self.gain_h1.freeze()
+        self.gain_h2.freeze()
+        gains = self.gain_h2.table[:, 0].double() * 2.0**-12
+        rows, first = self.density.tables(gains, _H2_HALF_SUPPORT)
+        self.h2_cdf.copy_(rows)
+        self.h2_first.copy_(first)
+
+    def coding_state(self) -> bytes:
+        """Digest of the coding path's integer weights and tables."""
+        exact = self.exact
+        return serialize(
+            f"{self.name}/1",
+            self.params.model_dump_json(),
+            exact.decoder_h2.state(),
+            exact.prediction.state(),
+            *(group.state() for group in exact.groups),
+            self.gain_h1.table,
+            self.gain_h2.table,
+            self.h2_cdf,
+            self.h2_first,
+        )
+
+    def _h2_tables(self, quality: Quality) -> CdfTables:
+        cdf = self.h2_cdf[quality.index]
+        return CdfTables.from_tensor(cdf, torch.full((cdf.shape[0],), cdf.shape[1]), self.h2_first[quality.index])
+
+    @staticmethod
+    def _channel_index(like: Tensor) -> Tensor:
+        return torch.arange(like.shape[1], device=like.device)[None, :, None, None].expand_as(like)
+
+    def _h2p(self, h2: Tensor) -> Tensor:
+        """Integer output of Decoder_h2 and the Prediction Model for decoded fixed-point h2."""
+        return predict(self.exact.prediction, self.exact.decoder_h2(h2.double()))
+
+    def _group_parameters(
+        self, k: int, h2p: Tensor, decoded: list[Tensor], gain: ExactGain
+    ) -> tuple[Tensor, Tensor, ExactGain]:
+        """Mean, table rows and gains of group k, all int64."""
+        mean, log2_sigma = self.cahcm.parameters_of(k, self.exact.groups[k], h2p, [d.double() for d in decoded])
+        own = gain.part(self._group(k))
+        return mean.long(), sigma_index(log2_sigma.long(), own.log2), own
+
+    def encode(self, x: Tensor, quality: Quality) -> list[bytes]:
+        """One stream a picture: h2, then the groups of h1."""
+        gain1, gain2 = self.gain_h1.row(quality), self.gain_h2.row(quality)
+        h1, h2 = (to_fixed(t) for t in self.latents(pad_to(x, self.layout.alignment)))
+        batch = len(x)
+        streams = [StreamEncoder() for _ in range(batch)]
+        zero = torch.zeros_like(h2)
+        symbols = gain2.quantize(h2, zero, MAX_SYMBOL)
+        tables = self._h2_tables(quality)
+        channels = self._channel_index(symbols)
+        for b in range(batch):
+            streams[b].push(symbols[b], channels[b], tables)
+        h2p = self._h2p(gain2.dequantize(symbols, zero))
+        decoded: list[Tensor] = []
+        for k in range(self.params.groups):
+            mean, rows, gain = self._group_parameters(k, h2p, decoded, gain1)
+            symbols = gain.quantize(h1[:, self._group(k)], mean, MAX_SYMBOL)
+            decoded.append(gain.dequantize(symbols, mean))
+            for b in range(batch):
+                streams[b].push(symbols[b], rows[b], gaussian_tables())
+        return [stream.finish() for stream in streams]
+
+    def decode(self, payloads: Sequence[bytes], size: tuple[int, int], quality: Quality) -> SideInfo:
+        """Exactly the side information that the encoder had; see `Codec.decode`."""
+        gain1, gain2 = self.gain_h1.row(quality), self.gain_h2.row(quality)
+        height, width = (-(-s // 64) for s in size)
+        capacity = height * width * (self.params.h2_channels + 4 * self.params.h1_channels)
+        streams = [StreamDecoder(payload, capacity) for payload in payloads]
+        tables = self._h2_tables(quality)
+        rows = self._channel_index(self.h2_cdf.new_empty(1, self.params.h2_channels, height, width))
+        symbols = torch.cat([stream.pull(rows, tables) for stream in streams])
+        h2 = gain2.dequantize(symbols, torch.zeros_like(symbols))
+        h2p = self._h2p(h2)
+        decoded: list[Tensor] = []
+        for k in range(self.params.groups):
+            mean, rows, gain = self._group_parameters(k, h2p, decoded, gain1)
+            symbols = torch.stack([stream.pull(rows[b], gaussian_tables()) for b, stream in enumerate(streams)])
+            decoded.append(gain.dequantize(symbols, mean))
+        for stream in streams:
+            stream.finish()
+        return SideInfo((to_float(torch.cat(decoded, 1)), to_float(h2)), size)

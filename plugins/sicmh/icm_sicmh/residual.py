@@ -1,0 +1,136 @@
+"""Module D of SICMH: the enhancement layer (Sec. 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from icm_core.coding import (
+    IntegerNetwork,
+    StreamDecoder,
+    StreamEncoder,
+    gaussian_tables,
+    serialize,
+    sigma_index,
+    to_fixed,
+    to_float,
+)
+from icm_core.coding.rans import MAX_SYMBOL
+from icm_core.errors import SpecError
+from icm_core.interfaces import ComponentParams, Enhancement
+from icm_core.quality import Quality
+from icm_core.types import SideInfo, SideInfoLayout
+from icm_sicmh.density import gaussian_bits
+from icm_sicmh.exact import ExactTwin
+from icm_sicmh.gain import GainUnit
+from icm_sicmh.layers import pad_to, round_ste
+from icm_sicmh.networks import decoder, decoder_h1, encoder
+from icm_sicmh.prediction import predict, prediction_layers
+
+
+@dataclass(frozen=True)
+class _Integers:
+    decoder_h1r: IntegerNetwork
+    prediction: IntegerNetwork
+
+
+class Residual(ExactTwin[_Integers], Enhancement):
+    """Codes the residue x - x_c (Eq. 21-24).
+
+    ::
+
+        y_r = Encoder_r(x - x_c)      x_f = x_c + Decoder_r(y_r)      (mu, sigma) = PredictionModel(Decoder_h1r(h1))
+    """
+
+    name: ClassVar[str] = "sicmh.residual"
+
+    class Params(ComponentParams):
+        """Rates of the enhancement layer; its widths follow from the codec."""
+
+        qualities: int = Field(4, ge=2, le=15, description="trained qualities, as many as the codec's")
+
+    params: Params
+
+    def __init__(self, params: Params, layout: SideInfoLayout) -> None:
+        super().__init__(params, layout)
+        if layout.levels[0].stride != 32:
+            raise SpecError(
+                f"enhancement '{self.name}' needs side information at stride 32; "
+                f"this codec gives {layout.levels[0].stride}"
+            )
+        n = layout.width
+        self.encoder_r = encoder(n)
+        self.decoder_r = decoder(n)
+        self.decoder_h1r = decoder_h1(layout.levels[0].channels, n)
+        self.prediction = prediction_layers(n)
+        self.gain = GainUnit(n, params.qualities, 2.0, 8.0)
+
+    def _latent(self, x: Tensor, coarse: Tensor) -> Tensor:
+        return self.encoder_r(pad_to(x - coarse, self.layout.alignment)).float()  # type: ignore[no-any-return]
+
+    def _refine(self, y: Tensor, coarse: Tensor) -> Tensor:
+        height, width = coarse.shape[-2:]
+        return coarse + self.decoder_r(y).float()[..., :height, :width]
+
+    def forward(self, x: Tensor, coarse: Tensor, side: SideInfo, quality: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Enhancement.forward`; x_f is not clamped."""
+        y = self._latent(x, coarse)
+        gain = self.gain.log2(quality).exp2()
+        mean, log2_sigma = predict(self.prediction, self.decoder_h1r(side.levels[0])).float().chunk(2, 1)
+        difference = (y - mean) * gain
+        noisy = difference + torch.rand_like(y) - 0.5 if self.training else difference.round()
+        bits = gaussian_bits(noisy, log2_sigma.clamp(-20, 20).exp2() * gain).flatten(1).sum(1)
+        return self._refine(round_ste(difference) / gain + mean, coarse), bits
+
+    def _build_exact(self) -> _Integers:
+        return _Integers(
+            IntegerNetwork("enhancement.decoder_h1r", self.decoder_h1r),
+            IntegerNetwork("enhancement.prediction", self.prediction),
+        )
+
+    def freeze_tables(self) -> None:
+        """Write the gains as integers."""
+        self.gain.freeze()
+
+    def coding_state(self) -> bytes:
+        """Digest of the coding path's integer weights and gains."""
+        return serialize(
+            f"{self.name}/1", self.exact.decoder_h1r.state(), self.exact.prediction.state(), self.gain.table
+        )
+
+    def _distribution(self, side: SideInfo) -> tuple[Tensor, Tensor]:
+        """Fixed-point mean and log2 sigma of y_r."""
+        h1 = to_fixed(side.levels[0])  # the very integers that the codec decoded
+        mean, log2_sigma = predict(self.exact.prediction, self.exact.decoder_h1r(h1.double())).chunk(2, 1)
+        return mean.long(), log2_sigma.long()
+
+    def encode(self, x: Tensor, coarse: Tensor, side: SideInfo, quality: Quality) -> list[bytes]:
+        """One stream of y_r a picture."""
+        gain = self.gain.row(quality)
+        mean, log2_sigma = self._distribution(side)
+        symbols = gain.quantize(to_fixed(self._latent(x, coarse)), mean, MAX_SYMBOL)
+        rows = sigma_index(log2_sigma, gain.log2)
+        payloads = []
+        for one, its_rows in zip(symbols, rows, strict=True):
+            stream = StreamEncoder()
+            stream.push(one, its_rows, gaussian_tables())
+            payloads.append(stream.finish())
+        return payloads
+
+    def decode(self, payloads: Sequence[bytes], coarse: Tensor, side: SideInfo, quality: Quality) -> Tensor:
+        """x_f, clamped to [0, 1]."""
+        gain = self.gain.row(quality)
+        mean, log2_sigma = self._distribution(side)
+        rows = sigma_index(log2_sigma, gain.log2)
+        parts = []
+        for b, payload in enumerate(payloads):
+            stream = StreamDecoder(payload, rows[b].numel())
+            parts.append(stream.pull(rows[b], gaussian_tables()))
+            stream.finish()
+        y = to_float(gain.dequantize(torch.stack(parts), mean))
+        return self._refine(y, coarse).clamp(0, 1)

@@ -1,0 +1,22 @@
+"""What every head here asks of its adapter, and of its class names."""
+
+from __future__ import annotations
+
+from icm_core.errors import SpecError
+from icm_core.types import FeatureLayout, Level
+
+_IMAGE = Level(channels=3, stride=1)
+
+
+def require_image(head: str, features: FeatureLayout) -> None:
+    """Raise `SpecError` unless the adapter delivers ``image``: 3 channels at full size."""
+    if "image" not in features:
+        raise SpecError(f"head {head!r} needs the map 'image', but its adapter delivers {sorted(features)}")
+    if features["image"] != _IMAGE:
+        raise SpecError(f"head {head!r} needs 'image' as {_IMAGE}, but its adapter delivers {features['image']}")
+
+
+def check_class_names(names: tuple[str, ...], classes: int) -> None:
+    """Raise `ValueError` (which pydantic reports as a validation error) unless there is one name per class."""
+    if names and len(names) != classes:
+        raise ValueError(f"class_names has {len(names)} names for {classes} classes; give one per class, or none")

@@ -1,0 +1,1 @@
+"""Training of the shipped weights: ``python -m icm_training --help``."""

@@ -1,0 +1,101 @@
+"""The classification head."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from icm_core.errors import SpecError
+from icm_core.types import Features, Prediction
+from icm_tasks import ViT
+
+
+def head(layout, **params) -> ViT:
+    torch.manual_seed(0)
+    return ViT(ViT.Params.model_validate({"model": "tf_efficientnet_lite0", "input_size": 32} | params), layout).eval()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (37, 91), (5, 7)], ids=str)
+def test_logits_for_any_picture_size(layout, picture, size):
+    with torch.no_grad():
+        assert head(layout, classes=7)(picture(*size, batch=2)).shape == (2, 7)
+
+
+def test_padding_does_not_reach_the_logits(layout, picture):
+    features = picture(40, 50)
+    other = features.maps["image"].clone()
+    other[..., 50:] = 0.5
+    net = head(layout, classes=7)
+    with torch.no_grad():
+        assert torch.equal(net(features), net(Features({"image": other}, (40, 50))))
+
+
+def test_resizing_stays_in_range(layout):
+    net = head(layout, classes=7)
+    seen: list[torch.Tensor] = []
+    net.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    edges = (torch.arange(64) // 8 % 2).float().expand(1, 3, 64, 64)
+    with torch.no_grad():
+        net(Features({"image": edges}, (64, 64)))
+    pixels = seen[0] * (128 / 255) + 127 / 255
+    assert pixels.shape == (1, 3, 32, 32)
+    assert pixels.min() >= -1e-6 and pixels.max() <= 1 + 1e-6
+
+
+def test_paper_preset_builds_on_meta_with_its_parameter_count(layout):
+    with torch.device("meta"):
+        net = ViT(ViT.Params(), layout)
+    assert net.input_size == (384, 384)
+    assert sum(p.numel() for p in net.parameters()) == 86_859_496
+
+
+def test_transformer_takes_another_input_size(layout):
+    with torch.device("meta"):
+        net = ViT(ViT.Params(input_size=96), layout)
+    assert net.input_size == (96, 96)
+    assert net.get_parameter("net.pos_embed").shape[1] == 6 * 6 + 1
+
+
+def test_imagenet_names_and_synsets(layout):
+    with torch.device("meta"):
+        net = ViT(ViT.Params(model="tf_efficientnet_lite0"), layout)
+    assert len(net.labels) == len(net.synsets) == 1000
+    assert (net.synsets[0], net.labels[0]) == ("n01440764", "tench, Tinca tinca")
+    assert (net.synsets[-1], net.labels[-1].split(",")[0]) == ("n15075141", "toilet tissue")
+
+
+def test_other_class_counts_have_numbered_names(layout):
+    net = head(layout, classes=2)
+    assert (net.labels, net.synsets) == (("class 0", "class 1"), ())
+
+
+def test_class_names_must_match_classes():
+    with pytest.raises(ValidationError, match="3 names for 2 classes"):
+        ViT.Params(classes=2, class_names=("a", "b", "c"))
+
+
+def test_unknown_model_names_value_and_nearest(layout):
+    with pytest.raises(SpecError, match=r"'vit_base_patch16_385'.*'vit_base_patch16_38"):
+        ViT(ViT.Params(model="vit_base_patch16_385"), layout)
+
+
+def test_missing_image_is_refused():
+    with pytest.raises(SpecError, match="'image'"):
+        head({})
+
+
+def test_metric_is_top_1_over_pictures(layout):
+    metric = head(layout, classes=3).metric()
+    metric.update(torch.eye(3)[[0, 1, 2, 2]], torch.tensor([0, 1, 2, 0]))
+    assert metric.compute().item() == pytest.approx(0.75)
+
+
+def test_loss_is_cross_entropy(layout):
+    logits = torch.tensor([[1.0, 2.0, 3.0]])
+    expected = -logits.log_softmax(1)[0, 2]
+    torch.testing.assert_close(head(layout, classes=3).loss(logits, torch.tensor([2])), expected)
+
+
+def test_a_class_is_not_drawn(layout):
+    assert head(layout, classes=3).draw(Prediction("classification", torch.zeros(1, 3))) is None
