@@ -15,7 +15,8 @@ LIMIT = 2**23 - 1
 
 def to_fixed(x: Tensor) -> Tensor:
     """Nearest fixed-point number of a float tensor, as int64, clamped to +-`LIMIT`."""
-    return (x.double() * 2**FRACTION_BITS).round().clamp(-LIMIT, LIMIT).long()
+    scaled = x.double() * 2.0**FRACTION_BITS
+    return scaled.round().clamp(-LIMIT, LIMIT).long()
 
 
 def to_float(n: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class _Reorder:
 
 def _integer_conv(name: str, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> _Conv:
     weight = weight.detach().double()
-    if not bool(torch.isfinite(weight).all()):
+    if not all(bool(torch.isfinite(numbers).all()) for numbers in (weight, bias) if numbers is not None):
         raise WeightsError(f"layer '{name}' of the coding path has weights that are not finite")
     largest = float(weight.abs().max())
     shift = WEIGHT_BITS - math.frexp(largest)[1] if largest > 0 else WEIGHT_BITS
@@ -96,22 +96,36 @@ def _integer_conv(name: str, weight: Tensor, bias: Tensor | None, stride: int, p
 _Op = _Conv | _LeakyReLU | _Reorder
 
 
+def _is_plain(module: nn.Conv2d | nn.ConvTranspose2d) -> bool:
+    """Whether it is a convolution in one group, undilated, with zeros around, the same along rows and columns."""
+    return (
+        module.groups == 1
+        and module.dilation == (1, 1)
+        and module.padding_mode == "zeros"
+        and all(
+            isinstance(pair, tuple) and pair[0] == pair[1]
+            for pair in (module.kernel_size, module.stride, module.padding)
+        )
+        and not any(module.output_padding)
+    )
+
+
 def _convert(name: str, module: nn.Module) -> Iterator[_Op]:
     if isinstance(module, nn.Sequential):
         for child_name, child in module.named_children():
             yield from _convert(f"{name}.{child_name}", child)
-    elif isinstance(module, nn.ConvTranspose2d) and module.stride == (1, 1) and module.groups == 1:
+    elif isinstance(module, nn.ConvTranspose2d) and _is_plain(module) and module.stride == (1, 1):
         # With stride 1 it is the convolution with the flipped, transposed kernel.
         k = module.kernel_size[0]
         weight = module.weight.transpose(0, 1).flip(2, 3)
         yield _integer_conv(name, weight, module.bias, 1, k - 1 - int(module.padding[0]))
-    elif isinstance(module, nn.Conv2d) and module.groups == 1 and module.dilation == (1, 1):
+    elif isinstance(module, nn.Conv2d) and _is_plain(module):
         yield _integer_conv(name, module.weight, module.bias, module.stride[0], int(module.padding[0]))
     elif isinstance(module, nn.Linear):
         yield _integer_conv(name, module.weight[:, :, None, None], module.bias, 1, 0)
     elif isinstance(module, nn.ReLU):
         yield _LeakyReLU(0)
-    elif isinstance(module, nn.LeakyReLU):
+    elif isinstance(module, nn.LeakyReLU) and 0 <= module.negative_slope <= 1:
         yield _LeakyReLU(round(module.negative_slope * 2**SLOPE_BITS))
     elif isinstance(module, nn.PixelShuffle):
         yield _Reorder("open", module.upscale_factor)

@@ -16,16 +16,23 @@ from icm_core.errors import BitstreamError
 MAX_SYMBOL = 2**14
 """Largest magnitude of a symbol; encoders clamp to it, and a decoder that meets a larger one refuses."""
 
+# The coder's buffer has one word a symbol, and its closing state alone takes two: fewer symbols than this would be
+# written outside of it. Shorter streams are filled up with symbols that are nearly certain and never read.
+_FEWEST_SYMBOLS = 4
+_CERTAIN = CdfTables([[0, 65535, 65536]], [3], [0])
+
 
 class StreamEncoder:
     """Collects symbols with their table rows; `finish` gives the bytes."""
 
     def __init__(self) -> None:
         self._encoder = BufferedRansEncoder()
+        self._count = 0
         self._finished = False
 
     def push(self, symbols: Tensor, indexes: Tensor, tables: CdfTables) -> None:
         """Append symbols in row-major order, each with its row of ``tables``; both int64 of one shape."""
+        self._count += symbols.numel()
         self._encoder.encode_with_indexes(
             symbols.flatten().tolist(), indexes.flatten().tolist(), tables.cdfs, tables.sizes, tables.offsets
         )
@@ -35,6 +42,10 @@ class StreamEncoder:
         if self._finished:
             raise RuntimeError("a StreamEncoder gives its bytes only once")
         self._finished = True
+        missing = max(0, _FEWEST_SYMBOLS - self._count)
+        if missing:
+            nothing = torch.zeros(missing, dtype=torch.int64)
+            self.push(nothing, nothing, _CERTAIN)
         return bytes(self._encoder.flush())
 
 

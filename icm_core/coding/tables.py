@@ -7,6 +7,7 @@ The table of zero-mean Gaussians has one row per scale, eight scales an octave f
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def _gaussian_rows() -> dict[str, Tensor]:
         while math.erfc((half + 0.5) / sigma / math.sqrt(2)) > TAIL_MASS:
             half += 1
         edges = [0.5 * math.erfc(-(s - 0.5) / sigma / math.sqrt(2)) for s in range(-half, half + 2)]
-        pmf = [b - a for a, b in zip(edges, edges[1:], strict=False)]
+        pmf = [b - a for a, b in itertools.pairwise(edges)]
         rows.append(quantize_pmf([*pmf, max(1 - sum(pmf), 2.0**-PRECISION)]))
         offsets.append(-half)
     length = max(map(len, rows))

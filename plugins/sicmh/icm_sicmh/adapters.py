@@ -96,4 +96,5 @@ class MultiScale(TwoScale):
 
     def fuse_3(self, image: Tensor, h2_2: Tensor | None) -> Tensor:
         """h~'' = h2''' + h'' (Eq. 11)."""
-        return self.decoder_side4(h2_2) + image
+        h2_3: Tensor = self.decoder_side4(h2_2)
+        return h2_3 + image

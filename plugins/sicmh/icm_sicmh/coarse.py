@@ -50,7 +50,7 @@ class Coarse(TaskHead):
         maps = features.maps
         h_sum = self.decoder(maps["fused"])
         pair = torch.cat([self.decoder_h1(maps["h1"]), F.pixel_shuffle(self.decoder_h2c(maps["h2"]), 2)], 1)
-        fused = self.fuse_mix(torch.cat([self.fuse_up(pair), h_sum], 1))
+        fused: Tensor = self.fuse_mix(torch.cat([self.fuse_up(pair), h_sum], 1))
         height, width = features.size
         return (maps["image"] + fused)[..., :height, :width]
 

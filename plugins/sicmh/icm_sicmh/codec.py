@@ -106,7 +106,7 @@ class Hyperprior(ExactTwin[_Integers], Codec):
 
     def latents(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Unquantised h1 and h2 of padded pictures, float32 (Eq. 1-3)."""
-        h1 = self.encoder_h1(self.encoder(x))
+        h1 = self.encoder_h1(self.encoder(x - 0.5))  # mid grey is what the convolutions pad with
         return h1.float(), self.encoder_h2(h1).float()
 
     def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:

@@ -37,13 +37,14 @@ class _Floor(torch.autograd.Function):
         return x.clamp_min(SIGMA_MIN)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return gradient * ((x >= SIGMA_MIN) | (gradient < 0))
+        kept: Tensor = (x >= SIGMA_MIN) | (gradient < 0)
+        return gradient * kept
 
 
 def _floor(x: Tensor) -> Tensor:
-    result: Tensor = _Floor.apply(x)  # type: ignore[no-untyped-call]
+    result: Tensor = _Floor.apply(x)
     return result
 
 

@@ -31,14 +31,14 @@ class ExactTwin(nn.Module, Generic[Integers]):
     def _build_exact(self) -> Integers: ...
 
     def train(self, mode: bool = True) -> Self:
-        """Training may change the weights, so it forgets the twin."""
-        if mode:
-            self._exact = None
+        """Training may change the weights, so its beginning and its end forget the twin."""
+        self._exact = None
         return super().train(mode)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self._exact = None
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def _load_from_state_dict(self, *args: Any) -> None:
         self._exact = None

@@ -66,7 +66,9 @@ class GainUnit(nn.Module):
             raise InputError(f"quality {quality.value:g} is out of range; this model has 1 to {self.qualities}")
         row = self.table[quality.index].long()[:, None, :, None, None]
         if not bool(row[0].any()):
-            raise WeightsError("the coding tables are empty; load trained weights, or call freeze_tables() after training")
+            raise WeightsError(
+                "the coding tables are empty; load trained weights, or call freeze_tables() after training"
+            )
         return ExactGain(row[0], row[1], row[2])
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icm_core.coding import IntegerNetwork
-from icm_sicmh.layers import conv
+from icm_sicmh.layers import conv, started
 
 Network = Callable[[Tensor], Tensor]
 _NEIGHBOURHOOD = 5
@@ -21,15 +21,17 @@ _POSITIONS_AT_ONCE = 4096  # of 25 C numbers each; keeps a large picture's patch
 
 def prediction_layers(channels: int) -> nn.Sequential:
     """Prediction Model (Fig. 9) on one 5x5 patch: (P, C, 5, 5) -> (P, 2C) = (mu, log2 sigma)."""
-    return nn.Sequential(
-        conv(channels, channels, 3),
-        nn.LeakyReLU(0.2),
-        conv(channels, channels, 3, 2),
-        nn.LeakyReLU(0.2),
-        conv(channels, channels, 3),
-        nn.LeakyReLU(0.2),
-        nn.Flatten(),
-        nn.Linear(9 * channels, 2 * channels),
+    return started(
+        nn.Sequential(
+            conv(channels, channels, 3),
+            nn.LeakyReLU(0.2),
+            conv(channels, channels, 3, 2),
+            nn.LeakyReLU(0.2),
+            conv(channels, channels, 3),
+            nn.LeakyReLU(0.2),
+            nn.Flatten(),
+            nn.Linear(9 * channels, 2 * channels),
+        )
     )
 
 
@@ -38,7 +40,7 @@ def predict(layers: Network, x: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     patches = F.unfold(x, _NEIGHBOURHOOD, padding=_NEIGHBOURHOOD // 2)  # (B, 25C, h*w)
     patches = patches.transpose(1, 2).reshape(-1, channels, _NEIGHBOURHOOD, _NEIGHBOURHOOD)
-    outputs = [layers(part).flatten(1) for part in patches.split(_POSITIONS_AT_ONCE)]
+    outputs = [layers(part).flatten(1) for part in torch.split(patches, _POSITIONS_AT_ONCE)]
     return torch.cat(outputs).reshape(batch, height, width, -1).permute(0, 3, 1, 2).contiguous()
 
 
@@ -59,12 +61,14 @@ class CAHCM(nn.Module):
         self.groups = groups
         self.group_channels = channels // groups
         self.networks = nn.ModuleList(
-            nn.Sequential(
-                conv(2 * channels + k * self.group_channels, hidden, 3),
-                nn.LeakyReLU(0.2),
-                conv(hidden, hidden, 3),
-                nn.LeakyReLU(0.2),
-                conv(hidden, 2 * self.group_channels, 1),
+            started(
+                nn.Sequential(
+                    conv(2 * channels + k * self.group_channels, hidden, 3),
+                    nn.LeakyReLU(0.2),
+                    conv(hidden, hidden, 3),
+                    nn.LeakyReLU(0.2),
+                    conv(hidden, 2 * self.group_channels, 1),
+                )
             )
             for k in range(groups)
         )

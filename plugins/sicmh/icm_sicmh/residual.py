@@ -71,11 +71,13 @@ class Residual(ExactTwin[_Integers], Enhancement):
         self.gain = GainUnit(n, params.qualities, 2.0, 8.0)
 
     def _latent(self, x: Tensor, coarse: Tensor) -> Tensor:
-        return self.encoder_r(pad_to(x - coarse, self.layout.alignment)).float()  # type: ignore[no-any-return]
+        y: Tensor = self.encoder_r(pad_to(x - coarse, self.layout.alignment))
+        return y.float()
 
     def _refine(self, y: Tensor, coarse: Tensor) -> Tensor:
         height, width = coarse.shape[-2:]
-        return coarse + self.decoder_r(y).float()[..., :height, :width]
+        residue: Tensor = self.decoder_r(y)
+        return coarse + residue.float()[..., :height, :width]
 
     def forward(self, x: Tensor, coarse: Tensor, side: SideInfo, quality: Tensor) -> tuple[Tensor, Tensor]:
         """See `Enhancement.forward`; x_f is not clamped."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
+import json
+import platform
 from pathlib import Path
 
 import torch
@@ -16,7 +17,8 @@ from icm_training.stages import Stages, freeze
 
 STEPS = {
     "head": 320,
-    "joint": 1500,
+    "warmup": 1200,
+    "joint": 1200,
     "segmentation": 250,
     "classification": 250,
     "coarse": 400,
@@ -28,6 +30,17 @@ FILES = {
     "codec": ["codec.", "enhancement.", "tasks.coarse.", "tasks.segmentation."],
     "tasks": ["tasks.classification."],
 }
+
+
+def training_record(run: Path) -> dict[str, object]:
+    """What the logs say of each stage: steps, seconds, the last means."""
+    logs = {name: run / f"{name}.jsonl" for name in STEPS}
+    stages = {name: json.loads(log.read_text().splitlines()[-1]) for name, log in logs.items() if log.exists()}
+    return {
+        "command": "python -m icm_training --data DIR --run RUN --export DIR",
+        "device": f"{torch.get_num_threads()} {platform.machine()} CPU cores, bfloat16, torch {torch.__version__}",
+        "stages": stages,
+    }
 
 
 def main() -> None:
@@ -59,7 +72,7 @@ def main() -> None:
         getattr(Stages(pipe, options.data, options.run, options.seed), name)(options.steps or STEPS[name])
         aside = options.run / f"{name}.tmp"
         save_file({key: value.contiguous() for key, value in pipe.state_dict().items()}, aside)
-        os.replace(aside, options.run / f"{name}.safetensors")
+        aside.replace(options.run / f"{name}.safetensors")
     if options.export:
         finished = [path for name in STEPS if (path := options.run / f"{name}.safetensors").exists()]
         if not finished:
@@ -69,6 +82,8 @@ def main() -> None:
         pipe.load_state_dict(stored_state(pipe))
         freeze(pipe)
         save(pipe, {options.export / f"{options.spec}.{part}.safetensors": keys for part, keys in FILES.items()})
+        record = options.export / f"{options.spec}.training.json"
+        record.write_text(json.dumps(training_record(options.run), indent=1) + "\n")
 
 
 if __name__ == "__main__":

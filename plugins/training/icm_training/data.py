@@ -33,7 +33,8 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Tensor:
-    return tvf.pil_to_tensor(open_picture(path))
+    picture: Tensor = tvf.pil_to_tensor(open_picture(path))
+    return picture
 
 
 def camvid(root: Path, split: str) -> list[Sample]:
@@ -76,9 +77,7 @@ def crop_with_labels(size: tuple[int, int], scale: tuple[float, float], ignore: 
 
 def crop(size: int) -> Callable[[Sample], Sample]:
     """Random crop and flip to ``size`` x ``size``; smaller pictures are continued by their edge."""
-    transform = v2.Compose(
-        [v2.RandomCrop(size, pad_if_needed=True, padding_mode="edge"), v2.RandomHorizontalFlip()]
-    )
+    transform = v2.Compose([v2.RandomCrop(size, pad_if_needed=True, padding_mode="edge"), v2.RandomHorizontalFlip()])
     return lambda sample: (transform(sample[0]), sample[1])
 
 

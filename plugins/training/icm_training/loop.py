@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -64,7 +63,9 @@ def run(name: str, groups: list[Group], schedule: Schedule, step: Step, folder: 
     for parameter in parameters:
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(
-        [{"params": list(group.parameters()), "lr": group.lr} for group in groups], weight_decay=schedule.weight_decay
+        [{"params": list(group.parameters()), "lr": group.lr} for group in groups],
+        weight_decay=schedule.weight_decay,
+        betas=(0.9, 0.99),  # a second moment of 0.999 still remembers the first steps' large gradients
     )
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule.factor)
     modules = nn.ModuleList(module for group in groups for module in group.modules)
@@ -107,6 +108,6 @@ def run(name: str, groups: list[Group], schedule: Schedule, step: Step, folder: 
                 "step": number + 1,
             }
             torch.save(state, aside)
-            os.replace(aside, checkpoint)
+            aside.replace(checkpoint)
     for parameter in parameters:
         parameter.requires_grad_(False)

@@ -1,0 +1,193 @@
+"""Streams: what is pushed is pulled, and damage is never more than an error."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from icm_core import BitstreamError
+from icm_core.coding import CdfTables, StreamDecoder, StreamEncoder, gaussian_tables
+from icm_core.coding.rans import MAX_SYMBOL
+
+symbols = st.integers(-8, 8) | st.integers(-MAX_SYMBOL, MAX_SYMBOL) | st.sampled_from([-MAX_SYMBOL, MAX_SYMBOL])
+parts = st.lists(st.lists(st.tuples(st.integers(0, 2), symbols), max_size=30), max_size=4)
+Part = tuple[Tensor, Tensor, CdfTables]
+
+
+def split(part: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    pairs = torch.tensor(part, dtype=torch.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def code(*pushed: Part) -> bytes:
+    encoder = StreamEncoder()
+    for values, rows, tables in pushed:
+        encoder.push(values, rows, tables)
+    return encoder.finish()
+
+
+def pull_all(payload: bytes, rows: Tensor, tables: CdfTables) -> Tensor:
+    decoder = StreamDecoder(payload, rows.numel())
+    found = decoder.pull(rows, tables)
+    decoder.finish()
+    return found
+
+
+@pytest.fixture(scope="module")
+def message() -> Part:
+    """200 symbols over all rows of the Gaussian table, a few escapes among them."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randint(0, 60, (200,), generator=generator)
+    values = (torch.randn(200, generator=generator) * 0.11 * 2 ** (rows / 8)).round().long()
+    values[::50] += 300
+    return values, rows, gaussian_tables()
+
+
+@pytest.fixture(scope="module")
+def payload(message: Part) -> bytes:
+    return code(message)
+
+
+@settings(deadline=None)
+@given(parts)
+def test_parts_with_several_tables_come_back(tables: CdfTables, message: list[list[tuple[int, int]]]) -> None:
+    # Even parts are coded with one table, odd parts with another.
+    choice = (tables, gaussian_tables())
+    pushed = [(split(part)[1], split(part)[0], choice[i % 2]) for i, part in enumerate(message)]
+    payload = code(*pushed)
+    decoder = StreamDecoder(payload, sum(values.numel() for values, _, _ in pushed))
+    for values, rows, table in pushed:
+        assert torch.equal(decoder.pull(rows, table), values)
+    decoder.finish()
+
+
+def test_shapes_are_kept(tables: CdfTables) -> None:
+    values = torch.arange(24).reshape(2, 3, 4) - 12
+    rows = torch.arange(24).reshape(2, 3, 4) % 3
+    found = pull_all(code((values, rows, tables)), rows, tables)
+    assert found.dtype == torch.int64
+    assert torch.equal(found, values)
+
+
+def test_tensors_in_any_memory_layout_are_read_in_row_major_order(tables: CdfTables) -> None:
+    values = torch.arange(16).reshape(1, 4, 2, 2)
+    rows = torch.ones_like(values)
+    other = values.contiguous(memory_format=torch.channels_last)
+    assert code((other, rows, tables)) == code((values, rows, tables))
+
+
+def test_a_stream_may_be_read_in_other_parts_than_it_was_written_in(message: Part, payload: bytes) -> None:
+    values, rows, tables = message
+    decoder = StreamDecoder(payload, 200)
+    found = [decoder.pull(part, tables) for part in rows.split([1, 0, 63, 136])]
+    decoder.finish()
+    assert torch.equal(torch.cat(found), values)
+
+
+@pytest.mark.parametrize("count", range(6))
+@pytest.mark.parametrize("symbol", [0, MAX_SYMBOL])
+def test_the_shortest_streams_work(count: int, symbol: int) -> None:
+    values, rows = torch.full((count,), symbol), torch.zeros(count, dtype=torch.int64)
+    payload = code((values, rows, gaussian_tables()))
+    assert len(payload) % 4 == 0
+    assert torch.equal(pull_all(payload, rows, gaussian_tables()), values)
+
+
+def test_the_bytes_of_a_stream_stay_what_they_are(tables: CdfTables) -> None:
+    values, rows = torch.tensor([0, 4, 0, -1, 1, 5, 9, -100]), torch.tensor([0, 1, 2, 0, 0, 1, 1, 0])
+    assert code((values, rows, tables)).hex() == "ec5dce3453010000c3b7bd1e"
+
+
+def test_a_stream_costs_what_its_table_says(message: Part) -> None:
+    values, rows, tables = message
+    values = values.clamp(-20, 20)
+    inside = [abs(v) <= -tables.offsets[r] for v, r in zip(values.tolist(), rows.tolist(), strict=True)]
+    values, rows = values[torch.tensor(inside)], rows[torch.tensor(inside)]
+    cdfs = [(tables.cdfs[r], v - tables.offsets[r]) for v, r in zip(values.tolist(), rows.tolist(), strict=True)]
+    bits = sum(16 - torch.tensor(float(cdf[i + 1] - cdf[i])).log2().item() for cdf, i in cdfs)
+    assert bits / 8 <= len(code((values, rows, tables))) <= bits / 8 + 8
+
+
+def test_bytes_are_given_only_once(tables: CdfTables) -> None:
+    encoder = StreamEncoder()
+    encoder.push(torch.zeros(9, dtype=torch.int64), torch.zeros(9, dtype=torch.int64), tables)
+    encoder.finish()
+    with pytest.raises(RuntimeError, match="only once"):
+        encoder.finish()
+
+
+@pytest.mark.parametrize("symbol", [MAX_SYMBOL + 1, -MAX_SYMBOL - 1, 2**20])
+def test_a_symbol_that_no_encoder_writes_is_refused(symbol: int) -> None:
+    rows = torch.zeros(8, dtype=torch.int64)
+    payload = code((torch.tensor([0] * 7 + [symbol]), rows, gaussian_tables()))
+    with pytest.raises(BitstreamError, match="a symbol that no encoder writes"):
+        pull_all(payload, rows, gaussian_tables())
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 7, 9, 10, 11, 13])
+def test_lengths_that_no_stream_has_are_refused(length: int) -> None:
+    with pytest.raises(BitstreamError, match=f"has {length} bytes; it must be a multiple of 4, at least 8"):
+        StreamDecoder(bytes(length), 10)
+
+
+def test_every_truncated_stream_is_an_error(message: Part, payload: bytes) -> None:
+    for end in range(len(payload)):
+        with pytest.raises(BitstreamError):
+            pull_all(payload[:end], message[1], message[2])
+
+
+@pytest.mark.parametrize("tail", [b"\0", bytes(4), bytes(8), b"\1\2\3\4", b"\xff" * 4])
+def test_every_extended_stream_is_an_error(message: Part, payload: bytes, tail: bytes) -> None:
+    with pytest.raises(BitstreamError):
+        pull_all(payload + tail, message[1], message[2])
+
+
+def test_every_modified_byte_gives_an_error_or_other_symbols(message: Part, payload: bytes) -> None:
+    values, rows, tables = message
+    for place in range(len(payload)):
+        for flip in (0x01, 0x80, 0xFF):
+            damaged = bytearray(payload)
+            damaged[place] ^= flip
+            try:
+                assert not torch.equal(pull_all(bytes(damaged), rows, tables), values)
+            except BitstreamError:
+                continue
+
+
+def test_symbols_left_over_are_an_error(message: Part, payload: bytes) -> None:
+    decoder = StreamDecoder(payload, 200)
+    decoder.pull(message[1][:-1], message[2])
+    with pytest.raises(BitstreamError, match="not what its symbols code to"):
+        decoder.finish()
+
+
+def test_symbols_that_were_never_written_are_an_error(message: Part, payload: bytes) -> None:
+    rows = torch.cat([message[1], torch.full((40,), 50)])
+    with pytest.raises(BitstreamError):
+        pull_all(payload, rows, message[2])
+
+
+def test_noise_is_an_error_or_symbols_and_never_a_crash(tables: CdfTables) -> None:
+    source = random.Random(0)
+    for table, rows in ((tables, torch.arange(60) % 3), (gaussian_tables(), torch.arange(60))):
+        for fill in (source.randbytes, bytes, lambda n: b"\xff" * n):
+            for length in (8, 12, 40, 400):
+                try:
+                    found = pull_all(fill(length), rows, table)
+                except BitstreamError:
+                    continue
+                assert int(found.abs().max()) <= MAX_SYMBOL
+
+
+def test_a_row_that_is_almost_all_escape_survives_noise() -> None:
+    table = CdfTables([[0, 1, 65536]], [3], [0])
+    rows = torch.zeros(500, dtype=torch.int64)
+    source = random.Random(1)
+    for payload in (b"\xff" * 4000, source.randbytes(4000), b"\xff\xff\xff\x7f" * 1000):
+        with pytest.raises(BitstreamError):
+            pull_all(payload, rows, table)

@@ -1,0 +1,60 @@
+"""The small layers against their formulas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from icm_sicmh.layers import GDN, conv, pad_to, round_ste, tconv
+
+
+def stirred(inverse: bool) -> GDN:
+    torch.manual_seed(0)
+    layer = GDN(3, inverse).requires_grad_(False)
+    layer.gamma_root.uniform_(-1, 1)
+    layer.beta_root.uniform_(0.5, 1.5)
+    return layer
+
+
+@pytest.mark.parametrize("inverse", [False, True], ids=["GDN", "IGDN"])
+def test_divisive_normalisation_is_its_sum_over_channels(inverse: bool) -> None:
+    layer = stirred(inverse)
+    x = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    norm = torch.zeros_like(x)
+    for i in range(3):
+        norm[:, i] = 1e-6 + layer.beta_root[i] ** 2
+        for j in range(3):
+            norm[:, i] += layer.gamma_root[i, j] ** 2 * x[:, j] ** 2
+    torch.testing.assert_close(layer(x), x * norm.sqrt() if inverse else x / norm.sqrt())
+
+
+def test_divisive_normalisation_learns_off_the_diagonal_from_the_start() -> None:
+    layer = GDN(3)
+    layer(torch.rand(1, 3, 2, 2)).sum().backward()
+    assert bool((layer.gamma_root.grad != 0).all())
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (5, 1), (3, 2), (5, 2)])
+def test_sizes_are_divided_and_multiplied_exactly(kernel: int, stride: int) -> None:
+    x = torch.zeros(1, 2, 8, 12)
+    assert conv(2, 3, kernel, stride)(x).shape == (1, 3, 8 // stride, 12 // stride)
+    assert tconv(2, 3, kernel, stride)(x).shape == (1, 3, 8 * stride, 12 * stride)
+
+
+def test_rounding_passes_the_gradient_straight_through() -> None:
+    x = torch.tensor([0.2, 1.7, -2.4], requires_grad=True)
+    y = round_ste(x)
+    y.backward(torch.tensor([1.0, 2.0, 3.0]))
+    assert y.tolist() == [0, 2, -2]
+    assert x.grad.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 64), (65, 130), (7, 100)], ids=str)
+def test_padding_continues_the_edge_to_the_right_and_below(size: tuple[int, int]) -> None:
+    height, width = size
+    x = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    padded = pad_to(x, 64)
+    assert padded.shape == (1, 3, -(-height // 64) * 64, -(-width // 64) * 64)
+    rows = torch.arange(padded.shape[2]).clamp(max=height - 1)
+    columns = torch.arange(padded.shape[3]).clamp(max=width - 1)
+    assert torch.equal(padded, x[:, :, rows][..., columns])

@@ -1,0 +1,177 @@
+"""The enhancement layer: Eq. 21-24, and its exact coding."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from icm_core import BitstreamError, InputError, Quality, WeightsError
+from icm_core.coding import to_fixed
+from icm_core.types import SideInfo
+from icm_sicmh import Residual
+from icm_sicmh.density import gaussian_bits
+from icm_sicmh.layers import pad_to
+from icm_sicmh.prediction import predict
+
+SIZES = [(1, 1), (7, 100), (64, 64), (65, 130)]
+QUALITIES = [1, 1.5, 2.9375, 4]
+
+
+@pytest.fixture
+def example(codec, picture):
+    """A picture, its coarse picture as a decoder might have it, and its decoded side information."""
+
+    def make(height: int, width: int, batch: int = 1):
+        x = picture(height, width, batch)
+        side = codec.decode(codec.encode(x, Quality.of(3)), (height, width), Quality.of(3))
+        return x, x * 0.5 + 0.2, side
+
+    return make
+
+
+def test_it_is_equations_21_to_24(residual, example) -> None:
+    x, coarse, side = example(65, 130, 2)
+    quality = torch.tensor([1.5, 4.0])
+    gain = residual.gain.log2(quality).exp2()
+    y_r = residual.encoder_r(pad_to(x - coarse, 64))  # Eq. 21
+    mean, log2_sigma = predict(residual.prediction, residual.decoder_h1r(side.levels[0])).chunk(2, 1)
+    symbols = ((y_r - mean) * gain).round()
+    y_hat = symbols / gain + mean
+    x_f = coarse + residual.decoder_r(y_hat)[..., :65, :130]  # Eq. 22-23
+    bits = gaussian_bits(symbols, log2_sigma.exp2() * gain).flatten(1).sum(1)  # Eq. 24
+    found, rate = residual(x, coarse, side, quality)
+    torch.testing.assert_close(found, x_f)
+    torch.testing.assert_close(rate, bits)
+
+
+@pytest.mark.parametrize("quality", QUALITIES, ids=lambda q: f"q{q:g}")
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_decoder_goes_on_with_what_the_encoder_had(residual, example, integers, size, quality) -> None:
+    x, coarse, side = example(*size, batch=2)
+    integers()
+    payloads = residual.encode(x, coarse, side, Quality.of(quality))
+    decoded: list[torch.Tensor] = []
+    residual.decoder_r.register_forward_pre_hook(lambda module, args: decoded.append(args[0]))
+    residual.decode(payloads, coarse, side, Quality.of(quality))
+    (latent,) = integers()
+    assert torch.equal(to_fixed(decoded[0]), latent)
+    # The encoder has no use for its own latents, so its symbols stand in: coding the decoded latents gives them.
+    mean, _ = residual._distribution(side)
+    symbols = residual.gain.row(Quality.of(quality)).quantize(latent, mean, 2**14)
+    own = residual.gain.row(Quality.of(quality)).quantize(to_fixed(residual._latent(x, coarse)), mean, 2**14)
+    assert torch.equal(symbols, own)
+
+
+def test_what_is_decoded_is_the_coarse_picture_and_decoder_r_within_0_and_1(residual, example) -> None:
+    x, coarse, side = example(65, 130)
+    residual.decoder_r[-1].weight.mul_(10)
+    latents: list[torch.Tensor] = []
+    residual.decoder_r.register_forward_pre_hook(lambda module, args: latents.append(args[0]))
+    found = residual.decode(residual.encode(x, coarse, side, Quality.of(3)), coarse, side, Quality.of(3))
+    expected = coarse + residual.decoder_r(latents[0])[..., :65, :130]
+    assert float(expected.min()) < 0 or float(expected.max()) > 1
+    assert torch.equal(found, expected.clamp(0, 1))
+
+
+def test_it_recovers_exactly_the_codecs_integers_from_float_side_information(codec, picture, integers) -> None:
+    payloads = codec.encode(picture(65, 130), Quality.of(3))
+    integers()
+    side = codec.decode(payloads, (65, 130), Quality.of(3))
+    _, *groups = integers()
+    assert side.levels[0].dtype == torch.float32
+    assert torch.equal(to_fixed(side.levels[0]), torch.cat(groups, 1))
+
+
+def test_float_modes_and_threads_do_not_matter(residual, example, threads) -> None:
+    x, coarse, side = example(65, 130)
+    with threads(1), torch.autocast("cpu", torch.bfloat16):
+        payloads = residual.to(memory_format=torch.channels_last).encode(x, coarse, side, Quality.of(2))
+    latents: list[torch.Tensor] = []
+    residual.decoder_r.register_forward_pre_hook(lambda module, args: latents.append(args[0].clone()))
+    last = SideInfo(tuple(t.contiguous(memory_format=torch.channels_last) for t in side.levels), side.size)
+    with threads(2), torch.backends.mkldnn.flags(enabled=False):
+        residual.to(memory_format=torch.contiguous_format).decode(payloads, coarse, side, Quality.of(2))
+    with threads(1), torch.inference_mode():
+        residual.decode(payloads, coarse, last, Quality.of(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        residual.decode(payloads, coarse, side, Quality.of(2))
+    assert torch.equal(latents[0], latents[1]) and torch.equal(latents[0], latents[2])
+
+
+def test_the_coarse_picture_of_the_decoder_may_differ_in_its_last_bits(residual, example) -> None:
+    x, coarse, side = example(64, 64)
+    payloads = residual.encode(x, coarse, side, Quality.of(3))
+    near = coarse + 1e-6
+    found = residual.decode(payloads, near, side, Quality.of(3))
+    torch.testing.assert_close(found, residual.decode(payloads, coarse, side, Quality.of(3)), rtol=0, atol=1e-5)
+
+
+def test_a_batch_of_8_decodes_like_8_pictures_alone(residual, example) -> None:
+    x, coarse, side = example(64, 100, 8)
+    payloads = residual.encode(x, coarse, side, Quality.of(3))
+    latents: list[torch.Tensor] = []
+    residual.decoder_r.register_forward_pre_hook(lambda module, args: latents.append(args[0]))
+    residual.decode(payloads, coarse, side, Quality.of(3))
+    for i, payload in enumerate(payloads):
+        own = SideInfo(tuple(level[i : i + 1] for level in side.levels), side.size)
+        residual.decode([payload], coarse[i : i + 1], own, Quality.of(3))
+    assert torch.equal(latents[0], torch.cat(latents[1:]))
+
+
+def test_encoding_twice_gives_the_same_bytes(residual, example) -> None:
+    arguments = (*example(65, 130), Quality.of(2))
+    assert residual.encode(*arguments) == residual.encode(*arguments)
+
+
+@pytest.mark.parametrize("quality", QUALITIES, ids=lambda q: f"q{q:g}")
+def test_bytes_are_within_1_percent_and_8_bytes_of_the_models_estimate(residual, example, quality) -> None:
+    x, coarse, side = example(128, 192)
+    _, bits = residual(x, coarse, side, torch.tensor([float(quality)]))
+    (payload,) = residual.encode(x, coarse, side, Quality.of(quality))
+    assert abs(len(payload) - float(bits) / 8) <= 0.01 * float(bits) / 8 + 8
+
+
+def test_damage_is_an_error_or_another_picture_and_never_a_crash(residual, example) -> None:
+    x, coarse, side = example(64, 64)
+    (payload,) = residual.encode(x, coarse, side, Quality.of(1))
+    right = residual.decode([payload], coarse, side, Quality.of(1))
+    for place in range(len(payload)):
+        damaged = bytearray(payload)
+        damaged[place] ^= 0x55
+        try:
+            assert not torch.equal(residual.decode([bytes(damaged)], coarse, side, Quality.of(1)), right)
+        except BitstreamError:
+            continue
+    for length in (8, 40, 400):
+        for seed in range(5):
+            try:
+                found = residual.decode([random.Random(seed).randbytes(length)], coarse, side, Quality.of(1))
+            except BitstreamError:
+                continue
+            assert bool(found.isfinite().all())
+
+
+@pytest.mark.parametrize("end", [0, 4, 8, -5, -4, -1])
+def test_cut_payloads_are_an_error(residual, example, end) -> None:
+    x, coarse, side = example(64, 64)
+    (payload,) = residual.encode(x, coarse, side, Quality.of(2))
+    with pytest.raises(BitstreamError):
+        residual.decode([payload[:end]], coarse, side, Quality.of(2))
+
+
+def test_a_quality_beyond_the_trained_ones_is_refused(residual, example) -> None:
+    with pytest.raises(InputError, match="quality 4.5 is out of range; this model has 1 to 4"):
+        residual.encode(*example(64, 64), Quality.of(4.5))
+
+
+def test_an_enhancement_without_tables_is_refused(codec, example) -> None:
+    with pytest.raises(WeightsError, match="the coding tables are empty"):
+        Residual(Residual.Params(), codec.layout).encode(*example(64, 64), Quality.of(1))
+
+
+def test_freezing_again_changes_nothing(residual) -> None:
+    before, digest = residual.gain.table.clone(), residual.coding_state()
+    residual.freeze_tables()
+    assert torch.equal(residual.gain.table, before) and residual.coding_state() == digest
