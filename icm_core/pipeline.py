@@ -14,9 +14,10 @@ from typing_extensions import Self
 from icm_core.container import Container, Layer, LayerKind, read, write
 from icm_core.decoded import Decoded
 from icm_core.errors import BitstreamError, InputError
-from icm_core.fingerprint import Memo, base_fingerprint, enhancement_fingerprint
+from icm_core.fingerprint import base_fingerprint, enhancement_fingerprint
 from icm_core.inputs import as_batch
 from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
+from icm_core.memo import Memo
 from icm_core.quality import Quality
 from icm_core.spec import FINE, PipelineSpec
 from icm_core.types import Prediction, SideInfo
@@ -73,7 +74,8 @@ class Pipeline(nn.Module):
         self.tasks = nn.ModuleDict(tasks)
         self.enhancement = enhancement
         self._precision = "fp32"
-        self._base, self._fine = Memo(), Memo()
+        self._base: Memo[bytes] = Memo()
+        self._fine: Memo[bytes] = Memo()
 
     @property
     def name(self) -> str:

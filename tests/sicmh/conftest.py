@@ -26,6 +26,8 @@ def stir(module: nn.Module, seed: int) -> None:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.05)
             if "gain" in name:
                 parameter.add_(torch.rand(parameter.shape, generator=generator) - 0.5)
+            if name == "encoder_h2.6.weight":
+                parameter.mul_(5)  # untrained, it would give hardly anything but zeros
             if "density.biases" in name:
                 parameter.mul_(0.1)  # medians near zero, where the latents are
             if name == "prediction.7.weight":
@@ -55,7 +57,7 @@ def settled_residual(settled_codec: Hyperprior) -> Residual:
     residual = Residual(Residual.Params(), settled_codec.layout).eval().requires_grad_(False)
     stir(residual, 3)
     with torch.no_grad():
-        residual.encoder_r[-1].weight.mul_(20)  # untrained, it would give hardly anything but zeros
+        residual.encoder_r[-1].weight.mul_(4)  # untrained, it would give hardly anything but zeros
     residual.freeze_tables()
     return residual
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ QUALITIES = [1, 1.0625, 1.5, 2, 2.9375, 3, 3.3125, 4]
 
 
 def same(one: SideInfo, other: SideInfo) -> bool:
-    return one.size == other.size and all(map(torch.equal, one.levels, other.levels, strict=True))
+    return one.size == other.size and all(map(torch.equal, one.levels, other.levels))
 
 
 def of_integers(latents: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -123,7 +123,7 @@ def test_encoding_twice_gives_the_same_bytes(codec, picture) -> None:
 
 def test_a_copy_with_the_same_state_decodes_the_same(codec, picture) -> None:
     payloads = codec.encode(picture(64, 64), Quality.of(4))
-    other = Hyperprior(codec.params)
+    other = Hyperprior(codec.params).eval()
     other.load_state_dict(codec.state_dict())
     assert same(other.decode(payloads, (64, 64), Quality.of(4)), codec.decode(payloads, (64, 64), Quality.of(4)))
 
@@ -200,10 +200,8 @@ def test_one_damaged_payload_of_a_batch_is_an_error(codec, picture) -> None:
 @pytest.mark.parametrize(("size", "quality"), [((64, 65), 3), ((128, 64), 3), ((64, 64), 2), ((64, 64), 3.0625)])
 def test_another_size_or_quality_is_an_error_or_other_side_information(codec, payload, size, quality) -> None:
     right = codec.decode([payload], (64, 64), Quality.of(3))
-    try:
+    with suppress(BitstreamError):
         assert not same(codec.decode([payload], size, Quality.of(quality)), right)
-    except BitstreamError:
-        pass
 
 
 def test_a_quality_beyond_the_trained_ones_is_refused(codec, picture) -> None:

@@ -162,7 +162,7 @@ def test_cut_payloads_are_an_error(residual, example, end) -> None:
 
 
 def test_a_quality_beyond_the_trained_ones_is_refused(residual, example) -> None:
-    with pytest.raises(InputError, match="quality 4.5 is out of range; this model has 1 to 4"):
+    with pytest.raises(InputError, match=r"quality 4\.5 is out of range; this model has 1 to 4"):
         residual.encode(*example(64, 64), Quality.of(4.5))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from icm_core.coding.tables import PRECISION, SIGMA_MIN, quantize_pmf
 
-_TINY = 2.0**-PRECISION
+_TINY = 1e-9  # no probability is taken for smaller, so that far outliers still have a gradient
 
 
 def gaussian_bits(value: Tensor, sigma: Tensor) -> Tensor:
@@ -68,14 +69,14 @@ class FactorizedDensity(nn.Module):
             start = math.log(math.expm1(1 / per_layer / outputs))
             self.matrices.append(nn.Parameter(torch.full((channels, outputs, inputs), start)))
             self.biases.append(nn.Parameter(torch.rand(channels, outputs, 1) - 0.5))
-            self.factors.append(nn.Parameter(torch.zeros(channels, outputs, 1)))
+            if outputs > 1:  # the last layer is linear
+                self.factors.append(nn.Parameter(torch.zeros(channels, outputs, 1)))
 
     def logits(self, x: Tensor) -> Tensor:
         """Logit of the cumulative at x: (C, 1, n) -> (C, 1, n)."""
-        last = len(self.matrices) - 1
-        for i, (matrix, bias, factor) in enumerate(zip(self.matrices, self.biases, self.factors, strict=True)):
+        for matrix, bias, factor in itertools.zip_longest(self.matrices, self.biases, self.factors):
             x = F.softplus(matrix) @ x + bias
-            if i < last:
+            if factor is not None:
                 x = x + factor.tanh() * x.tanh()
         return x
 
@@ -99,7 +100,9 @@ class FactorizedDensity(nn.Module):
         def flat(t: Tensor) -> Tensor:
             return t.transpose(0, 1).reshape(t.shape[1], 1, -1)
 
-        mass = self.mass(flat(low), flat(high)).clamp_min(_TINY)
+        # Differences of neighbouring logits have no digits left in half precision.
+        with torch.autocast(value.device.type, enabled=False):
+            mass = self.mass(flat(low.float()), flat(high.float())).clamp_min(_TINY)
         batch, channels, height, width = value.shape
         return -mass.log2().reshape(channels, batch, height, width).transpose(0, 1)
 
@@ -126,7 +129,7 @@ class FactorizedDensity(nn.Module):
         symbols = first[:, :, None] + torch.arange(2 * half + 1, device=gains.device)
         low, high = (((symbols + d) / gains[:, :, None]).transpose(0, 1).reshape(channels, 1, -1) for d in (-0.5, 0.5))
         pmf = density.mass(low, high).reshape(channels, steps, -1).transpose(0, 1)
-        pmf = torch.cat([pmf, (1 - pmf.sum(-1, keepdim=True)).clamp_min(_TINY)], -1).cpu()
+        pmf = torch.cat([pmf, (1 - pmf.sum(-1, keepdim=True)).clamp_min(2.0**-PRECISION)], -1).cpu()
         rows = [[quantize_pmf(channel) for channel in step] for step in pmf.tolist()]
         self.float()
         return torch.tensor(rows, dtype=torch.int32), first

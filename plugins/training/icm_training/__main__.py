@@ -5,24 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
 import icm_core
-from icm_core.errors import InputError
+from icm_core.errors import IcmError, InputError
 from icm_core.weights import save, stored_state
 from icm_training.stages import Stages, freeze
 
 STEPS = {
     "head": 320,
-    "warmup": 1200,
-    "joint": 1200,
-    "segmentation": 250,
+    "warmup": 1400,
+    "joint": 800,
+    "segmentation": 200,
+    "coarse": 500,
+    "fine": 900,
     "classification": 250,
-    "coarse": 400,
-    "fine": 800,
 }
 """The stages in their order, with the steps that made the shipped weights."""
 
@@ -87,4 +88,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except IcmError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -17,15 +17,17 @@ Step = Callable[[int], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Group:
-    """Modules that train together at one peak learning rate."""
+    """Modules that train together at one peak learning rate, without those parts that another group has."""
 
     modules: tuple[nn.Module, ...]
     lr: float
+    without: tuple[nn.Module, ...] = ()
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """The trained parameters."""
+        elsewhere = {id(p) for module in self.without for p in module.parameters()}
         for module in self.modules:
-            yield from module.parameters()
+            yield from (p for p in module.parameters() if id(p) not in elsewhere)
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,18 @@
 The stages follow the paper's (Sec. 3, 6.2) with one change: module A is trained for all tasks at once, then
 frozen, so that one bitstream serves tasks that were not there when it was trained::
 
-    warmup          A, B_rec and C as a picture codec                             lambda R_side + MSE
+    warmup          A and B_rec as a picture codec                                lambda R_side + MSE
     head            Modified TrSeg on clean pictures                                    cross-entropy
-    joint           A, every B and C; task networks frozen            lambda R_side + all task losses
+    joint           A, B_seg, B_rec and the segmentation head   lambda R_side + cross-entropy + MSE
     segmentation    B_seg and its head, A frozen                                        cross-entropy
-    classification  B_cls, A and the classifier frozen      distillation from the classifier on clean pictures
+    classification  B_cls and the classifier, A frozen      distillation from the classifier on clean pictures
     coarse          B_rec and C, A frozen                                               MSE
     fine            D, the rest frozen                                                  MSE + lambda R
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Callable
@@ -27,7 +28,6 @@ from torch.nn import functional as F
 from icm_core.pipeline import Pipeline
 from icm_core.types import CodecOutput, Features, SideInfo
 from icm_sicmh.codec import Hyperprior
-from icm_sicmh.layers import pad_to
 from icm_sicmh.residual import Residual
 from icm_tasks.modified_trseg import ModifiedTrSeg
 from icm_tasks.pretrained import load_efficientnet_lite0
@@ -37,11 +37,9 @@ from icm_training.loop import Group, Schedule, run
 
 IGNORE = 11
 MSE_WEIGHT = 0.0015  # of the squared error in grey levels, 0-255
-IMAGE_WEIGHT = 0.0003  # the same, pulling semantic images towards pictures, so that a pretrained head can read them
 RATE_ENDS = (6.0, 0.5)  # lambda of R_side (per bit per pixel) at the lowest and the highest quality
 FINE_RATE_ENDS = (600.0, 90.0)  # lambda of y_r's rate, against the squared error in grey levels
 CLEAN_SHARE = 0.3  # weight of clean pictures, so that one set of weights serves both
-DISTILL_TEMPERATURE = 1.0
 
 
 class Stages:
@@ -92,14 +90,22 @@ class Stages:
         share = (quality - 1) / (self.codec.params.qualities - 1)
         return torch.exp(math.log(ends[0]) * (1 - share) + math.log(ends[1]) * share)
 
-    def _rate(self, out: CodecOutput, quality: Tensor, progress: float) -> tuple[Tensor, Tensor]:
-        """bpp of each picture, and the rate term, whose weight rises from a tenth in the first third of a stage.
+    def _rate(self, out: CodecOutput, quality: Tensor, rise: float) -> tuple[Tensor, Tensor]:
+        """bpp of each picture, and the rate term, whose weight rises slowly from stage to stage.
 
         A rate weight that is large from the start collapses the codec before it has learned to see.
         """
         bpp = out.total_bits / (out.side.size[0] * out.side.size[1])
-        rise = min(1.0, 0.1 + 2.7 * progress)
         return bpp, (self._rate_weight(quality, RATE_ENDS) * bpp).mean() * rise
+
+    def _codec_groups(self, lr: float, *others: nn.Module) -> list[Group]:
+        """A and others; the logarithms of gains, and densities, move on another scale than weights."""
+        gains, density = (self.codec.gain_h1, self.codec.gain_h2), (self.codec.density,)
+        return [
+            Group((self.codec, *others), lr, without=gains + density),
+            Group(gains, 20 * lr),
+            Group(density, 4 * lr),
+        ]
 
     def _side(self, x: Tensor) -> tuple[SideInfo, Tensor]:
         """Side information of frozen A, and the qualities that were drawn."""
@@ -126,14 +132,6 @@ class Stages:
 
     def _clean(self, x: Tensor) -> Features:
         return Features({"image": x}, (x.shape[-2], x.shape[-1]))
-
-    def _distillation(self, features: Features, x: Tensor) -> Tensor:
-        """KL divergence from the classifier's answer on clean pictures, mean over pictures, in nats."""
-        with torch.no_grad():
-            teacher = self.classifier(self._clean(x)).float()
-        student = self.classifier(features).float()
-        t = DISTILL_TEMPERATURE
-        return F.kl_div(F.log_softmax(student / t, 1), F.softmax(teacher / t, 1), reduction="batchmean") * t * t
 
     def _to(self, *tensors: Tensor) -> list[Tensor]:
         return [t.to(self.device) for t in tensors]
@@ -163,7 +161,7 @@ class Stages:
         self.trseg.eval()
 
     def warmup(self, steps: int, batch: int = 8) -> None:
-        """Stage 0: A, B_rec and C as a picture codec; both x_c and the semantic image follow the picture.
+        """Stage 0: A and B_rec as a picture codec: the semantic image h~'' follows the picture.
 
         Small crops first, which cost a quarter. The other tasks' fusion blocks start as copies of B_rec.
         """
@@ -175,90 +173,87 @@ class Stages:
             quality = self._quality(len(x))
             out = self.codec(x, quality)
             features = self._features("coarse", out.side)
-            mse = F.mse_loss(self.coarse_head(features).float(), x) * 255**2
-            image = F.mse_loss(features.cropped("image").float(), x) * 255**2
-            bpp, rate = self._rate(out, quality, number / steps)
-            loss = rate + MSE_WEIGHT * (mse + 0.5 * image)
-            return {"loss": loss, "bpp": bpp.mean(), "psnr": _psnr(mse), "psnr_image": _psnr(image)}
+            mse = F.mse_loss(features.cropped("image").float(), x) * 255**2
+            bpp, rate = self._rate(out, quality, 0.02 + 0.13 * number / steps)
+            return {"loss": rate + MSE_WEIGHT * mse, "bpp": bpp.mean(), "psnr": _psnr(mse)}
 
         self.codec.train()
-        groups = [Group((self.codec, adapters["coarse"], self.coarse_head), 3e-4)]
+        groups = self._codec_groups(5e-4, adapters["coarse"])
         self._run("warmup", groups, Schedule(steps, warmup=100), step)
         self.codec.eval()
         for name in ("segmentation", "classification"):
             adapters[name].load_state_dict(adapters["coarse"].state_dict())
 
     def joint(self, steps: int) -> None:
-        """Stage 2: A and every fusion block for all tasks together, read by task networks that stay as they are."""
+        """Stage 2: A for machines and people together, with B_seg, B_rec and the segmentation head."""
         road = self._camvid((256, 256), (1.4, 2.9)).batches(4)
-        objects = self._imagenette().batches(3)
-        any_pictures = self._pictures().batches(3)
-        adapters = tuple(self.pipe.task(name).adapter for name in self.pipe.tasks)
+        any_pictures = self._pictures().batches(4)
+        seg_adapter, rec_adapter = (self.pipe.task(name).adapter for name in ("segmentation", "coarse"))
 
         def step(number: int) -> dict[str, Tensor]:
-            (x_seg, labels), (x_cls, _), (x_rec, _) = (self._to(*next(s)) for s in (road, objects, any_pictures))
-            x_cls = pad_to(x_cls, 64)
-            x = torch.cat([x_rec, x_seg, x_cls])
-            n_rec, n_seg = len(x_rec), len(x_seg)
+            (x_seg, labels), (x_rec, _) = (self._to(*next(s)) for s in (road, any_pictures))
+            x = torch.cat([x_rec, x_seg])
+            n_rec = len(x_rec)
             quality = self._quality(len(x))
             out = self.codec(x, quality)
-
-            def part(a: int, b: int, size: tuple[int, int] = out.side.size) -> SideInfo:
-                return SideInfo(tuple(level[a:b] for level in out.side.levels), size)
-
-            bpp, rate = self._rate(out, quality, 0.3 + number / steps)
-            seg = self._features("segmentation", part(n_rec, n_rec + n_seg))
-            seg_loss, hits = self._segmentation_loss(seg, labels)
-            cls = self._features("classification", part(n_rec + n_seg, len(x), (224, 224)))
-            kl = self._distillation(cls, x_cls[..., :224, :224])
-            # The coarse picture is trained on the plain pictures and one of the road scenes.
-            coarse = self.coarse_head(self._features("coarse", part(0, n_rec + 1))).float()
-            mse = F.mse_loss(coarse, x[: n_rec + 1]) * 255**2
-            images = F.mse_loss(seg.maps["image"].float(), x_seg) + F.mse_loss(cls.maps["image"].float(), x_cls)
-            pull = IMAGE_WEIGHT * max(0.1, 1 - 2 * number / steps) * 255**2 * images
+            bpp, rate = self._rate(out, quality, min(1.0, 0.3 + 1.4 * number / steps))
+            halves = (SideInfo(tuple(level[s] for level in out.side.levels), out.side.size) for s in _halves(n_rec))
+            rec_side, seg_side = halves
+            seg_loss, hits = self._segmentation_loss(seg_adapter(seg_side), labels)
+            # Pictures for people. C comes later, in its own stage.
+            mse = F.mse_loss(rec_adapter(rec_side).maps["image"].float(), x_rec) * 255**2
             return {
-                "loss": rate + seg_loss + 0.5 * kl + MSE_WEIGHT * mse + pull,
+                "loss": rate + seg_loss + MSE_WEIGHT * mse,
                 "bpp": bpp.mean(),
                 "bpp_h2": (out.bits["h2"] / (x.shape[-1] * x.shape[-2])).mean(),
                 "ce": seg_loss,
                 "accuracy": hits,
-                "kl": kl,
                 "psnr": _psnr(mse),
             }
 
         self.codec.train()
-        groups = [Group((self.codec, self.coarse_head, *adapters), 3e-4)]
-        self._run("joint", groups, Schedule(steps, warmup=100), step)
+        groups = [*self._codec_groups(3e-4, seg_adapter, rec_adapter), Group((self.trseg,), 2e-4)]
+        self._run("joint", groups, Schedule(steps), step)
         self.codec.eval()
 
-    def segmentation(self, steps: int, batch: int = 6) -> None:
+    def segmentation(self, steps: int, batch: int = 4) -> None:
         """Stage 3: B_seg and the head behind frozen A; a third of the loss keeps the head good on clean pictures."""
-        pictures = self._camvid((320, 448), (0.9, 1.6)).batches(batch)
+        pictures = self._camvid((256, 352), (1.1, 2.0)).batches(batch)
         adapter = self.pipe.task("segmentation").adapter
 
         def step(_number: int) -> dict[str, Tensor]:
             x, labels = self._to(*next(pictures))
             side, _ = self._side(x)
             loss, hits = self._segmentation_loss(self._features("segmentation", side), labels)
-            clean, _ = self._segmentation_loss(self._clean(x[:2]), labels[:2])
+            clean, _ = self._segmentation_loss(self._clean(x[:1]), labels[:1])
             return {"loss": loss + CLEAN_SHARE * clean, "ce": loss, "accuracy": hits, "clean": clean}
 
         self._run("segmentation", [Group((adapter,), 2e-4), Group((self.trseg,), 1e-4)], Schedule(steps), step)
 
-    def classification(self, steps: int, batch: int = 12) -> None:
-        """Stage 4: B_cls behind frozen A, read by the classifier as it is."""
+    def classification(self, steps: int, batch: int = 10) -> None:
+        """Stage 4: B_cls behind frozen A, and the classifier, taught by what it said of the clean pictures before.
+
+        A part of each batch is read clean, so that the same weights can be measured on clean pictures.
+        """
         pictures = self._imagenette().batches(batch)
         adapter = self.pipe.task("classification").adapter
+        adapter.load_state_dict(self.pipe.task("coarse").adapter.state_dict())
+        teacher = copy.deepcopy(self.classifier)
 
         def step(_number: int) -> dict[str, Tensor]:
             x, _ = self._to(*next(pictures))
+            with torch.no_grad():
+                answer = F.softmax(teacher(self._clean(x)).float(), 1)
             side, _ = self._side(x)
-            features = self._features("classification", side)
-            kl = self._distillation(features, x)
-            image = F.mse_loss(features.cropped("image").float(), x) * 255**2
-            return {"loss": kl + 0.1 * IMAGE_WEIGHT * image, "kl": kl}
+            image = adapter(side).cropped("image")
+            both = self.classifier(self._clean(torch.cat([image, x[:2].to(image.dtype)]))).float().log_softmax(1)
+            kl = F.kl_div(both[: len(x)], answer, reduction="batchmean")
+            clean = F.kl_div(both[len(x) :], answer[:2], reduction="batchmean")
+            hits = (both[: len(x)].argmax(1) == answer.argmax(1)).float().mean()
+            return {"loss": kl + CLEAN_SHARE * clean, "kl": kl, "clean": clean, "agreement": hits}
 
-        self._run("classification", [Group((adapter,), 2e-4)], Schedule(steps), step)
+        groups = [Group((adapter,), 2e-4), Group((self.classifier,), 1e-4)]
+        self._run("classification", groups, Schedule(steps), step)
 
     def coarse(self, steps: int, batch: int = 8) -> None:
         """Stage 5: B_rec and C behind frozen A (Eq. 20)."""
@@ -292,8 +287,16 @@ class Stages:
             return {"loss": loss, "bpp": bpp.mean(), "psnr": _psnr(mse.mean())}
 
         self.enhancement.train()
-        self._run("fine", [Group((self.enhancement,), 4e-4)], Schedule(steps, clip=10.0), step)
+        groups = [
+            Group((self.enhancement,), 4e-4, without=(self.enhancement.gain,)),
+            Group((self.enhancement.gain,), 8e-3),
+        ]
+        self._run("fine", groups, Schedule(steps, clip=10.0), step)
         self.enhancement.eval()
+
+
+def _halves(first: int) -> tuple[slice, slice]:
+    return slice(first), slice(first, None)
 
 
 def _psnr(mse: Tensor) -> Tensor:
