@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -100,8 +101,8 @@ class FactorizedDensity(nn.Module):
         def flat(t: Tensor) -> Tensor:
             return t.transpose(0, 1).reshape(t.shape[1], 1, -1)
 
-        # Differences of neighbouring logits have no digits left in half precision.
-        with torch.autocast(value.device.type, enabled=False):
+        # Differences of neighbouring logits have no digits left in half precision. (There is no autocast on meta.)
+        with nullcontext() if value.is_meta else torch.autocast(value.device.type, enabled=False):
             mass = self.mass(flat(low.float()), flat(high.float())).clamp_min(_TINY)
         batch, channels, height, width = value.shape
         return -mass.log2().reshape(channels, batch, height, width).transpose(0, 1)
