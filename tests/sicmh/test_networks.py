@@ -43,7 +43,7 @@ FUSE_UP = (
     conv(N + H1 // 4, N, 5) + conv(N, N // 2, 5) + conv(N // 2, N // 4, 5) + conv(N // 4, N // 4, 5)
 )  # h~1 and the shuffled h~2 at 1/16 -> N/4 channels at full size
 FUSE_MIX = conv(N // 4 + 3, N // 4, 3) + conv(N // 4, 3, 3)
-DENSITY = H2 * ((3 + 9 + 9 + 3) + 2 * (3 + 3 + 3 + 1))  # filters 1-3-3-3-1: matrices, biases, factors
+DENSITY = H2 * ((3 + 9 + 9 + 3) + (3 + 3 + 3 + 1) + (3 + 3 + 3))  # filters 1-3-3-3-1: matrices, biases, factors
 
 
 def prediction(channels: int) -> int:
@@ -128,7 +128,7 @@ def adapter(cls: type[Adapter]) -> Callable[[], nn.Module]:
 
 
 COMPONENTS: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
-    "A, the codec": (lambda: Hyperprior(Hyperprior.Params()), A, 16_545_664),
+    "A, the codec": (lambda: Hyperprior(Hyperprior.Params()), A, 16_545_536),
     "B, one scale": (adapter(OneScale), DECODER_H2 + DECODER_H1 + DECODER, 4_913_795),
     "B, two scales": (adapter(TwoScale), DECODER_H2 + 2 * DECODER_H1 + DECODER, 6_624_323),
     "B, multi-scale": (adapter(MultiScale), B, 9_515_270),
