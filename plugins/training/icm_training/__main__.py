@@ -20,10 +20,10 @@ STEPS = {
     "head": 320,
     "warmup": 1400,
     "joint": 800,
-    "segmentation": 200,
-    "coarse": 500,
-    "fine": 900,
-    "classification": 250,
+    "segmentation": 180,
+    "coarse": 400,
+    "fine": 1000,
+    "classification": 200,
 }
 """The stages in their order, with the steps that made the shipped weights."""
 
