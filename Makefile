@@ -33,8 +33,8 @@ lint: $(VENV)/.test
 # A changed dependency starts the environment anew; a stamp says which extras are in it.
 $(VENV)/.made: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "no python3 with venv found; install it or say PYTHON=..." >&2; exit 2; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
-		|| { echo "$(PYTHON) is older than Python 3.10; say PYTHON=..." >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
+		|| { echo "$(PYTHON) is not Python 3.10, 3.11 or 3.12; say PYTHON=..." >&2; exit 2; }
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	@touch $@

@@ -32,6 +32,11 @@ def build(spec: PipelineSpec, registry: Registry) -> Pipeline:
     if (found := resolved.enhancement) is not None:
         cls, params = found.cls, found.params
         enhancement = _made("enhancement", lambda: cls(params, codec.layout))
+        if enhancement.quality_range not in (None, codec.quality_range):
+            raise SpecError(
+                f"enhancement: {cls.name} has the qualities {enhancement.quality_range}, "
+                f"and the codec has {codec.quality_range}; they must be the same"
+            )
     return Pipeline(spec, codec, tasks, enhancement).eval()
 
 

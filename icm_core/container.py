@@ -96,6 +96,8 @@ def check_size(height: int, width: int) -> None:
     """Raise `InputError` unless a file can hold a picture of this size."""
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise InputError(f"a picture of {width}x{height} pixels does not fit an .icm file: sides are 1 to {MAX_SIDE}")
+    if height * width > MAX_PIXELS:
+        raise InputError(f"a picture of {width}x{height} pixels is too large: the limit is {MAX_PIXELS} pixels")
 
 
 def write(container: Container) -> bytes:

@@ -22,7 +22,10 @@ def as_batch(image: Image.Image | Tensor) -> Tensor:
     """
     if isinstance(image, Image.Image):
         check_size(image.height, image.width)
-        return to_tensor(image)
+        try:
+            return to_tensor(image)
+        except OSError as error:  # Pillow reads the pixels only now
+            raise InputError(f"the picture is cut or damaged: {error}") from error
     if not isinstance(image, Tensor):
         raise InputError(f"a picture is a PIL image or a tensor, not {type(image).__name__}")
     shape = tuple(image.shape)

@@ -95,7 +95,7 @@ class PipelineSpec(_Model):
     @classmethod
     def _task_names(cls, tasks: dict[str, TaskSpec]) -> dict[str, TaskSpec]:
         for name in tasks:
-            if not re.match(TASK_NAME, name):
+            if not re.fullmatch(TASK_NAME, name):
                 raise ValueError(f"a task's name is a lower-case identifier of at most 64 characters, not {name!r}")
             if name in _RESERVED:
                 raise ValueError(f"the task name {name!r} is reserved, choose another")

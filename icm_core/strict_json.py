@@ -11,7 +11,7 @@ from icm_core.errors import SpecError
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)|[\[\]{}]', re.DOTALL)
 
 
 def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> object:

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from icm_core import __version__
 from icm_core.cli import check, decode, demo, encode, info, plugins, schema
 from icm_core.cli.console import complain
-from icm_core.errors import IcmError
+from icm_core.errors import IcmError, InputError
 
 
 class _Program(TyperGroup):
@@ -22,6 +22,17 @@ class _Program(TyperGroup):
             return super().invoke(ctx)
         except IcmError as error:
             complain(error)
+            raise typer.Exit(2) from error
+        except (OSError, UnicodeError) as error:  # a path that no file system takes, found where it is first used
+            reason = getattr(error, "strerror", None) or str(error)
+            complain(
+                InputError(f"a path cannot be used: {reason}: {str(getattr(error, 'filename', '') or '')[:200]!r}")
+            )
+            raise typer.Exit(2) from error
+        except RuntimeError as error:
+            if not str(error).startswith("Symlink loop"):  # pathlib has no exception of its own for it
+                raise
+            complain(InputError(f"a path cannot be used: {error}"))
             raise typer.Exit(2) from error
 
 

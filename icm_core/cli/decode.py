@@ -14,6 +14,7 @@ from icm_core.cli.console import print_json, print_table
 from icm_core.cli.inputs import CODED, check_names, expand
 from icm_core.cli.options import AsJson, Device, OutputFolder, Precision
 from icm_core.container import read
+from icm_core.errors import InputError
 from icm_core.files import make_folder, read_file, write_atomically
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ def run(
     paths = expand(files, CODED)
     check_names(paths, [output / f"{path.stem}.TASK.png" for path in paths])
     wanted = [name.strip() for part in tasks for name in part.split(",") if name.strip()] if tasks else None
+
+    if wanted == []:
+        raise InputError("-t names no task; leave it out for all tasks")
 
     from icm_core.cli.pipelines import Pipelines
 

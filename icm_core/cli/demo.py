@@ -12,6 +12,7 @@ from icm_core.cli.batch import for_each, leave
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.inputs import PICTURES, check_names, expand
 from icm_core.cli.options import DEFAULT_MODEL, AsJson, Device, Model, Precision
+from icm_core.errors import InputError
 from icm_core.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ def run(
     paths = expand(pictures, PICTURES) if pictures else shipped_photographs()
     sheets = {path: output / f"{path.stem}.sheet.png" for path in paths}
     check_names(paths, list(sheets.values()))
+    made = {(output / name).resolve() for name in ("demo.png", "index.html")}
+    for path in paths:
+        if path.resolve() in made:
+            raise InputError(f"the demo would write over its input {path}; choose another folder with -o")
     pipe = load(model, device=device, precision=precision)
     make_folder(output)
     warm_up(pipe)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from icm_core.coding.fixed import FRACTION_BITS
+from icm_core.errors import WeightsError
 
 PRECISION = 16
 SIGMA_MIN = 0.11
@@ -44,9 +45,17 @@ class CdfTables:
 
     @classmethod
     def from_tensor(cls, cdf: Tensor, size: Tensor, offset: Tensor) -> CdfTables:
-        """From padded rows (R, L), their lengths (R,) and offsets (R,), all integer tensors."""
+        """From padded rows (R, L), their lengths (R,) and offsets (R,), all integer tensors.
+
+        Raises:
+            WeightsError: a row does not rise strictly from 0 to 65536. The coder divides by its steps, unasked.
+        """
         sizes = size.tolist()
         rows = [row[:n] for row, n in zip(cdf.tolist(), sizes, strict=True)]
+        for number, row in enumerate(rows):
+            rising = all(a < b for a, b in itertools.pairwise(row))
+            if len(row) < 2 or row[0] != 0 or row[-1] != 1 << PRECISION or not rising:
+                raise WeightsError(f"row {number} of a probability table does not rise from 0 to {1 << PRECISION}")
         return cls(rows, sizes, offset.tolist())
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 _QUALITIES = range(1, 101)
+_MAX_SIDE = 65_500  # of libjpeg
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,10 @@ def psnr(original: Image.Image, decoded: Image.Image) -> float:
 def jpeg_within(original: Image.Image, limit: int) -> Jpeg | None:
     """The JPEG (Pillow, 4:2:0, optimised tables) of the highest quality that is not larger than `limit` bytes.
 
-    None where even quality 1 is larger.
+    None where even quality 1 is larger, or where a side is longer than JPEG can hold.
     """
+    if max(original.size) > _MAX_SIDE:
+        return None
     low, high = 0, len(_QUALITIES)  # _QUALITIES[:low] fit, _QUALITIES[high:] do not
     best: tuple[int, bytes] | None = None
     while low < high:

@@ -25,6 +25,11 @@ class Enhancement(Component):
         self.params = params
         self.layout = layout
 
+    @property
+    def quality_range(self) -> tuple[float, float] | None:
+        """Lowest and highest quality, which must be the codec's; None: whatever the codec has."""
+        return None
+
     @abstractmethod
     def forward(self, x: Tensor, coarse: Tensor, side: SideInfo, quality: Tensor) -> tuple[Tensor, Tensor]:
         """Training pass.

@@ -188,17 +188,22 @@ class Hyperprior(ExactTwin[_Integers], Codec):
 
     def encode(self, x: Tensor, quality: Quality) -> list[bytes]:
         """One stream a picture: h2, then the groups of h1."""
+        return self.encode_with_side(x, quality)[0]
+
+    def encode_with_side(self, x: Tensor, quality: Quality) -> tuple[list[bytes], SideInfo]:
+        """The streams, and the side information as the encoder has it."""
         gain1, gain2 = self.gain_h1.row(quality), self.gain_h2.row(quality)
         h1, h2 = (to_fixed(t) for t in self.latents(pad_to(x, self.layout.alignment)))
         batch = len(x)
         streams = [StreamEncoder() for _ in range(batch)]
         zero = torch.zeros_like(h2)
         symbols = gain2.quantize(h2, zero, MAX_SYMBOL)
+        h2_hat = gain2.dequantize(symbols, zero)
         tables = self._h2_tables(quality)
         channels = self._channel_index(symbols)
         for b in range(batch):
             streams[b].push(symbols[b], channels[b], tables)
-        h2p = self._h2p(gain2.dequantize(symbols, zero))
+        h2p = self._h2p(h2_hat)
         decoded: list[Tensor] = []
         for k in range(self.params.groups):
             mean, rows, gain = self._group_parameters(k, h2p, decoded, gain1)
@@ -206,7 +211,8 @@ class Hyperprior(ExactTwin[_Integers], Codec):
             decoded.append(gain.dequantize(symbols, mean))
             for b in range(batch):
                 streams[b].push(symbols[b], rows[b], gaussian_tables())
-        return [stream.finish() for stream in streams]
+        side = SideInfo((to_float(torch.cat(decoded, 1)), to_float(h2_hat)), (x.shape[-2], x.shape[-1]))
+        return [stream.finish() for stream in streams], side
 
     def decode(self, payloads: Sequence[bytes], size: tuple[int, int], quality: Quality) -> SideInfo:
         """Exactly the side information that the encoder had; see `Codec.decode`."""

@@ -38,10 +38,16 @@ def prediction_layers(channels: int) -> nn.Sequential:
 def predict(layers: Network, x: Tensor) -> Tensor:
     """Runs a Prediction Model, float or integer, at each position of x: (B, C, h, w) -> (B, 2C, h, w)."""
     batch, channels, height, width = x.shape
-    patches = F.unfold(x, _NEIGHBOURHOOD, padding=_NEIGHBOURHOOD // 2)  # (B, 25C, h*w)
-    patches = patches.transpose(1, 2).reshape(-1, channels, _NEIGHBOURHOOD, _NEIGHBOURHOOD)
-    outputs = [layers(part).flatten(1) for part in torch.split(patches, _POSITIONS_AT_ONCE)]
-    return torch.cat(outputs).reshape(batch, height, width, -1).permute(0, 3, 1, 2).contiguous()
+    margin = _NEIGHBOURHOOD // 2
+    padded = F.pad(x, (margin,) * 4)
+    rows = max(1, _POSITIONS_AT_ONCE // width)
+    strips = []
+    for top in range(0, height, rows):
+        strip = padded[:, :, top : top + rows + 2 * margin]
+        patches = F.unfold(strip, _NEIGHBOURHOOD).transpose(1, 2)  # (B, positions, 25C)
+        patches = patches.reshape(-1, channels, _NEIGHBOURHOOD, _NEIGHBOURHOOD)
+        strips.append(layers(patches).reshape(batch, -1, width, 2 * channels))
+    return torch.cat(strips, 1).permute(0, 3, 1, 2).contiguous()
 
 
 class CAHCM(nn.Module):

@@ -70,6 +70,11 @@ class Residual(ExactTwin[_Integers], Enhancement):
         self.prediction = prediction_layers(n)
         self.gain = GainUnit(n, params.qualities, 2.0, 8.0)
 
+    @property
+    def quality_range(self) -> tuple[float, float]:
+        """1 ... the number of trained qualities."""
+        return 1.0, float(self.params.qualities)
+
     def _latent(self, x: Tensor, coarse: Tensor) -> Tensor:
         y: Tensor = self.encoder_r(pad_to(x - coarse, self.layout.alignment))
         return y.float()
