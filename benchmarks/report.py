@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results/sicmh-small.json"
 SPECS = ROOT / "plugins/sicmh/icm_sicmh/specs"
-TRAINING = SPECS / "sicmh-small.training.json"
+TRAINING = ROOT / "benchmarks/results/sicmh-small.training.json"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -1,0 +1,73 @@
+"""The weights that ship, on a photograph that ships in a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import icm_core
+from icm_core.container import read
+from icm_core.images import to_tensor
+from icm_core.quality import Quality
+
+skimage = pytest.importorskip("skimage", reason="the photograph is in scikit-image's wheel; install icm[demo]")
+
+
+@pytest.fixture(scope="module")
+def pipe() -> icm_core.Pipeline:
+    return icm_core.load("sicmh-small", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def photograph() -> Image.Image:
+    with Image.open(Path(skimage.__file__).parent / "data/chelsea.png") as image:
+        return image.convert("RGB")
+
+
+def test_higher_quality_costs_more_bytes_and_shows_more(pipe, photograph) -> None:
+    x = to_tensor(photograph)
+    sizes, errors = [], []
+    for quality in (1, 2.5, 4):
+        blob = pipe.encode(photograph, quality=quality)
+        sizes.append(len(blob))
+        errors.append(float((pipe.decode(blob, tasks=["fine"])["fine"].output - x).square().mean()))
+    assert sizes == sorted(sizes)
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_a_base_only_file_has_at_most_32_bytes_of_overhead(pipe, photograph) -> None:
+    blob = pipe.encode(photograph, quality=1, enhancement=False)
+    assert len(blob) - len(read(blob).base.payload) <= 32
+
+
+def test_streams_cost_what_the_model_estimates_within_one_percent(pipe, photograph) -> None:
+    for quality in (1.0, 2.0, 3.0, 4.0):
+        payload = read(pipe.encode(photograph, quality=quality, enhancement=False)).base.payload
+        with torch.inference_mode():
+            estimate = float(pipe.codec(to_tensor(photograph), torch.tensor([quality])).total_bits)
+        assert 8 * len(payload) == pytest.approx(estimate, rel=0.01)
+
+
+def test_what_one_thread_writes_in_bfloat16_two_threads_read_in_float32(pipe, photograph) -> None:
+    threads = torch.get_num_threads()
+    try:
+        for quality in (1, 2, 3, 4):
+            torch.set_num_threads(1)
+            x = to_tensor(photograph).contiguous(memory_format=torch.channels_last)
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+                (payload,), written = pipe.codec.encode_with_side(x, Quality.of(quality))
+            torch.set_num_threads(2)
+            with torch.inference_mode():
+                found = pipe.codec.decode([payload], written.size, Quality.of(quality))
+            assert all(torch.equal(a, b) for a, b in zip(written.levels, found.levels, strict=True))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_base_layer_alone_gives_every_base_task(pipe, photograph) -> None:
+    out = pipe.decode(pipe.encode(photograph, quality=2, enhancement=False))
+    assert set(out) == {"segmentation", "classification", "coarse"}
+    assert out["segmentation"].output.shape == (1, 11, photograph.height, photograph.width)
