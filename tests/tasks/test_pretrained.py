@@ -68,7 +68,9 @@ def test_feature_backbone_gets_the_leading_layers(loaded):
     backbone = Backbone("tf_efficientnet_lite0")
     load_efficientnet_lite0(backbone.net)
     weights = loaded.state_dict()
-    assert all(torch.equal(tensor, weights[name.removeprefix("model.")]) for name, tensor in backbone.net.state_dict().items())
+    assert all(
+        torch.equal(tensor, weights[name.removeprefix("model.")]) for name, tensor in backbone.net.state_dict().items()
+    )
 
 
 @needs_weights
