@@ -25,7 +25,7 @@ STEPS = {
     "fine": 1000,
     "classification": 200,
 }
-"""The stages in their order, with the steps that made the shipped weights."""
+"""The stages in their order, with their steps. (docs/training.md tells how the shipped weights differ.)"""
 
 FILES = {
     "codec": ["codec.", "enhancement.", "tasks.coarse.", "tasks.segmentation."],
