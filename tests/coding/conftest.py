@@ -1,31 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import pytest
-import torch
 
 from icm_core.coding import CdfTables
 from icm_core.coding.tables import quantize_pmf
 
 Threads = Callable[[int], "contextmanager[None]"]
-
-
-@pytest.fixture
-def threads():
-    """A context in which PyTorch has so many threads."""
-
-    @contextmanager
-    def use(count: int) -> Iterator[None]:
-        before = torch.get_num_threads()
-        torch.set_num_threads(count)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-    return use
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -120,19 +119,3 @@ def integers(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Tensor]]:
         return found
 
     return take
-
-
-@pytest.fixture
-def threads():
-    """A context in which PyTorch has so many threads."""
-
-    @contextmanager
-    def use(count: int) -> Iterator[None]:
-        before = torch.get_num_threads()
-        torch.set_num_threads(count)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-    return use
