@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pluggy
 
-from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
+from icm_core.interfaces import Codec, DataSet, Enhancement, Loss, SideInfoAdapter, TaskHead
 
 PROJECT = "icm"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -38,5 +38,20 @@ def icm_enhancements() -> list[type[Enhancement]]:  # type: ignore[empty-body]
 
 
 @hookspec
+def icm_datasets() -> list[type[DataSet]]:  # type: ignore[empty-body]
+    """Data sets: numbered pictures with their targets."""
+
+
+@hookspec
+def icm_losses() -> list[type[Loss]]:  # type: ignore[empty-body]
+    """Losses: terms of what a training stage minimises."""
+
+
+@hookspec
 def icm_specs() -> list[Path]:  # type: ignore[empty-body]
     """Pipeline specs that ship with the plugin, as paths of JSON files; loadable by their file's stem."""
+
+
+@hookspec
+def icm_recipes() -> list[Path]:  # type: ignore[empty-body]
+    """Training recipes that ship with the plugin, as paths of JSON files; known by their file's stem."""

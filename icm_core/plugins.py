@@ -7,14 +7,24 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, TypeVar, get_args
+from typing import Any, TypedDict, TypeVar, get_args
 
 from icm_core import hookspecs
-from icm_core.interfaces import Codec, Component, ComponentParams, Enhancement, SideInfoAdapter, TaskHead
+from icm_core.interfaces import (
+    Codec,
+    Component,
+    ComponentParams,
+    DataSet,
+    Enhancement,
+    Loss,
+    SideInfoAdapter,
+    TaskHead,
+)
+from icm_core.interfaces.dataset import DataKind
 from icm_core.types import Kind
 from icm_registry import Catalogue, Plugin, RegistryError, load_plugins
 
-C = TypeVar("C", bound=Component)
+C = TypeVar("C", bound=Component | DataSet)
 
 GROUP = "icm.plugins"
 """Entry-point group of plugins."""
@@ -34,21 +44,38 @@ class PluginStatus(TypedDict):
 
 @dataclass(frozen=True)
 class Registry:
-    """Catalogues of everything installed, one per kind; `specs` maps a shipped spec's file stem to its path."""
+    """Catalogues of everything installed, one per kind; `specs` and `recipes` map a shipped file's stem to its path."""
 
     codecs: Catalogue[type[Codec]]
     adapters: Catalogue[type[SideInfoAdapter]]
     heads: Catalogue[type[TaskHead]]
     enhancements: Catalogue[type[Enhancement]]
+    datasets: Catalogue[type[DataSet]]
+    losses: Catalogue[type[Loss]]
     specs: Catalogue[Path]
+    recipes: Catalogue[Path]
     plugins: tuple[Plugin, ...]
+
+    @property
+    def catalogues(self) -> tuple[Catalogue[Any], ...]:
+        """All catalogues, in the order in which they are shown."""
+        return (
+            self.codecs,
+            self.adapters,
+            self.heads,
+            self.enhancements,
+            self.datasets,
+            self.losses,
+            self.specs,
+            self.recipes,
+        )
 
     def status(self) -> list[PluginStatus]:
         """Every component and every plugin that failed, usable or not, sorted by kind and name."""
         rows = []
         loaded = {plugin.owner for plugin in self.plugins if not plugin.problem}
         delivering = set()
-        for catalogue in (self.codecs, self.adapters, self.heads, self.enhancements, self.specs):
+        for catalogue in self.catalogues:
             for entry in catalogue.entries:
                 rows.append((catalogue.kind, entry.name, entry.owner, entry.problem))
                 delivering.add(entry.owner)
@@ -82,7 +109,10 @@ def build_registry(*, path: Sequence[str] | None = None, extra: Mapping[str, obj
         adapters=plugins.collect("icm_adapters", "adapter", _component(SideInfoAdapter)),  # type: ignore[type-abstract]
         heads=plugins.collect("icm_heads", "head", _component(TaskHead)),  # type: ignore[type-abstract]
         enhancements=plugins.collect("icm_enhancements", "enhancement", _component(Enhancement)),  # type: ignore[type-abstract]
-        specs=plugins.collect("icm_specs", "pipeline", _spec_path),
+        datasets=plugins.collect("icm_datasets", "data set", _component(DataSet)),  # type: ignore[type-abstract]
+        losses=plugins.collect("icm_losses", "loss", _component(Loss)),  # type: ignore[type-abstract]
+        specs=plugins.collect("icm_specs", "pipeline", _json_file),
+        recipes=plugins.collect("icm_recipes", "recipe", _json_file),
         plugins=plugins.plugins,
     )
 
@@ -99,14 +129,15 @@ def _component(base: type[C]) -> Callable[[object], tuple[str, type[C]]]:
             raise RegistryError(f"it does not implement {missing}")
         if not (isinstance(item.Params, type) and issubclass(item.Params, ComponentParams)):
             raise RegistryError("its Params is not a subclass of ComponentParams")
-        if issubclass(item, TaskHead) and getattr(item, "kind", None) not in get_args(Kind):
-            raise RegistryError(f"its kind is {getattr(item, 'kind', None)!r}; it should be one of {get_args(Kind)}")
+        for contract, kinds in ((TaskHead, get_args(Kind)), (DataSet, get_args(DataKind))):
+            if issubclass(item, contract) and getattr(item, "kind", None) not in kinds:
+                raise RegistryError(f"its kind is {getattr(item, 'kind', None)!r}; it should be one of {kinds}")
         return name, item
 
     return check
 
 
-def _spec_path(item: object) -> tuple[str, Path]:
+def _json_file(item: object) -> tuple[str, Path]:
     if not isinstance(item, Path):
         raise RegistryError("it is not a pathlib.Path")
     if item.suffix != ".json" or not item.is_file():

@@ -10,10 +10,21 @@ EXAMPLE = "Example: icm plugins --json"
 
 
 def run(as_json: AsJson = False) -> None:
-    """List every installed component and pipeline, with its distribution and whether it can be used."""
-    from icm_core.plugins import build_registry
+    """List every installed component, pipeline and added command, with its distribution and whether it can be used."""
+    from icm_core.cli.app import ADDED
+    from icm_core.plugins import PluginStatus, build_registry
 
     rows = build_registry().status()
+    rows += [
+        PluginStatus(
+            kind="command",
+            name=found.name,
+            distribution=found.distribution,
+            version=found.version,
+            status=found.problem or "ok",
+        )
+        for found in ADDED
+    ]
     if as_json:
         print_json(rows)
     else:

@@ -1,9 +1,22 @@
-"""The four contracts of the framework, one abstract class per module."""
+"""The contracts of the framework, one abstract class per module."""
 
 from icm_core.interfaces.adapter import SideInfoAdapter
 from icm_core.interfaces.codec import Codec
 from icm_core.interfaces.component import Component, ComponentParams
+from icm_core.interfaces.dataset import DataSet, Sample
 from icm_core.interfaces.enhancement import Enhancement
 from icm_core.interfaces.head import TaskHead
+from icm_core.interfaces.loss import Batch, Loss
 
-__all__ = ["Codec", "Component", "ComponentParams", "Enhancement", "SideInfoAdapter", "TaskHead"]
+__all__ = [
+    "Batch",
+    "Codec",
+    "Component",
+    "ComponentParams",
+    "DataSet",
+    "Enhancement",
+    "Loss",
+    "Sample",
+    "SideInfoAdapter",
+    "TaskHead",
+]

@@ -1,0 +1,79 @@
+"""Contract `DataSet`: numbered pictures with their targets, from a folder that the user names."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from icm_core.interfaces.component import ComponentParams
+
+DataKind = Literal["classification", "segmentation", "pictures"]
+"""What the targets are: a class, a class map, or nothing."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture with its target.
+
+    Attributes:
+        key: name of the picture inside its data set, the same on every machine, such as ``val/0016E5_07959``.
+        picture: (3, H, W) uint8, RGB.
+        target: classification: a class, () int64. Segmentation: a class map, (H, W) uint8. Pictures: None.
+    """
+
+    key: str
+    picture: Tensor
+    target: Tensor | None
+
+
+class DataSet(ABC):
+    """Pictures of one split, by number and in a fixed order; for training and for measurements.
+
+    A subclass sets `name` (``"<plugin>.<data set>"``, lower case) and `kind`, and may define a nested ``Params``.
+    Construction looks at the folder and finds out how many pictures there are; it decodes none of them.
+
+    Args:
+        params: the validated ``Params`` of the subclass.
+        root: folder of the data set.
+        split: which part of it, such as ``"train"`` or ``"val"``.
+
+    Raises:
+        InputError: the folder is missing or laid out otherwise; the message says what was expected and found.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[DataKind]
+
+    class Params(ComponentParams):
+        """No parameters."""
+
+    def __init__(self, params: ComponentParams, root: Path, split: str) -> None:
+        self.params = params
+        self.root = root
+        self.split = split
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in order; empty where there are none."""
+        return ()
+
+    @property
+    def ignore_index(self) -> int | None:
+        """Value in class maps that counts nowhere, None where every pixel counts."""
+        return None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of pictures."""
+
+    @abstractmethod
+    def __getitem__(self, number: int) -> Sample:
+        """A picture, from 0; the same at every call.
+
+        Raises:
+            InputError: the picture or its target cannot be read; the message names the file.
+        """

@@ -1,0 +1,1 @@
+"""What SICMH is compared with: other codecs behind the same contracts."""

@@ -1,0 +1,1 @@
+"""Data sets: CamVid, Cityscapes, ImageNet, class folders, plain pictures, WebDataset shards."""

@@ -1,0 +1,1 @@
+"""Measuring: rate and quality of a pipeline over a data set, comparisons, reports."""
