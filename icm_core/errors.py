@@ -25,3 +25,7 @@ class SpecError(IcmError):
 
 class WeightsError(IcmError):
     """Weights that are missing, unreadable or of other shapes than the spec asks for."""
+
+
+class TrainingError(IcmError):
+    """A training that cannot go on, because a value is not a number any more."""

@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from icm_core.building import build
 from icm_core.errors import InputError, SpecError, WeightsError
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry, build_registry
 from icm_core.spec import read_spec, weights_files
-from icm_core.weights import load_weights
+from icm_core.weights import load_weights, read_tensors
 from icm_registry import RegistryError
 
 
@@ -53,6 +54,20 @@ def load(
         load_weights(pipeline, weights_files(spec, path))
     pipeline = pipeline.to(place)
     return pipeline.to(memory_format=torch.channels_last) if precision == "bf16" else pipeline
+
+
+def weights_of(model: str | Path, registry: Registry) -> dict[str, Tensor]:
+    """The tensors of a pipeline's weights, as its files hold them, without building it.
+
+    Raises:
+        SpecError: there is no such pipeline, or its spec is wrong.
+        WeightsError: it has no weights, or they cannot be read.
+    """
+    path = find_spec(model, registry)
+    files = weights_files(read_spec(path), path)
+    if not files:
+        raise WeightsError(f"{path}: the pipeline names no weights")
+    return {key: tensor for file in files for key, tensor in read_tensors(file).items()}
 
 
 def find_spec(model: str | Path, registry: Registry) -> Path:

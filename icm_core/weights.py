@@ -111,7 +111,7 @@ def load_weights(module: nn.Module, files: Sequence[Path]) -> None:
                         f"{path}: {key!r} has the shape {shape}, and the pipeline needs {tuple(expected[key].shape)}"
                     )
                 found[key] = path
-        for key, tensor in _tensors(path).items():
+        for key, tensor in read_tensors(path).items():
             _check_type(path, key, tensor, expected[key])
             loaded[key] = tensor
     missing = [key for key in expected if key not in found]
@@ -183,7 +183,8 @@ def _open(path: Path) -> Iterator[Any]:
         raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; `WeightsError` if it is missing or damaged."""
     with _open(path) as file:
         return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 

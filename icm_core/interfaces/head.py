@@ -9,6 +9,7 @@ import torchmetrics
 from PIL import Image
 from torch import Tensor
 
+from icm_core.errors import SpecError
 from icm_core.interfaces.component import Component, ComponentParams
 from icm_core.types import FeatureLayout, Features, Kind, Prediction
 
@@ -41,6 +42,21 @@ class TaskHead(Component):
     def predict(self, features: Features) -> Prediction:
         """`forward` in inference, with its kind and labels."""
         return Prediction(self.kind, self(features), self.labels)
+
+    def outputs(self, features: Features) -> tuple[tuple[float, Tensor], ...]:
+        """Every output that training looks at, with its weight; the first is `forward`'s, of weight 1.
+
+        A head with auxiliary outputs (deep supervision) gives them here.
+        """
+        return ((1.0, self(features)),)
+
+    def start_from(self, source: str) -> None:
+        """Fill the head from pretrained weights that a recipe names, such as ``"imagenet"``.
+
+        Raises:
+            SpecError: the head knows no such source, or cannot reach it; the message says what to do.
+        """
+        raise SpecError(f"head '{self.name}' knows no pretrained weights {source!r}")
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:

@@ -38,8 +38,11 @@ class Batch(Protocol):
     def features(self, task: str) -> Features:
         """What the task's adapter makes of the side information; of clean pictures: the picture itself."""
 
+    def outputs(self, task: str) -> tuple[tuple[float, Tensor], ...]:
+        """Every output of the task's head that training looks at, with its weight; see `TaskHead.outputs`."""
+
     def output(self, task: str) -> Tensor:
-        """The task's head's output."""
+        """The output of the task's head."""
 
     def fine(self) -> tuple[Tensor, Tensor]:
         """Refined pictures (B, 3, H, W) and the enhancement's estimated bits (B,)."""

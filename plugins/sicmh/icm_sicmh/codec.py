@@ -24,6 +24,7 @@ from icm_core.coding import (
 )
 from icm_core.coding.rans import MAX_SYMBOL
 from icm_core.interfaces import Codec, ComponentParams
+from icm_core.noise import uniform_noise
 from icm_core.quality import Quality
 from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
 from icm_sicmh.density import FactorizedDensity, gaussian_bits
@@ -130,7 +131,7 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         return CodecOutput(side, {"h1": bits1, "h2": bits2.flatten(1).sum(1)})
 
     def _perturb(self, value: Tensor) -> Tensor:
-        return value + torch.rand_like(value) - 0.5 if self.training else value.round()
+        return value + uniform_noise(value) if self.training else value.round()
 
     def _group(self, k: int) -> slice:
         return slice(k * self.cahcm.group_channels, (k + 1) * self.cahcm.group_channels)

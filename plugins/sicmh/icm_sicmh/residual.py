@@ -23,6 +23,7 @@ from icm_core.coding import (
 from icm_core.coding.rans import MAX_SYMBOL
 from icm_core.errors import SpecError
 from icm_core.interfaces import ComponentParams, Enhancement
+from icm_core.noise import uniform_noise
 from icm_core.quality import Quality
 from icm_core.types import SideInfo, SideInfoLayout
 from icm_sicmh.density import gaussian_bits
@@ -90,7 +91,7 @@ class Residual(ExactTwin[_Integers], Enhancement):
         gain = self.gain.log2(quality).exp2()
         mean, log2_sigma = predict(self.prediction, self.decoder_h1r(side.levels[0])).float().chunk(2, 1)
         difference = (y - mean) * gain
-        noisy = difference + torch.rand_like(y) - 0.5 if self.training else difference.round()
+        noisy = difference + uniform_noise(y) if self.training else difference.round()
         bits = gaussian_bits(noisy, log2_sigma.clamp(-20, 20).exp2() * gain).flatten(1).sum(1)
         return self._refine(round_ste(difference) / gain + mean, coarse), bits
 

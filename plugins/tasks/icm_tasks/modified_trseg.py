@@ -15,7 +15,7 @@ from icm_tasks.trseg import TrSeg, TrSegOperations, TrSegParams, full_size
 class ModifiedTrSegParams(TrSegParams):
     """Parameters of `ModifiedTrSeg`: TrSeg's, and the weight of the first map in training."""
 
-    auxiliary_weight: float = Field(0.4, ge=0, le=10, description="weight of the first map's loss in `maps_loss`")
+    auxiliary_weight: float = Field(0.4, ge=0, le=10, description="weight of the first map's loss in training")
 
 
 class ModifiedTrSeg(TrSeg):
@@ -67,7 +67,7 @@ class ModifiedTrSeg(TrSeg):
         """Logits of the second round, (B, K, H, W)."""
         return full_size(self.rounds(features)[1], features.size)
 
-    def maps_loss(self, maps: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
-        """`loss` of the second map plus ``auxiliary_weight`` times that of the first; takes what `maps` returns."""
-        first, second = maps
-        return self.loss(second, target) + self.params.auxiliary_weight * self.loss(first, target)
+    def outputs(self, features: Features) -> tuple[tuple[float, Tensor], ...]:
+        """The second map, and the first one with ``auxiliary_weight``."""
+        first, second = self.maps(features)
+        return (1.0, second), (self.params.auxiliary_weight, first)

@@ -1,4 +1,4 @@
-"""ImageNet weights of EfficientNet-Lite0 from a Python package, for training only."""
+"""ImageNet weights for training: EfficientNet-Lite0 from a Python package, other networks from timm's hub."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from icm_core.errors import WeightsError
+from icm_core.errors import SpecError, WeightsError
 
 _MODEL = "tf_efficientnet_lite0"
 
@@ -54,4 +54,37 @@ def load_efficientnet_lite0(module: nn.Module) -> None:
         raise WeightsError(
             f"EfficientNet-Lite0 weights do not fit {type(module).__name__}: nothing for {missing[:1] or 'any layer'}"
         )
+    module.load_state_dict(fitting, strict=False)
+
+
+def load_pretrained(module: nn.Module, name: str, source: str) -> None:
+    """Fill a timm network, or its ``features_only`` form, from the weights that a recipe names.
+
+    Args:
+        module: the network.
+        name: its timm name.
+        source: only ``"imagenet"`` is known: the package's weights for EfficientNet-Lite0, else those that timm
+            publishes for ``name``, which are downloaded.
+
+    Raises:
+        SpecError: the source is unknown.
+        WeightsError: the weights cannot be had, or do not fit.
+    """
+    if source != "imagenet":
+        raise SpecError(f"the pretrained weights {source!r} of {name} are unknown; known: imagenet")
+    if name.split(".")[0] == _MODEL:
+        load_efficientnet_lite0(module)
+        return
+    try:
+        full = timm.create_model(name, pretrained=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"timm's ImageNet weights of {name} cannot be had: {reason}") from error
+    weights = full.state_dict()
+    own = module.state_dict()
+    if any(key.startswith("model.") for key in own):
+        weights = {f"model.{key}": tensor for key, tensor in weights.items()}
+    fitting = {key: t for key, t in weights.items() if key in own and own[key].shape == t.shape}
+    if len(fitting) < len(own) // 2:
+        raise WeightsError(f"timm's ImageNet weights of {name} fit only {len(fitting)} of its {len(own)} tensors")
     module.load_state_dict(fitting, strict=False)

@@ -18,6 +18,7 @@ from icm_core.types import FeatureLayout, Features, Kind, Prediction
 from icm_tasks.backbones import Backbone
 from icm_tasks.inputs import check_class_names, require_image
 from icm_tasks.palettes import default_labels, indexed_picture
+from icm_tasks.pretrained import load_pretrained
 from icm_tasks.transformer import Decoder
 
 
@@ -137,6 +138,10 @@ class TrSeg(TaskHead):
     def forward(self, features: Features) -> Tensor:
         """Logits (B, K, H, W), H and W from ``features.size``."""
         return full_size(self.operations(self.f3d(features)), features.size)
+
+    def start_from(self, source: str) -> None:
+        """Fill the backbone from ``"imagenet"``; see `load_pretrained`."""
+        load_pretrained(self.backbone.net, self.params.backbone, source)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean cross-entropy in nats over the pixels that count; 0 if none does.

@@ -16,6 +16,7 @@ from icm_core.interfaces import ComponentParams, TaskHead
 from icm_core.types import FeatureLayout, Features, Kind, Prediction
 from icm_tasks.inputs import check_class_names, require_image
 from icm_tasks.networks import Normalisation, configuration, create
+from icm_tasks.pretrained import load_pretrained
 
 IMAGENET_CLASSES = 1000
 
@@ -103,6 +104,10 @@ class ViT(TaskHead):
             ).clamp(0, 1)
         logits: Tensor = self.net(self.normalise(image))
         return logits
+
+    def start_from(self, source: str) -> None:
+        """Fill the classifier from ``"imagenet"``; see `load_pretrained`."""
+        load_pretrained(self.net, self.params.model, source)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean cross-entropy in nats.

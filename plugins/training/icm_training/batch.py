@@ -1,0 +1,147 @@
+"""A batch on its way through a pipeline; what a loss asks for is computed once, and only then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from icm_core.errors import SpecError
+from icm_core.noise import noise_of
+from icm_core.pipeline import Pipeline
+from icm_core.types import CodecOutput, Features, SideInfo
+
+
+class Kept:
+    """What frozen modules made of fixed views, on the CPU in float16, for the length of a stage.
+
+    Float16 also the first time: a run that was broken off computes again what it had kept, and must go on alike.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, int], tuple[Tensor, ...]] = {}
+
+    def get(
+        self, name: str, views: Sequence[int], device: torch.device, compute: Callable[[], Sequence[Tensor]]
+    ) -> list[Tensor]:
+        """Tensors (B, ...) for a batch of views, computed together unless all are there."""
+        if any((name, view) not in self._values for view in views):
+            made = [tensor.detach().to("cpu", torch.float16) for tensor in compute()]
+            for b, view in enumerate(views):
+                self._values[name, view] = tuple(tensor[b].clone() for tensor in made)
+        rows = [self._values[name, view] for view in views]
+        return [torch.stack(column).to(device).float() for column in zip(*rows, strict=True)]
+
+
+class CodedBatch:
+    """A batch whose tasks read side information. See `icm_core.interfaces.Batch`.
+
+    Args:
+        pipe: the pipeline.
+        pictures: (B, 3, H, W) in [0, 1].
+        target: classes, class maps or None.
+        quality: (B,).
+        done: share of the stage that is done.
+        seeds: of the noise of each picture.
+        views: numbers of fixed views, or -1 each.
+        kept: where results of frozen modules for fixed views are.
+    """
+
+    def __init__(
+        self,
+        pipe: Pipeline,
+        pictures: Tensor,
+        target: Tensor | None,
+        quality: Tensor,
+        done: float,
+        seeds: Sequence[int],
+        views: Sequence[int],
+        kept: Kept,
+    ) -> None:
+        self.pipe, self.pictures, self.target, self.quality, self.done = pipe, pictures, target, quality, done
+        self.seeds, self.views, self._kept = seeds, views, kept
+        self._found: dict[str, object] = {}
+
+    def _once(self, name: str, compute: Callable[[], object]) -> object:
+        if name not in self._found:
+            self._found[name] = compute()
+        return self._found[name]
+
+    def coded(self) -> CodecOutput:
+        """Side information and bits of the codec."""
+        return self._once("coded", self._code)  # type: ignore[return-value]
+
+    def _code(self) -> CodecOutput:
+        with noise_of(self.seeds):
+            found: CodecOutput = self.pipe.codec(self.pictures, self.quality)
+        return found
+
+    def side(self) -> SideInfo:
+        """Side information alone: kept from an earlier epoch where codec and views stay as they are."""
+        if min(self.views) < 0 or not _frozen(self.pipe.codec):
+            return self.coded().side
+        levels = self._kept.get("side", self.views, self.pictures.device, lambda: self.coded().side.levels)
+        return SideInfo(tuple(levels), (self.pictures.shape[-2], self.pictures.shape[-1]))
+
+    def features(self, task: str) -> Features:
+        """What the task's adapter makes of the side information."""
+        return self._once(f"features {task}", lambda: self.pipe.task(task).adapter(self.side()))  # type: ignore[return-value]
+
+    def outputs(self, task: str) -> tuple[tuple[float, Tensor], ...]:
+        """Every output of the task's head that training looks at, with its weight."""
+        return self._once(f"outputs {task}", lambda: self.pipe.task(task).head.outputs(self.features(task)))  # type: ignore[return-value]
+
+    def output(self, task: str) -> Tensor:
+        """The output of the task's head; kept from an earlier epoch where all that makes it is frozen."""
+        owner = self.pipe.task(task)
+        if min(self.views) < 0 or not (_frozen(self.pipe.codec) and _frozen(owner)):
+            return self.outputs(task)[0][1]
+        return self._kept.get(task, self.views, self.pictures.device, lambda: [self.outputs(task)[0][1]])[0]
+
+    def fine(self) -> tuple[Tensor, Tensor]:
+        """Refined pictures (B, 3, H, W), not clamped, and the enhancement's estimated bits (B,)."""
+        return self._once("fine", self._refine)  # type: ignore[return-value]
+
+    def _refine(self) -> tuple[Tensor, Tensor]:
+        if self.pipe.enhancement is None or self.pipe.over is None:
+            raise SpecError(f"pipeline {self.pipe.name!r} has no enhancement, so no fine picture to train on")
+        coarse = self.output(self.pipe.over).float().clamp(0, 1)
+        with noise_of([seed ^ 1 for seed in self.seeds]):
+            fine, bits = self.pipe.enhancement(self.pictures, coarse, self.side(), self.quality)
+        return fine, bits
+
+
+class CleanBatch:
+    """A batch whose tasks read the clean pictures in place of what their adapters make."""
+
+    def __init__(self, pipe: Pipeline, pictures: Tensor, target: Tensor | None, quality: Tensor, done: float) -> None:
+        self.pipe, self.pictures, self.target, self.quality, self.done = pipe, pictures, target, quality, done
+
+    def coded(self) -> CodecOutput:
+        """Nothing: clean pictures are not coded."""
+        raise SpecError("this loss reads coded pictures; its input cannot be 'clean'")
+
+    def fine(self) -> tuple[Tensor, Tensor]:
+        """Nothing: clean pictures are not coded."""
+        raise SpecError("this loss reads coded pictures; its input cannot be 'clean'")
+
+    def features(self, task: str) -> Features:
+        """The picture itself as the map ``image``."""
+        requires = self.pipe.task(task).head.requires
+        if set(requires) != {"image"}:
+            raise SpecError(f"the head of task {task!r} reads {', '.join(requires)}, so it cannot read clean pictures")
+        return Features({"image": self.pictures}, (self.pictures.shape[-2], self.pictures.shape[-1]))
+
+    def outputs(self, task: str) -> tuple[tuple[float, Tensor], ...]:
+        """Every output of the task's head that training looks at, with its weight."""
+        found: tuple[tuple[float, Tensor], ...] = self.pipe.task(task).head.outputs(self.features(task))
+        return found
+
+    def output(self, task: str) -> Tensor:
+        """The output of the task's head."""
+        return self.outputs(task)[0][1]
+
+
+def _frozen(module: nn.Module) -> bool:
+    return not module.training and not any(parameter.requires_grad for parameter in module.parameters())

@@ -1,0 +1,56 @@
+"""``icm train``: a recipe -> a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from icm_core.cli.options import Device
+from icm_core.errors import InputError
+
+NAME = "train"
+EXAMPLE = "Example: icm train camvid-small --data pictures -o runs/first --set stages.fine.schedule.steps=2000"
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file (.json) or a shipped recipe's name.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="Folder that the recipe's data sets are relative to.")
+    ] = Path(),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe; may be given again."),
+    ] = None,
+    stages: Annotated[
+        str, typer.Option("--stages", metavar="A,B", help="Train these stages only; those before must be done.")
+    ] = "",
+    device: Device = "auto",
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read pictures, for each device.")] = 1,
+) -> None:
+    """Train what a recipe says, stage by stage.
+
+    A run that was broken off goes on with --resume as if it had not been. Several GPUs or machines: start the same
+    command with torchrun, as in "torchrun --nproc-per-node 4 -m icm_core train ...".
+    """
+    try:
+        import lightning_fabric  # noqa: F401
+        import tensorboard  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"training needs {error.name}; install it with: pip install 'icm[train]'") from error
+
+    from icm_core.plugins import build_registry
+    from icm_training.engine import Options, train
+    from icm_training.finding import find_recipe
+
+    registry = build_registry()
+    found, home = find_recipe(recipe, registry, changes or ())
+    names = [name for name in stages.split(",") if name]
+    options = Options(
+        out=output, data=data, home=home, resume=resume, stages=names, device=device, workers=workers
+    )
+    folder = train(found, options, registry)
+    typer.echo(f"trained: {', '.join(s.name for s in found.stages if folder.is_done(s.name))} in {output}")

@@ -1,0 +1,97 @@
+"""Which parameters of a pipeline a stage trains: paths of modules, and the paper's letters for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from icm_core.errors import SpecError
+from icm_core.pipeline import Pipeline
+from icm_core.recipe import TrainSpec
+from icm_registry import unknown
+
+
+@dataclass
+class Group:
+    """Parameters that train at one learning rate.
+
+    Attributes:
+        spec: what the recipe says of them.
+        names: their paths in the pipeline.
+        parameters: the parameters.
+    """
+
+    spec: TrainSpec
+    names: list[str] = field(default_factory=list)
+    parameters: list[nn.Parameter] = field(default_factory=list)
+
+
+def paths_of(pipe: Pipeline, module: str) -> list[str]:
+    """Paths of what a recipe calls a module.
+
+    ``A`` is the codec, ``B`` every task's adapter, ``B.<task>`` one of them, ``C`` the head of the task that the
+    enhancement refines, ``D`` the enhancement (Sec. 6.2); everything else is a path already.
+
+    Raises:
+        SpecError: the pipeline has no such part.
+    """
+    letter, _, task = module.partition(".")
+    if letter == "B" and task:
+        pipe.task(task)
+        return [f"tasks.{task}.adapter"]
+    if module == "B":
+        return [f"tasks.{name}.adapter" for name in pipe.tasks]
+    if module in ("C", "D") and pipe.over is None:
+        raise SpecError(f"module {module} belongs to the enhancement, and pipeline {pipe.name!r} has none")
+    path = {"A": "codec", "C": f"tasks.{pipe.over}.head", "D": "enhancement"}.get(module, module)
+    known = {name for name, _ in (*pipe.named_modules(), *pipe.named_parameters()) if name}
+    if path not in known:
+        raise SpecError(unknown("module", path, sorted(known)[:5000]))
+    return [path]
+
+
+def groups_of(pipe: Pipeline, train: Sequence[TrainSpec]) -> list[Group]:
+    """The parameters of each group; one that two groups name belongs to the longer path.
+
+    Raises:
+        SpecError: a path leads nowhere, two groups name it, or a group is left with no parameter.
+    """
+    owners: dict[str, Group] = {}
+    groups = [Group(spec) for spec in train]
+    for group in groups:
+        for module in group.spec.modules:
+            for path in paths_of(pipe, module):
+                if path in owners:
+                    raise SpecError(f"train names the module {path!r} twice")
+                owners[path] = group
+    for name, parameter in pipe.named_parameters():
+        owner = _owner(name, owners)
+        if owner is not None:
+            owner.names.append(name)
+            owner.parameters.append(parameter)
+    for group in groups:
+        if not group.parameters:
+            raise SpecError(f"train: {', '.join(group.spec.modules)} has no parameter of its own")
+    return groups
+
+
+def prepare(pipe: Pipeline, groups: Sequence[Group]) -> None:
+    """Freeze everything, statistics included, and thaw what the groups hold."""
+    pipe.requires_grad_(False)
+    pipe.eval()
+    owners = {path: group for group in groups for module in group.spec.modules for path in paths_of(pipe, module)}
+    for group in groups:
+        for parameter in group.parameters:
+            parameter.requires_grad_(True)
+    for name, module in pipe.named_modules():
+        owner = _owner(name, owners)
+        if owner is not None:
+            module.training = not (isinstance(module, _BatchNorm) and owner.spec.norm == "frozen")
+
+
+def _owner(name: str, owners: dict[str, Group]) -> Group | None:
+    fitting = [path for path in owners if name == path or name.startswith(f"{path}.")]
+    return owners[max(fitting, key=len)] if fitting else None

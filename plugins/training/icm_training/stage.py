@@ -1,0 +1,144 @@
+"""What one step of a stage computes, as a module, so that any strategy of data parallelism can wrap it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from icm_core.errors import SpecError
+from icm_core.explain import explain
+from icm_core.interfaces import DataSet, Loss
+from icm_core.pipeline import Pipeline
+from icm_core.plugins import Registry
+from icm_core.recipe import FeedSpec, LossSpec, Ramp, StageSpec
+from icm_registry import RegistryError
+from icm_training.batch import CleanBatch, CodedBatch, Kept
+from icm_training.feed import RawBatch
+from pydantic import ValidationError
+
+Terms = dict[str, Tensor]
+"""Means over the pictures of a step: ``loss``, which is minimised, and each term by its label, unweighted."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """A loss of a feed.
+
+    Attributes:
+        spec: what the recipe says of it.
+        label: its name in logs.
+        loss: the loss itself.
+    """
+
+    spec: LossSpec
+    label: str
+    loss: Loss
+
+
+class StageModule(nn.Module):
+    """The pipeline of a stage with its losses.
+
+    Args:
+        pipe: the pipeline.
+        stage: the stage.
+        data: the pictures of each feed.
+        registry: where losses are looked up.
+
+    Raises:
+        SpecError: a loss is unknown, its parameters are wrong, or it does not fit its task or data.
+    """
+
+    def __init__(self, pipe: Pipeline, stage: StageSpec, data: Sequence[DataSet], registry: Registry) -> None:
+        super().__init__()
+        self.pipe = pipe
+        self.feeds = [
+            _terms(pipe, feed, own, registry, _prefix(feed) if len(stage.feeds) > 1 else "")
+            for feed, own in zip(stage.feeds, data, strict=True)
+        ]
+        self.losses = nn.ModuleList(term.loss for terms in self.feeds for term in terms)
+        self.kept = [Kept() for _ in stage.feeds]
+        self.bounds = pipe.codec.quality_range
+
+    def forward(self, raw: Sequence[RawBatch], done: float) -> Terms:
+        """The terms of one step.
+
+        Args:
+            raw: one batch for each feed, on the pipeline's device.
+            done: share of the stage that is done.
+        """
+        total: Tensor | None = None
+        found: Terms = {}
+        for terms, batch, kept in zip(self.feeds, raw, self.kept, strict=True):
+            pictures = (batch.pictures.float() / 255).contiguous(memory_format=torch.channels_last)
+            coded = CodedBatch(
+                self.pipe, pictures, batch.target, batch.quality, done, batch.seeds, batch.views, kept
+            )
+            for term in terms:
+                value, mean = self._value(term, coded, batch.numbers)
+                found[term.label] = mean.detach()
+                total = value if total is None else total + value
+        if total is None:
+            raise SpecError("a stage needs a loss")
+        return {"loss": total, **found}
+
+    def _value(self, term: Term, coded: CodedBatch, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The term's part of the objective, and its plain mean."""
+        spec, share = term.spec, term.spec.share
+        chosen = [b for b, number in enumerate(numbers) if math.floor((number + 1) * share) > math.floor(number * share)]
+        if not chosen:
+            zero = coded.pictures.new_zeros(())
+            return zero, zero
+        if spec.input == "clean":
+            target = None if coded.target is None else coded.target[chosen]
+            clean = CleanBatch(coded.pipe, coded.pictures[chosen], target, coded.quality[chosen], coded.done)
+            each = term.loss(clean)
+        else:
+            each = term.loss(coded)[chosen]
+        weight = spec.weight.at(coded.done) if isinstance(spec.weight, Ramp) else spec.weight
+        factors = weight * by_quality(coded.quality[chosen], spec.by_quality, self.bounds)
+        # Divided by the number of pictures that are chosen on average, so that means do not depend on the devices.
+        return (each * factors).sum() / (share * len(numbers)), each.mean()
+
+
+def by_quality(quality: Tensor, ends: tuple[float, float] | None, bounds: tuple[float, float]) -> Tensor:
+    """A factor of each picture, (B,): geometric between the ends, from the lowest to the highest quality."""
+    if ends is None:
+        return torch.ones_like(quality)
+    low, high = bounds
+    share = ((quality - low) / max(high - low, 1e-9)).clamp(0, 1)
+    return torch.exp(math.log(ends[0]) * (1 - share) + math.log(ends[1]) * share)
+
+
+def _terms(pipe: Pipeline, feed: FeedSpec, data: DataSet, registry: Registry, prefix: str) -> list[Term]:
+    terms: list[Term] = []
+    for spec in feed.losses:
+        try:
+            cls = registry.losses.get(spec.use)
+            params = cls.Params.model_validate(spec.params)
+        except RegistryError as error:
+            raise SpecError(f"losses: {error}") from error
+        except ValidationError as error:
+            raise SpecError(explain(error, cls.Params, spec.params, "losses.params")) from error
+        if spec.task is not None:
+            pipe.task(spec.task)
+        if spec.by_quality is not None and min(spec.by_quality) <= 0:
+            raise SpecError(f"losses.by_quality is {spec.by_quality}; both factors should be above 0")
+        label = prefix + (spec.label or _label(spec))
+        if any(term.label == label for term in terms):
+            raise SpecError(f"two losses of a feed are called {label!r}; give them labels")
+        terms.append(Term(spec, label, cls(params, pipe, spec.task, data)))
+    return terms
+
+
+def _prefix(feed: FeedSpec) -> str:
+    return "+".join(source if isinstance(source, str) else source.name for source in feed.data) + ": "
+
+
+def _label(spec: LossSpec) -> str:
+    parts = [spec.use.rpartition(".")[2], spec.task or "", "clean" if spec.input == "clean" else ""]
+    return "/".join(part for part in parts if part)
+

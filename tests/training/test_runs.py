@@ -1,0 +1,78 @@
+"""Whole runs of the recipe `smoke`, as processes: broken off and resumed, on one process and on two."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+SHORT = ["--set", "stages.joint.schedule.steps=8", "--set", "checkpoint_every=2", "--set", "log_every=2"]
+STAGES = ("joint", "segmentation", "coarse", "fine")
+
+
+def command(out: Path, *more: str, launcher: tuple[str, ...] = ()) -> list[str]:
+    return [sys.executable, *launcher, "-m", "icm_core", "train", "smoke", "-o", str(out), "--device", "cpu", *more]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+
+
+def run(out: Path, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    found = subprocess.run(
+        command(out, *more, launcher=launcher), capture_output=True, text=True, env=environment(), timeout=400
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+    return found
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    run(out, *SHORT)
+    return out
+
+
+def test_a_killed_run_goes_on_to_the_very_weights_of_an_unbroken_one(unbroken: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        command(out, *SHORT), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not (out / "joint" / "step-000000004.safetensors").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "joint" / "done.json").exists()
+    run(out, "--resume", *SHORT)
+    for stage in STAGES:
+        ours, theirs = (load_file(folder / stage / "weights.safetensors") for folder in (out, unbroken))
+        assert ours.keys() == theirs.keys()
+        assert [key for key in ours if not torch.equal(ours[key], theirs[key])] == []
+        rows, whole = ((folder / stage / "log.csv").read_text().splitlines() for folder in (out, unbroken))
+        assert [row.split(",")[0] for row in rows] == [row.split(",")[0] for row in whole]
+
+
+def test_two_processes_train_what_one_does(unbroken: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    port = str(20000 + os.getpid() % 20000)
+    run(out, *SHORT, launcher=("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port))
+    for stage in STAGES:
+        ours, theirs = (load_file(folder / stage / "weights.safetensors") for folder in (out, unbroken))
+        for key, tensor in ours.items():
+            if tensor.is_floating_point():
+                torch.testing.assert_close(tensor, theirs[key], rtol=2e-3, atol=2e-4, msg=lambda m, k=key: f"{k}: {m}")
+
+
+def test_a_second_run_needs_another_folder_or_resume(unbroken: Path) -> None:
+    found = subprocess.run(command(unbroken, *SHORT), capture_output=True, text=True, env=environment(), timeout=100)
+    assert found.returncode == 2
+    assert "--resume" in found.stderr
