@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -82,19 +79,3 @@ def shared() -> Callable[[str], Path]:
         return _SHARED / name
 
     return find
-
-
-@pytest.fixture
-def third_party(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], ModuleType]:
-    """Writes a package's module as a test's own distribution would bring it, and imports it."""
-
-    def write(path: Path, source: str) -> ModuleType:
-        path.write_text(source)
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, path.stem, module)
-        spec.loader.exec_module(module)
-        return module
-
-    return write
