@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -118,16 +122,28 @@ def flat(tmp_path: Path, picture) -> Path:
     return tmp_path
 
 
+@cache
+def _meta() -> bytes:
+    """The kit's list: ILSVRC2012_IDs that run against the order of the classes, then 860 synsets more."""
+    wnids = [*reversed(_all_synsets()), *(f"n9{number:07d}" for number in range(860))]
+    return _meta_of(dict(enumerate(wnids, 1)))
+
+
+def _meta_of(wnids: Mapping[int, str]) -> bytes:
+    rows = np.empty((len(wnids), 1), dtype=[("ILSVRC2012_ID", object), ("WNID", object), ("words", object)])
+    for index, (number, wnid) in enumerate(wnids.items()):
+        rows[index, 0] = (number, wnid, "some words")
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, {"synsets": rows})
+    return buffer.getvalue()
+
+
 def _kit(root: Path, lines: str) -> Path:
-    """A development kit whose ILSVRC2012_IDs run against the order of the classes, with 860 synsets more."""
+    """A development kit."""
     folder = root / "ILSVRC2012_devkit_t12/data"
     folder.mkdir(parents=True)
     (folder / "ILSVRC2012_validation_ground_truth.txt").write_text(lines)
-    wnids = [*reversed(_all_synsets()), *(f"n9{number:07d}" for number in range(860))]
-    rows = np.empty((len(wnids), 1), dtype=[("ILSVRC2012_ID", object), ("WNID", object), ("words", object)])
-    for index, wnid in enumerate(wnids):
-        rows[index, 0] = (index + 1, wnid, "some words")
-    scipy.io.savemat(folder / "meta.mat", {"synsets": rows})
+    (folder / "meta.mat").write_bytes(_meta())
     return folder
 
 
@@ -184,6 +200,13 @@ def test_imagenet_with_a_kit_that_lacks_its_list(opened, flat: Path) -> None:
         opened("imagenet", flat)
 
 
+def test_imagenet_with_a_kit_and_no_scipy(opened, flat: Path, monkeypatch) -> None:
+    _kit(flat, "1\n2\n3\n")
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    with pytest.raises(InputError, match=r"scipy is needed to read .*meta\.mat; install it, or sort the pictures"):
+        opened("imagenet", flat)
+
+
 def test_imagenet_with_a_damaged_list(opened, flat: Path) -> None:
     (_kit(flat, "1\n2\n3\n") / "meta.mat").write_bytes(b"MATLAB 5.0" + bytes(200))
     with pytest.raises(InputError, match=r"meta\.mat is not the development kit's meta\.mat"):
@@ -191,10 +214,8 @@ def test_imagenet_with_a_damaged_list(opened, flat: Path) -> None:
 
 
 def test_imagenet_with_a_list_of_other_synsets(opened, flat: Path) -> None:
-    rows = np.empty((1, 1), dtype=[("ILSVRC2012_ID", object), ("WNID", object)])
-    rows[0, 0] = (1, "n01440764")
-    scipy.io.savemat(_kit(flat, "1\n1\n1\n") / "meta.mat", {"synsets": rows})
-    with pytest.raises(InputError, match=r"meta\.mat "):
+    (_kit(flat, "1\n1\n1\n") / "meta.mat").write_bytes(_meta_of({1: "n01440764", 2: "n02084071"}))
+    with pytest.raises(InputError, match=r"meta\.mat names 1 of ImageNet's classes; it should name 1000"):
         opened("imagenet", flat)
 
 

@@ -98,6 +98,13 @@ def test_a_data_set_of_another_package(tmp_path: Path, monkeypatch) -> None:
     assert (row["distribution"], row["version"], row["status"]) == ("icm_lab_noise", "0.3", "ok")
 
 
+def test_the_example_of_the_page_works(tmp_path: Path, monkeypatch) -> None:
+    page = (Path(__file__).parents[2] / "docs/data.md").read_text()
+    source = page.rpartition("```python\n")[2].partition("```")[0]
+    data = open_dataset("noise:any", "train", install(tmp_path, "mylab", source, monkeypatch))
+    assert data.name == "mylab.noise" and len(data) == 100 and data[1].key == "train/1"
+
+
 def test_a_short_name_that_two_packages_use(tmp_path: Path, monkeypatch) -> None:
     registry = install(tmp_path, "icm_lab_twin", LAB.format(name="camvid"), monkeypatch)
     with pytest.raises(InputError, match=r"several data sets are called 'camvid': datasets\.camvid, lab\.camvid"):

@@ -147,6 +147,13 @@ def test_a_class_that_is_no_number_is_named(opened, tmp_path: Path, text: bytes)
         opened("webdataset", tmp_path)[0]
 
 
+@pytest.mark.parametrize(("data", "says"), [(b"", "is empty"), (encoded()[:45], "is cut or damaged")])
+def test_a_broken_picture_is_named(opened, tmp_path: Path, data: bytes, says: str) -> None:
+    write(tmp_path / "val-0.tar", {"1.png": data, "1.cls": b"1"})
+    with pytest.raises(InputError, match=rf"the picture of val-0/1 in .*val-0\.tar {says}"):
+        opened("webdataset", tmp_path)[0]
+
+
 MAPS = {
     "another size": (encoded(1, mode="L", size=(4, 6)), r"seg\.png of val-0/1 in .* has 4x6 pixels and its picture"),
     "another class": (encoded(2, mode="L"), r"seg\.png of .* holds the value 2; the classes are 0 to 1 and 255"),

@@ -76,7 +76,8 @@ def _members(shard: Path) -> Iterator[tuple[str, Member]]:
                 end = info.offset_data + -(-stored // _BLOCK) * _BLOCK
                 if stored or info.isreg():
                     yield info.name, Member(info.offset_data, stored)
-                tar.members.clear()  # a shard may have a million members, and tarfile keeps them all
+                # A shard may have a million members, and tarfile keeps them all.
+                tar.members.clear()  # type: ignore[attr-defined]
         _check_end(shard, end)
     except (tarfile.TarError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
