@@ -269,9 +269,7 @@ class Trainer:
         spec = self.stage.validate_on
         if spec is None or not (self.step % spec.every == 0 or last):
             return
-        if self.fabric.is_global_zero:
-            log.row(self.step, validate(self.pipe, self.data[spec.data], spec, log, self.step))
-        self.fabric.barrier()
+        log.row(self.step, validate(self.pipe, self.data[spec.data], spec, log, self.step))
 
     def _lr(self, step: int) -> float:
         return self.groups[0].spec.lr * self.schedule.factor(step)

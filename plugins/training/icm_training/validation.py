@@ -19,6 +19,7 @@ from icm_training.log import Log
 def validate(pipe: Pipeline, data: DataSet, spec: ValidationSpec, log: Log, step: int) -> dict[str, float]:
     """The metric of every task that the data have targets for, by quality; the first picture goes to the log.
 
+    Every process looks at all pictures: metrics add up over processes by themselves, and so stay what they are.
     Rates are the estimates that training minimises, from rounded values; real files are measured by ``icm evaluate``.
     """
     modes = {module: module.training for module in pipe.modules()}
