@@ -31,7 +31,7 @@ class Kept:
             for b, view in enumerate(views):
                 self._values[name, view] = tuple(tensor[b].clone() for tensor in made)
         rows = [self._values[name, view] for view in views]
-        return [torch.stack(column).to(device).float() for column in zip(*rows, strict=True)]
+        return [torch.stack([t.to(device).float() for t in column]) for column in zip(*rows, strict=True)]
 
 
 class CodedBatch:

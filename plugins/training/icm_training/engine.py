@@ -251,7 +251,7 @@ class Trainer:
         tensors = {}
         for number, batch in enumerate(raw):
             tensors[f"{number}.pictures"] = batch.pictures.cpu()
-            tensors[f"{number}.quality"] = batch.quality.cpu()
+            tensors[f"{number}.quality"] = torch.tensor(batch.quality)
             tensors[f"{number}.numbers"] = torch.tensor(batch.numbers)
             tensors[f"{number}.seeds"] = torch.tensor(batch.seeds)
             if batch.target is not None:
@@ -419,5 +419,5 @@ def _moved(batch: RawBatch, fabric: Fabric) -> RawBatch:
         return tensor.to(fabric.device, non_blocking=True)
 
     target = None if batch.target is None else there(batch.target)
-    return RawBatch(there(batch.pictures), target, there(batch.quality), batch.seeds, batch.numbers, batch.views)
+    return RawBatch(there(batch.pictures), target, batch.quality, batch.seeds, batch.numbers, batch.views)
 

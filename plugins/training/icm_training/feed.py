@@ -51,20 +51,19 @@ class Item:
     view: int
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Fabric's mixed precision walks through what a step is given by setting fields of a copy
 class RawBatch:
-    """Items of one step on one device, on the CPU.
+    """Items of one step on one device.
 
     Attributes:
         pictures: (B, 3, H, W) uint8.
         target: (B,), (B, H, W) or None.
-        quality: (B,) float32.
-        seeds, numbers, views: B each; see `Item`.
+        quality, seeds, numbers, views: B each; see `Item`. No tensors, which mixed precision would round.
     """
 
     pictures: Tensor
     target: Tensor | None
-    quality: Tensor
+    quality: tuple[float, ...]
     seeds: tuple[int, ...]
     numbers: tuple[int, ...]
     views: tuple[int, ...]
@@ -89,7 +88,7 @@ def collate(items: Sequence[Item]) -> RawBatch:
     return RawBatch(
         torch.stack([item.picture for item in items]),
         None if any(t is None for t in targets) else torch.stack([t for t in targets if t is not None]),
-        torch.tensor([item.quality for item in items]),
+        tuple(item.quality for item in items),
         tuple(item.seed for item in items),
         tuple(item.number for item in items),
         tuple(item.view for item in items),

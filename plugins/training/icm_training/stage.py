@@ -74,9 +74,8 @@ class StageModule(nn.Module):
         found: Terms = {}
         for terms, batch, kept in zip(self.feeds, raw, self.kept, strict=True):
             pictures = (batch.pictures.float() / 255).contiguous(memory_format=torch.channels_last)
-            coded = CodedBatch(
-                self.pipe, pictures, batch.target, batch.quality, done, batch.seeds, batch.views, kept
-            )
+            quality = pictures.new_tensor(batch.quality)
+            coded = CodedBatch(self.pipe, pictures, batch.target, quality, done, batch.seeds, batch.views, kept)
             for term in terms:
                 value, mean = self._value(term, coded, batch.numbers)
                 found[term.label] = mean.detach()
