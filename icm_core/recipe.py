@@ -178,7 +178,9 @@ class StartSpec(_Model):
 
     stage: str | None = Field(None, description="the result of an earlier stage of the run")
     weights: str | None = Field(
-        None, description="a shipped pipeline's name, hf://owner/name, or a safetensors file relative to the recipe"
+        None,
+        description="a shipped pipeline's name, hf://owner/name, or a safetensors file relative to the recipe, or "
+        "to the working directory",
     )
     pretrained: str | None = Field(None, description="source that the head at ``module`` knows, such as imagenet")
     copy_of: str | None = Field(None, description="path of a module whose weights ``module`` takes over")
@@ -283,5 +285,3 @@ def _check_names(recipe: RecipeSpec) -> None:
         for name in used:
             if name not in recipe.data:
                 raise SpecError(f"{where}: the data set {name!r} is not in data; known: {', '.join(recipe.data)}")
-
-

@@ -302,6 +302,9 @@ class Trainer:
     def _streams(self, spec: PipelineSpec) -> list[Stream]:
         with torch.device("meta"):
             bounds = build(spec, self.registry).codec.quality_range
+        low, high = self.stage.quality.range or bounds
+        if not bounds[0] <= low <= high <= bounds[1]:
+            raise SpecError(f"quality.range is {low:g} to {high:g}; the codec has {bounds[0]:g} to {bounds[1]:g}")
         return [
             Stream(
                 mixture(feed, self.data),
@@ -420,4 +423,3 @@ def _moved(batch: RawBatch, fabric: Fabric) -> RawBatch:
 
     target = None if batch.target is None else there(batch.target)
     return RawBatch(there(batch.pictures), target, batch.quality, batch.seeds, batch.numbers, batch.views)
-

@@ -33,7 +33,9 @@ class Mixture(DataSet):
         if self.has_targets:
             for part in parts[1:]:
                 if (part.labels, part.ignore_index) != (parts[0].labels, parts[0].ignore_index):
-                    raise SpecError(f"the data sets {parts[0].name} and {part.name} of one feed differ in their classes")
+                    raise SpecError(
+                        f"the data sets {parts[0].name} and {part.name} of one feed differ in their classes"
+                    )
         self._ends = list(itertools.accumulate(len(part) for part in parts))
 
     @property

@@ -29,7 +29,9 @@ def run(
         str, typer.Option("--stages", metavar="A,B", help="Train these stages only; those before must be done.")
     ] = "",
     device: Device = "auto",
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read pictures, for each device.")] = 1,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that read pictures, for each device.")
+    ] = 1,
 ) -> None:
     """Train what a recipe says, stage by stage.
 
@@ -49,8 +51,6 @@ def run(
     registry = build_registry()
     found, home = find_recipe(recipe, registry, changes or ())
     names = [name for name in stages.split(",") if name]
-    options = Options(
-        out=output, data=data, home=home, resume=resume, stages=names, device=device, workers=workers
-    )
+    options = Options(out=output, data=data, home=home, resume=resume, stages=names, device=device, workers=workers)
     folder = train(found, options, registry)
     typer.echo(f"trained: {', '.join(s.name for s in found.stages if folder.is_done(s.name))} in {output}")
