@@ -286,9 +286,8 @@ class Trainer:
     def _check_batches(self) -> None:
         for feed in self.stage.feeds:
             if feed.batch % self.fabric.world_size:
-                raise SpecError(
-                    f"batch is {feed.batch}; it should be a multiple of {self.fabric.world_size}, the number of processes"
-                )
+                number = self.fabric.world_size
+                raise SpecError(f"batch is {feed.batch}; it should be a multiple of {number}, the number of processes")
 
     def _open_data(self) -> dict[str, DataSet]:
         used = {s if isinstance(s, str) else s.name for feed in self.stage.feeds for s in feed.data}
