@@ -48,7 +48,10 @@ def said(changes: list[str], removed: str = "") -> str:
         ("icm=2", "icm is 2; it should be 1"),
         ("stages.head.name=Head", "stages[0].name is 'Head'"),
         ("stages.fine.name=head", "stages[1].name is 'head', as of an earlier stage"),
-        ('stages.head.start=[{"stage": "fine"}]', "stages[0].start: 'fine' is no earlier stage; earlier: there is none"),
+        (
+            'stages.head.start=[{"stage": "fine"}]',
+            "stages[0].start: 'fine' is no earlier stage; earlier: there is none",
+        ),
         ('stages.fine.start=[{"stage": "haed"}]', "stages[1].start: 'haed' is no earlier stage; earlier: head"),
         ('stages.fine.start=[{"stage": "head", "weights": "x"}]', "give one of stage, weights, pretrained and copy_of"),
         ('stages.fine.start=[{"copy_of": "codec"}]', "copy_of needs the module that it fills"),
