@@ -10,6 +10,7 @@ from torch import Tensor
 
 from icm_core.building import build
 from icm_core.errors import InputError, SpecError, WeightsError
+from icm_core.hub import SCHEME, fetch
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry, build_registry
 from icm_core.spec import read_spec, weights_files
@@ -28,7 +29,8 @@ def load(
     """A pipeline, ready to encode and decode.
 
     Args:
-        model: name of a shipped pipeline (``"sicmh-small"``), or path of a spec.
+        model: name of a shipped pipeline (``"sicmh-small"``), path of a spec, or ``"hf://owner/name"`` on the Hugging
+            Face hub.
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:<n>"``.
         precision: ``"fp32"``, or ``"bf16"`` for faster float networks; files can be exchanged between the two.
         weights: if False, the weights stay random: for looking at a pipeline or for training it.
@@ -71,7 +73,14 @@ def weights_of(model: str | Path, registry: Registry) -> dict[str, Tensor]:
 
 
 def find_spec(model: str | Path, registry: Registry) -> Path:
-    """The file of a spec, from a shipped name or a path; `SpecError` with the nearest name if there is none."""
+    """The file of a spec, from a shipped name, a path or a hub's address.
+
+    Raises:
+        SpecError: there is none; the message has the nearest name.
+        InputError: the hub cannot be reached.
+    """
+    if isinstance(model, str) and model.startswith(SCHEME):
+        return fetch(model)
     if isinstance(model, Path) or model.endswith(".json") or re.search(r"[/\\]", model):
         return Path(model)
     try:

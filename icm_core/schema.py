@@ -27,22 +27,29 @@ def json_schema(registry: Registry) -> Schema:
     properties["$schema"] = {"type": "string", "description": "address of this schema, for editors"}
     properties["codec"] = {
         "description": properties["codec"]["description"],
-        "$ref": _add(definitions, registry.codecs, generic),
+        "$ref": add_choices(definitions, registry.codecs, generic),
     }
     task: Schema = definitions["TaskSpec"]["properties"]
     for field, catalogue in (("adapter", registry.adapters), ("head", registry.heads)):
-        task[field] = {"description": task[field]["description"], "$ref": _add(definitions, catalogue, generic)}
+        task[field] = {"description": task[field]["description"], "$ref": add_choices(definitions, catalogue, generic)}
     properties["enhancement"] = {
         "description": properties["enhancement"]["description"],
-        "anyOf": [{"$ref": _add(definitions, registry.enhancements, generic, over=over)}, {"type": "null"}],
+        "anyOf": [{"$ref": add_choices(definitions, registry.enhancements, generic, over=over)}, {"type": "null"}],
         "default": None,
     }
     properties["tasks"]["propertyNames"] = {"pattern": TASK_NAME, "not": {"const": FINE}}
     return {"$schema": DIALECT, **schema, "title": "icm pipeline"}
 
 
-def _add(definitions: Schema, catalogue: Catalogue[Any], generic: Schema, **further: Schema) -> str:
-    """Define "one of the catalogue's components" and return the reference to it."""
+def add_choices(definitions: Schema, catalogue: Catalogue[Any], generic: Schema, **further: Schema) -> str:
+    """Define "one of the catalogue's components" and return the reference to it.
+
+    Args:
+        definitions: the schema's ``$defs``, which grow.
+        catalogue: the components.
+        generic: schema of a component whatever it is.
+        further: schemas of fields beside ``use`` and ``params``; all are required.
+    """
     choices = []
     for name in catalogue.names:
         component = catalogue.get(name)

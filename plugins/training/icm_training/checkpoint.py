@@ -80,4 +80,3 @@ def read(path: Path) -> Checkpoint:
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Tensors as a safetensors file; `InputError` if it cannot be written."""
     write_atomically(path, safetensors.torch.save({key: tensor.contiguous() for key, tensor in tensors.items()}))
-

@@ -33,7 +33,9 @@ class Mixture(DataSet):
         if self.has_targets:
             for part in parts[1:]:
                 if (part.labels, part.ignore_index) != (parts[0].labels, parts[0].ignore_index):
-                    raise SpecError(f"the data sets {parts[0].name} and {part.name} of one feed differ in their classes")
+                    raise SpecError(
+                        f"the data sets {parts[0].name} and {part.name} of one feed differ in their classes"
+                    )
         self._ends = list(itertools.accumulate(len(part) for part in parts))
 
     @property
@@ -67,7 +69,7 @@ class InMemory(DataSet):
 
     def __init__(self, data: DataSet) -> None:
         super().__init__(data.params, data.root, data.split)
-        self.kind = data.kind  # type: ignore[misc] (what it holds decides, not its class)
+        self.__dict__["kind"] = data.kind  # what it holds decides, not its class
         self._labels, self._ignore_index = data.labels, data.ignore_index
         self._samples = [data[number] for number in range(len(data))]
 

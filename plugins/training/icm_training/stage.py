@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from icm_core.errors import SpecError
@@ -18,7 +19,6 @@ from icm_core.recipe import FeedSpec, LossSpec, Ramp, StageSpec
 from icm_registry import RegistryError
 from icm_training.batch import CleanBatch, CodedBatch, Kept
 from icm_training.feed import RawBatch
-from pydantic import ValidationError
 
 Terms = dict[str, Tensor]
 """Means over the pictures of a step: ``loss``, which is minimised, and each term by its label, unweighted."""
@@ -87,7 +87,9 @@ class StageModule(nn.Module):
     def _value(self, term: Term, coded: CodedBatch, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The term's part of the objective, and its plain mean."""
         spec, share = term.spec, term.spec.share
-        chosen = [b for b, number in enumerate(numbers) if math.floor((number + 1) * share) > math.floor(number * share)]
+        chosen = [
+            b for b, number in enumerate(numbers) if math.floor((number + 1) * share) > math.floor(number * share)
+        ]
         if not chosen:
             zero = coded.pictures.new_zeros(())
             return zero, zero
@@ -140,4 +142,3 @@ def _prefix(feed: FeedSpec) -> str:
 def _label(spec: LossSpec) -> str:
     parts = [spec.use.rpartition(".")[2], spec.task or "", "clean" if spec.input == "clean" else ""]
     return "/".join(part for part in parts if part)
-

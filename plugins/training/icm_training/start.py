@@ -56,10 +56,9 @@ def _weights(source: str, home: Path, registry: Registry) -> dict[str, Tensor]:
 
 
 def _head(pipe: Pipeline, module: str) -> TaskHead:
-    for name, task in pipe.tasks.items():
+    for name in pipe.tasks:
         if module == f"tasks.{name}.head":
-            head: TaskHead = task.head
-            return head
+            return pipe.task(name).head
     raise SpecError(unknown("head", module, [f"tasks.{name}.head" for name in pipe.tasks]))
 
 
@@ -89,4 +88,3 @@ def _load(pipe: Pipeline, tensors: Mapping[str, Tensor], module: str, source: st
     if not fitting:
         raise WeightsError(f"{source} holds no weight of pipeline {pipe.name!r}")
     pipe.load_state_dict(fitting, strict=False)
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,9 @@ def run(
         str, typer.Option("--stages", metavar="A,B", help="Train these stages only; those before must be done.")
     ] = "",
     device: Device = "auto",
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read pictures, for each device.")] = 1,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that read pictures, for each device.")
+    ] = 1,
 ) -> None:
     """Train what a recipe says, stage by stage.
 
@@ -42,6 +45,9 @@ def run(
     except ImportError as error:
         raise InputError(f"training needs {error.name}; install it with: pip install 'icm[train]'") from error
 
+    # Its remarks about precision and processes are for those who build on it.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
     from icm_core.plugins import build_registry
     from icm_training.engine import Options, train
     from icm_training.finding import find_recipe
@@ -49,8 +55,6 @@ def run(
     registry = build_registry()
     found, home = find_recipe(recipe, registry, changes or ())
     names = [name for name in stages.split(",") if name]
-    options = Options(
-        out=output, data=data, home=home, resume=resume, stages=names, device=device, workers=workers
-    )
+    options = Options(out=output, data=data, home=home, resume=resume, stages=names, device=device, workers=workers)
     folder = train(found, options, registry)
     typer.echo(f"trained: {', '.join(s.name for s in found.stages if folder.is_done(s.name))} in {output}")
