@@ -11,7 +11,7 @@
 
 A component that needs parameters, or a layout of its own, is described by a case: ``HeadCase(Depth, {"width": 8})``.
 Each check is a function of a case, and can be called without pytest; what it finds wrong it raises as
-`NonConformance`, whose message says what was seen and what to do.
+`ConformanceError`, whose message says what was seen and what to do.
 """
 
 from icm_core.testing.adapters import AdapterCase
@@ -37,7 +37,7 @@ from icm_core.testing.data import (
 from icm_core.testing.datasets import DataSetCase
 from icm_core.testing.declared import check_declaration, check_needs_no_network, check_parameters
 from icm_core.testing.enhancements import EnhancementCase
-from icm_core.testing.failing import NonConformance
+from icm_core.testing.failing import ConformanceError
 from icm_core.testing.heads import HeadCase
 from icm_core.testing.learning import check_gradients, check_loss_falls, check_loss_is_finite
 from icm_core.testing.metrics import check_drawing, check_metric, check_missing_features, check_prediction
@@ -51,11 +51,11 @@ __all__ = [
     "Case",
     "CodecCase",
     "ComponentCase",
+    "ConformanceError",
     "DataSetCase",
     "EnhancementCase",
     "Example",
     "HeadCase",
-    "NonConformance",
     "case_of",
     "check_batch_independence",
     "check_builds_on_meta",

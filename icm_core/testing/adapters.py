@@ -38,7 +38,7 @@ class AdapterCase(ComponentCase):
         """The adapter for the case's layout."""
         return self.cls(params, self.layout)
 
-    def example(self, component: Any, size: tuple[int, int], batch: int = BATCH) -> Example:
+    def example(self, component: Any, size: tuple[int, int], batch: int = BATCH) -> Example:  # noqa: ARG002
         """Random side information."""
         quality, rows = qualities(1.0, 4.0, batch)
         side = side_information(self.layout, size, batch)

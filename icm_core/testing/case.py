@@ -12,7 +12,7 @@ from torch import Tensor
 
 from icm_core.interfaces import Codec, Component, Enhancement
 from icm_core.quality import Quality
-from icm_core.testing.failing import NonConformance
+from icm_core.testing.failing import ConformanceError
 from icm_core.types import Features, Level, SideInfo, SideInfoLayout
 
 LAYOUT = SideInfoLayout((Level(16, 32), Level(8, 64)), 8)
@@ -104,7 +104,7 @@ class Case(ABC):
         try:
             return self.cls.Params.model_validate(dict(self.params))
         except ValueError as error:
-            raise NonConformance(
+            raise ConformanceError(
                 f"{self.name}.Params does not take {dict(self.params)}: {error}. "
                 "Give the case parameters that the component accepts."
             ) from error

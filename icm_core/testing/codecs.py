@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from torch import Tensor
+from torch.nn import functional
 
 from icm_core.interfaces import Codec
 from icm_core.testing.case import BATCH, ComponentCase, Example, Parts, pictures, qualities
@@ -30,11 +31,12 @@ class CodecCase(ComponentCase):
     def aligned(self, component: Any, example: Example) -> Example:
         """The example at a size that `forward` takes."""
         step = component.layout.alignment
-        size = tuple(-(-side // step) * step for side in example.size)
-        if size == example.size:
+        height, width = example.size
+        padding = (0, -width % step, 0, -height % step)
+        if not any(padding):
             return example
-        larger = pictures((size[0], size[1]), len(example.pictures)).to(example.pictures.device)
-        return replace(example, size=(size[0], size[1]), pictures=larger)
+        larger = functional.pad(example.pictures, padding, mode="replicate")
+        return replace(example, size=(larger.shape[-2], larger.shape[-1]), pictures=larger)
 
     def run(self, component: Any, example: Example) -> Parts:
         """Side information and bits of the training pass."""

@@ -12,7 +12,7 @@ from icm_core.errors import BitstreamError
 from icm_core.testing.case import BATCH, Example, Parts
 from icm_core.testing.codecs import CodecCase
 from icm_core.testing.enhancements import EnhancementCase
-from icm_core.testing.failing import NonConformance, expecting, require
+from icm_core.testing.failing import ConformanceError, expecting, require
 
 CodingCase = CodecCase | EnhancementCase
 
@@ -137,7 +137,7 @@ def check_truncated_input(case: CodingCase) -> None:
 
 
 def check_damaged_input(case: CodingCase) -> None:
-    """A payload with a flipped bit, or of random bytes, is refused with `BitstreamError` or decodes to finite values."""
+    """A payload with a flipped bit, or of random bytes, is a `BitstreamError` or decodes to finite values."""
     component = case.build()
     example = case.example(component, case.sizes[0], 1)
     (payload,) = _encoded(case, component, example)
@@ -154,7 +154,7 @@ def check_damaged_input(case: CodingCase) -> None:
             except BitstreamError:
                 continue
             except Exception as error:
-                raise NonConformance(
+                raise ConformanceError(
                     f"{case.name} met a damaged payload and raised {type(error).__name__}: {error}. "
                     "Raise icm_core.BitstreamError; a file may come from anybody."
                 ) from error
@@ -220,7 +220,7 @@ def _refused(case: CodingCase, component: Any, payload: bytes, example: Example,
         except BitstreamError:
             return
         except Exception as error:
-            raise NonConformance(
+            raise ConformanceError(
                 f"{case.name} met a payload {what} and raised {type(error).__name__}: {error}. {advice}"
             ) from error
-    raise NonConformance(f"{case.name} decodes a payload {what} without a word. {advice}")
+    raise ConformanceError(f"{case.name} decodes a payload {what} without a word. {advice}")

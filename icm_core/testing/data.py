@@ -12,7 +12,7 @@ import torch
 from icm_core.errors import InputError
 from icm_core.interfaces import Sample
 from icm_core.testing.datasets import DataSetCase
-from icm_core.testing.failing import NonConformance, expecting, require
+from icm_core.testing.failing import ConformanceError, expecting, require
 
 
 def _numbers(case: DataSetCase, data: Any) -> list[int]:
@@ -89,9 +89,7 @@ def check_samples(case: DataSetCase) -> None:
         good = {
             "pictures": target is None,
             "classification": target is not None and target.dtype == torch.int64 and target.dim() == 0,
-            "segmentation": target is not None
-            and target.dtype == torch.uint8
-            and target.shape == picture.shape[1:],
+            "segmentation": target is not None and target.dtype == torch.uint8 and target.shape == picture.shape[1:],
             "regression": target is not None and target.dtype == torch.float32 and target.dim() == 1,
         }[kind]
         asked = {
@@ -143,12 +141,12 @@ def check_missing_folder(case: DataSetCase) -> None:
         except InputError as error:
             require(name in str(error), f"{case.name} says of a missing folder: {error}", "Name the folder.")
         except Exception as error:
-            raise NonConformance(
+            raise ConformanceError(
                 f"{case.name} met a missing folder and raised {type(error).__name__}: {error}. "
                 "Raise icm_core.InputError that says what was expected and found."
             ) from error
         else:
-            raise NonConformance(
+            raise ConformanceError(
                 f"{case.name} opens a folder or split {name!r} that is not there. "
                 "Look at the folder when built, and raise icm_core.InputError."
             )

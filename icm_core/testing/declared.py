@@ -16,7 +16,7 @@ from icm_core.interfaces import ComponentParams, TaskHead
 from icm_core.interfaces.dataset import DataKind, DataSet
 from icm_core.spec import COMPONENT_NAME
 from icm_core.testing.case import Case
-from icm_core.testing.failing import NonConformance, expecting, require
+from icm_core.testing.failing import ConformanceError, expecting, require
 from icm_core.types import Kind
 
 
@@ -69,7 +69,7 @@ def check_parameters(case: Case) -> None:
     except ValidationError:
         pass
     else:
-        raise NonConformance(
+        raise ConformanceError(
             f"{name}.Params takes the unknown field 'no_such_field'. "
             "Leave extra='forbid' as ComponentParams has it, so that a typing error in a spec is found."
         )

@@ -52,7 +52,7 @@ class EnhancementCase(ComponentCase):
         refined, bits = component(example.pictures, example.coarse, example.side, example.qualities)
         return {"refined pictures": refined, "bits": bits}
 
-    def shapes(self, component: Any, example: Example) -> dict[str, tuple[int | None, ...]]:
+    def shapes(self, component: Any, example: Example) -> dict[str, tuple[int | None, ...]]:  # noqa: ARG002
         """The pictures' own shape, one number of bits per picture."""
         return {"refined pictures": tuple(example.pictures.shape), "bits": (len(example.pictures),)}
 
@@ -68,9 +68,7 @@ class EnhancementCase(ComponentCase):
 
     def decode(self, component: Any, payloads: Sequence[bytes], example: Example) -> Parts:
         """Refined pictures from payloads."""
-        return {
-            "refined pictures": component.decode(list(payloads), example.coarse, example.side, example.quality)
-        }
+        return {"refined pictures": component.decode(list(payloads), example.coarse, example.side, example.quality)}
 
     def reference(self, component: Any, example: Example) -> tuple[Parts, Tensor]:
         """What decoding should be near to, and the estimated bits (B,), from the training pass in eval mode."""

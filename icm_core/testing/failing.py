@@ -6,23 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class NonConformance(AssertionError):
+class ConformanceError(AssertionError):
     """A component does not keep its contract; the message says what was seen and what to do."""
 
 
 def require(holds: bool, seen: str, advice: str) -> None:
-    """Raise `NonConformance` unless something holds."""
+    """Raise `ConformanceError` unless something holds."""
     if not holds:
-        raise NonConformance(f"{seen}. {advice}")
+        raise ConformanceError(f"{seen}. {advice}")
 
 
 @contextmanager
 def expecting(what: str, advice: str) -> Iterator[None]:
-    """Turn any exception of the component into a `NonConformance` that says what was tried."""
+    """Turn any exception of the component into a `ConformanceError` that says what was tried."""
     try:
         yield
-    except NonConformance:
+    except ConformanceError:
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:300]
-        raise NonConformance(f"{what} raised {type(error).__name__}: {text}. {advice}") from error
+        raise ConformanceError(f"{what} raised {type(error).__name__}: {text}. {advice}") from error

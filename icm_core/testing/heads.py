@@ -11,7 +11,7 @@ from torch import Tensor
 
 from icm_core.interfaces import TaskHead
 from icm_core.testing.case import BATCH, LAYOUT, ComponentCase, Example, Parts, noise, pictures, qualities
-from icm_core.testing.failing import NonConformance
+from icm_core.testing.failing import ConformanceError
 from icm_core.types import Features, Level
 
 USUAL: Mapping[str, Level] = {
@@ -44,7 +44,7 @@ class HeadCase(ComponentCase):
             return dict(self.features)
         unusual = [name for name in self.cls.requires if name not in USUAL]
         if unusual:
-            raise NonConformance(
+            raise ConformanceError(
                 f"{self.name} requires the features {unusual}, which no shipped adapter delivers. "
                 "Give the case their channels and strides: HeadCase(..., features={name: Level(channels, stride)})."
             )
@@ -61,9 +61,7 @@ class HeadCase(ComponentCase):
         for index, (name, level) in enumerate(self.layout.items()):
             shape = (height // level.stride, width // level.stride)
             picture = level == Level(3, 1)
-            maps[name] = (
-                pictures(shape, batch) if picture else noise((level.channels, *shape), batch, 100 + index)
-            )
+            maps[name] = pictures(shape, batch) if picture else noise((level.channels, *shape), batch, 100 + index)
         quality, rows = qualities(1.0, 4.0, batch)
         example = Example(size, quality, rows, pictures(size, batch), features=Features(maps, size))
         return replace(example, target=self.target(component, example))

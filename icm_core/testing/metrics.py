@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from icm_core.errors import SpecError
-from icm_core.testing.failing import NonConformance, expecting, require
+from icm_core.testing.failing import ConformanceError, expecting, require
 from icm_core.testing.heads import HeadCase
 from icm_core.types import Prediction
 
@@ -66,7 +66,7 @@ def check_metric(case: HeadCase) -> None:
 
 def _value(case: HeadCase, found: object) -> float:
     if not (isinstance(found, Tensor) and found.numel() == 1 and bool(found.isfinite())):
-        raise NonConformance(f"the metric of {case.name} gives {found!r}. compute() has to return one finite number.")
+        raise ConformanceError(f"the metric of {case.name} gives {found!r}. compute() has to return one finite number.")
     return float(found)
 
 
@@ -105,7 +105,7 @@ def check_missing_features(case: HeadCase) -> None:
                 "Name the feature that is missing.",
             )
         except Exception as error:
-            raise NonConformance(
+            raise ConformanceError(
                 f"building {case.name} without the feature {name!r} raised {type(error).__name__}: {error}. "
                 "Raise icm_core.SpecError that names the feature, before it is used."
             ) from error

@@ -47,8 +47,11 @@ def check_device_moves(case: ComponentCase) -> None:
     )
     component = case.build()
     example = case.example(component, case.sizes[0], 1)
-    with torch.no_grad(), expecting(
-        f"running {case.name} after .to('meta')", "Use the device of the inputs or of a parameter, none by name."
+    with (
+        torch.no_grad(),
+        expecting(
+            f"running {case.name} after .to('meta')", "Use the device of the inputs or of a parameter, none by name."
+        ),
     ):
         found = case.run(case.build(bare=True).to("meta"), example.to("meta"))
     _on(case, found, "meta")

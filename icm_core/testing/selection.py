@@ -11,7 +11,7 @@ from icm_core.testing.case import Case
 from icm_core.testing.codecs import CodecCase
 from icm_core.testing.datasets import DataSetCase
 from icm_core.testing.enhancements import EnhancementCase
-from icm_core.testing.failing import NonConformance
+from icm_core.testing.failing import ConformanceError
 from icm_core.testing.heads import HeadCase
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def run_checks(component: Case | type[Any]) -> list[tuple[str, str]]:
         if check.__name__ not in case.exceptions:
             try:
                 check(case)
-            except NonConformance as error:
+            except ConformanceError as error:
                 failures.append((check.__name__, str(error)))
     return failures
 
@@ -131,7 +131,7 @@ def parametrize_with_checks(components: Iterable[Case | type[Any]]) -> pytest.Ma
         case = case_of(component)
         for check in checks_for(case):
             reason = case.exceptions.get(check.__name__)
-            marks = [pytest.mark.xfail(reason=reason, strict=True, raises=NonConformance)] if reason else []
+            marks = [pytest.mark.xfail(reason=reason, strict=True, raises=ConformanceError)] if reason else []
             label = f"{case.name}-{check.__name__.removeprefix('check_')}"
             parameters.append(pytest.param(case, check, id=label, marks=marks))
     return pytest.mark.parametrize(("case", "check"), parameters)

@@ -23,7 +23,7 @@ SEGMENTATION = {
     "heads": 2,
     "feedforward": 8,
 }
-CLASSIFICATION = {"model": "tf_efficientnet_lite0", "classes": 5, "input_size": 32}
+CLASSIFICATION = {"model": "tf_efficientnet_lite0", "classes": 5, "input_size": 64}
 _SMALL = {"sizes": ((64, 64), (50, 70), (33, 65))}
 
 
