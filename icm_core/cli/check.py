@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,9 +25,14 @@ def run(
     size: Annotated[
         str, typer.Option("--size", metavar="HxW", help="Height and width of the picture that is accounted for.")
     ] = "512x1024",
+    with_sources: Annotated[
+        bool, typer.Option("--sources", help="Show each value of the merged spec, and which file it comes from.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Validate a spec and print its resolved graph, with shapes, parameters and kMAC per pixel.
+
+    A spec that extends another is shown as it is after merging; --sources says where each value comes from.
 
     Nothing is trained, downloaded or allocated, and no weights are needed. Behind the modules stands the account of
     what sharing them between tasks saves.
@@ -33,21 +40,26 @@ def run(
     height, width = _parse_size(size)
 
     from icm_core.account import account
+    from icm_core.composing import compose
     from icm_core.loading import find_spec
     from icm_core.plugins import build_registry
-    from icm_core.spec import read_spec
+    from icm_core.sources import sources
 
     registry = build_registry()
     path = find_spec(spec, registry)
-    parsed = read_spec(path)
+    composed = compose(path, registry)
     try:
-        found = account(parsed, registry, height=height, width=width)
+        found = account(composed.spec, registry, height=height, width=width)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
+    origins = sources(composed, registry) if with_sources else []
     if as_json:
-        print_json({"spec": str(path), **found.model_dump(mode="json")})
+        more = {"merged": composed.spec.to_json(), "sources": [asdict(one) for one in origins]} if with_sources else {}
+        print_json({"spec": str(path), **found.model_dump(mode="json"), **more})
     else:
         _print(found)
+        rows = [(one.field, json.dumps(one.value, ensure_ascii=False), one.origin) for one in origins]
+        print_table(("field", "value", "from"), rows, "Where each value comes from")
 
 
 def _parse_size(text: str) -> tuple[int, int]:

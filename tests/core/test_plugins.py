@@ -134,7 +134,7 @@ def test_a_plugin_for_a_newer_interface_is_reported_and_breaks_nothing_else(tiny
         f"is not loaded: it was built for interface {INTERFACE_VERSION + 1} of icm, and this one has "
         f"{INTERFACE_VERSION}; install a newer icm or an older plugin"
     )
-    with pytest.raises(RegistryError, match="plugin 'newer'.* was built for interface"):
+    with pytest.raises(RegistryError, match=r"plugin 'newer'.* was built for interface"):
         registry.heads.get("newer.picture")
 
 
