@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,8 @@ import typer
 
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.options import AsJson
-from icm_core.errors import InputError, SpecError
+from icm_core.cli.sizes import Size, parse_size
+from icm_core.errors import SpecError
 
 if TYPE_CHECKING:
     from icm_core.account import Account, Cost, Sharing
@@ -22,9 +22,7 @@ EXAMPLE = "Example: icm check my-pipeline.json --size 360x480"
 
 def run(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A spec file (.json) or a shipped pipeline's name.")],
-    size: Annotated[
-        str, typer.Option("--size", metavar="HxW", help="Height and width of the picture that is accounted for.")
-    ] = "512x1024",
+    size: Size = "512x1024",
     with_sources: Annotated[
         bool, typer.Option("--sources", help="Show each value of the merged spec, and which file it comes from.")
     ] = False,
@@ -37,7 +35,7 @@ def run(
     Nothing is trained, downloaded or allocated, and no weights are needed. Behind the modules stands the account of
     what sharing them between tasks saves.
     """
-    height, width = _parse_size(size)
+    height, width = parse_size(size)
 
     from icm_core.account import account
     from icm_core.composing import compose
@@ -60,13 +58,6 @@ def run(
         _print(found)
         rows = [(one.field, json.dumps(one.value, ensure_ascii=False), one.origin) for one in origins]
         print_table(("field", "value", "from"), rows, "Where each value comes from")
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if match is None:
-        raise InputError(f"--size is {text!r}; it should be HEIGHTxWIDTH in pixels, like 512x1024")
-    return int(match[1]), int(match[2])
 
 
 def _print(found: Account) -> None:

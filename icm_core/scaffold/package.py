@@ -174,5 +174,5 @@ def _rendered(template: str, values: Mapping[str, object]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    source = files("icm_core.scaffold").joinpath("templates", template).read_text("utf-8")
+    source = files("icm_core.scaffold").joinpath("templates").joinpath(template).read_text("utf-8")
     return environment.from_string(source).render(values)

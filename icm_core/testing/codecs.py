@@ -25,7 +25,8 @@ class CodecCase(ComponentCase):
 
     def example(self, component: Any, size: tuple[int, int], batch: int = BATCH) -> Example:
         """Pictures with qualities of the codec's range."""
-        quality, rows = qualities(*component.quality_range, batch)
+        low, high = component.quality_range
+        quality, rows = qualities(low, high, batch)
         return Example(size, quality, rows, pictures(size, batch))
 
     def aligned(self, component: Any, example: Example) -> Example:

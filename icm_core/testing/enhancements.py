@@ -42,7 +42,8 @@ class EnhancementCase(ComponentCase):
 
     def example(self, component: Any, size: tuple[int, int], batch: int = BATCH) -> Example:
         """Pictures, blurred pictures that stand for the base reconstruction, and random side information."""
-        quality, rows = qualities(*(component.quality_range or (1.0, 4.0)), batch)
+        low, high = component.quality_range or (1.0, 4.0)
+        quality, rows = qualities(low, high, batch)
         x = pictures(size, batch)
         coarse = functional.avg_pool2d(functional.pad(x, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
         return Example(size, quality, rows, x, coarse, side_information(self.layout, size, batch))

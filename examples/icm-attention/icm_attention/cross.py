@@ -74,7 +74,7 @@ class Cross(SideInfoAdapter):
         keys = self._tokens([key(level) for key, level in zip(self.keys, coarser, strict=True)])
         values = self._tokens([value(level) for value, level in zip(self.values, coarser, strict=True)])
         found = F.scaled_dot_product_attention(self._tokens([self.queries(finest)]), keys, values)
-        grid = found.transpose(2, 3).flatten(1, 2).unflatten(2, finest.shape[-2:])
+        grid = found.transpose(2, 3).reshape(len(finest), -1, *finest.shape[-2:])
         fused: Tensor = self.mix(self.own(finest) + self.answer(grid))
         levels = {f"h{index}": level for index, level in enumerate(side.levels, 1)}
         return Features({"image": self.enlarge(fused) + 0.5, "fused": fused, **levels}, side.size)
@@ -82,4 +82,4 @@ class Cross(SideInfoAdapter):
     def _tokens(self, maps: list[Tensor]) -> Tensor:
         """Maps (B, C, h, w) as tokens of all of them, (B, heads, n, C / heads)."""
         flat = torch.cat([one.flatten(2) for one in maps], 2)
-        return flat.unflatten(1, (self.params.heads, -1)).transpose(2, 3)
+        return flat.reshape(len(flat), self.params.heads, -1, flat.shape[2]).transpose(2, 3)

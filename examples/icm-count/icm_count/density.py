@@ -50,6 +50,7 @@ class Density(TaskHead):
             nn.ReLU(),
         )
         self.objects = nn.Conv2d(2 * w, len(params.objects), 1)
+        assert self.objects.bias is not None
         nn.init.constant_(self.objects.bias, -6.0)  # hardly any cell has an object in it
 
     @property
