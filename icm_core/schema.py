@@ -38,7 +38,41 @@ def json_schema(registry: Registry) -> Schema:
         "default": None,
     }
     properties["tasks"]["propertyNames"] = {"pattern": TASK_NAME, "not": {"const": FINE}}
-    return {"$schema": DIALECT, **schema, "title": "icm pipeline"}
+    return {"$schema": DIALECT, **_or_extending(schema), "title": "icm pipeline"}
+
+
+def _or_extending(schema: Schema) -> Schema:
+    """The schema of a whole spec, or of one that extends another and says what is different."""
+    definitions = schema.pop("$defs")
+    properties: Schema = schema["properties"]
+    anything: Schema = {"type": ["object", "null"]}
+    names = {"name", "description", "weights", "icm", "$schema"}
+    extending = {
+        "type": "object",
+        "properties": {
+            "extends": {
+                "type": "string",
+                "minLength": 1,
+                "description": "a shipped pipeline's name, or a spec's path in this folder, that is changed here",
+            },
+            **{name: field for name, field in properties.items() if name in names},
+            "codec": {"type": "object", "description": properties["codec"]["description"]},
+            "tasks": {
+                "type": "object",
+                "propertyNames": properties["tasks"]["propertyNames"],
+                "additionalProperties": {
+                    "type": ["object", "null"],
+                    "properties": {"adapter": anything, "head": anything},
+                    "additionalProperties": False,
+                    "description": "what is different in the task; null removes it",
+                },
+            },
+            "enhancement": {**anything, "description": properties["enhancement"]["description"]},
+        },
+        "required": ["icm", "name", "extends"],
+        "additionalProperties": False,
+    }
+    return {"$defs": definitions, "if": {"required": ["extends"]}, "then": extending, "else": schema}
 
 
 def add_choices(definitions: Schema, catalogue: Catalogue[Any], generic: Schema, **further: Schema) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.options import AsJson
-from icm_core.errors import InputError, SpecError
+from icm_core.cli.sizes import Size, parse_size
+from icm_core.errors import SpecError
 
 if TYPE_CHECKING:
     from icm_core.account import Account, Cost, Sharing
@@ -20,41 +22,42 @@ EXAMPLE = "Example: icm check my-pipeline.json --size 360x480"
 
 def run(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A spec file (.json) or a shipped pipeline's name.")],
-    size: Annotated[
-        str, typer.Option("--size", metavar="HxW", help="Height and width of the picture that is accounted for.")
-    ] = "512x1024",
+    size: Size = "512x1024",
+    with_sources: Annotated[
+        bool, typer.Option("--sources", help="Show each value of the merged spec, and which file it comes from.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Validate a spec and print its resolved graph, with shapes, parameters and kMAC per pixel.
 
+    A spec that extends another is shown as it is after merging; --sources says where each value comes from.
+
     Nothing is trained, downloaded or allocated, and no weights are needed. Behind the modules stands the account of
     what sharing them between tasks saves.
     """
-    height, width = _parse_size(size)
+    height, width = parse_size(size)
 
     from icm_core.account import account
+    from icm_core.composing import compose
     from icm_core.loading import find_spec
     from icm_core.plugins import build_registry
-    from icm_core.spec import read_spec
+    from icm_core.sources import sources
 
     registry = build_registry()
     path = find_spec(spec, registry)
-    parsed = read_spec(path)
+    composed = compose(path, registry)
     try:
-        found = account(parsed, registry, height=height, width=width)
+        found = account(composed.spec, registry, height=height, width=width)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
+    origins = sources(composed, registry) if with_sources else []
     if as_json:
-        print_json({"spec": str(path), **found.model_dump(mode="json")})
+        more = {"merged": composed.spec.to_json(), "sources": [asdict(one) for one in origins]} if with_sources else {}
+        print_json({"spec": str(path), **found.model_dump(mode="json"), **more})
     else:
         _print(found)
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if match is None:
-        raise InputError(f"--size is {text!r}; it should be HEIGHTxWIDTH in pixels, like 512x1024")
-    return int(match[1]), int(match[2])
+        rows = [(one.field, json.dumps(one.value, ensure_ascii=False), one.origin) for one in origins]
+        print_table(("field", "value", "from"), rows, "Where each value comes from")
 
 
 def _print(found: Account) -> None:

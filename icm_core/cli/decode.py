@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from icm_core.pipeline import Pipeline
-    from icm_core.results import TopClass
+    from icm_core.results import NamedValue, TopClass
     from icm_core.types import Prediction
 
 NAME = "decode"
@@ -29,11 +29,12 @@ EXAMPLE = "Example: icm decode coded/photo.icm -t segmentation,classification -o
 
 
 class TaskRow(TypedDict, total=False):
-    """What one task gave: ``picture`` is a written file, ``top`` the five most probable classes."""
+    """What one task gave: ``picture`` is a written file, ``top`` the five most probable classes, ``values`` numbers."""
 
     kind: str
     picture: str
     top: list[TopClass]
+    values: list[NamedValue]
 
 
 class Decoded(TypedDict):
@@ -68,7 +69,7 @@ def run(
     precision: Precision = "fp32",
     as_json: AsJson = False,
 ) -> None:
-    """Decode .icm files to <stem>.<task>.png and named classes.
+    """Decode .icm files to <stem>.<task>.png, named classes and named values.
 
     A label map is an indexed PNG with a palette. A file that was cut inside its enhancement layer decodes without
     the fine picture.
@@ -115,7 +116,7 @@ def run(
 def _write(pipe: Pipeline, decoded: Mapping[str, Prediction], folder: Path, stem: str) -> dict[str, TaskRow]:
     """Write what can be looked at, all of it drawn before the first file is written."""
     from icm_core.images import png_bytes
-    from icm_core.results import top_classes
+    from icm_core.results import named_values, top_classes
 
     rows: dict[str, TaskRow] = {}
     drawn: dict[Path, bytes] = {}
@@ -123,6 +124,8 @@ def _write(pipe: Pipeline, decoded: Mapping[str, Prediction], folder: Path, stem
         rows[name] = TaskRow(kind=prediction.kind)
         if prediction.kind == "classification":
             rows[name]["top"] = top_classes(prediction)
+        elif prediction.kind == "regression":
+            rows[name]["values"] = named_values(prediction)
         picture = _draw(pipe, name, prediction)
         if picture is not None:
             path = folder / f"{stem}.{name}.png"
@@ -145,13 +148,13 @@ def _draw(pipe: Pipeline, name: str, prediction: Prediction) -> Image.Image | No
 
 
 def _print(rows: list[Decoded]) -> None:
-    from icm_core.results import describe
+    from icm_core.results import describe, describe_values
 
     lines: list[tuple[object, ...]] = []
     for row in rows:
         about: tuple[object, ...] = (row["file"], f"{row['width']}x{row['height']}", row["bytes"], f"{row['bpp']:.4f}")
         for name, task in row["tasks"].items():
-            found = (describe(task.get("top", [])), task.get("picture"))
+            found = (describe(task.get("top", [])), describe_values(task.get("values", [])), task.get("picture"))
             lines.append((*about, name, "; ".join(filter(None, found))))
             about = ("", "", "", "")
     print_table(("file", ">size", ">bytes", ">bpp", "task", "result"), lines)

@@ -105,7 +105,7 @@ def pipeline_of(recipe: RecipeSpec, home: Path, registry: Registry) -> PipelineS
     if isinstance(recipe.pipeline, PipelineSpec):
         return recipe.pipeline
     name = recipe.pipeline
-    return read_spec(home / name if name.endswith(".json") else find_spec(name, registry))
+    return read_spec(home / name if name.endswith(".json") else find_spec(name, registry), registry)
 
 
 def make_fabric(device: str, precision: str) -> Fabric:

@@ -18,6 +18,7 @@ from icm_core.strict_json import read_json
 from icm_core.weights import read_tensors, save, stored_state
 from icm_training.card import model_card
 from icm_training.folder import RunFolder
+from icm_training.parts import paths_of
 
 NO_LIMIT = 2**62
 
@@ -62,6 +63,7 @@ def export(run: Path, out: Path, registry: Registry, *, stage: str | None = None
     parts = {part: files.prefixes for part, files in recipe.files.items()} or {"": ("",)}
     weights = [f"{spec.name}.{part}.safetensors" if part else f"{spec.name}.safetensors" for part in parts]
     pipe = _pipeline(spec, folder.result(chosen), registry)
+    _freeze(pipe, recipe)
     make_folder(out)
     save(
         pipe,
@@ -116,7 +118,13 @@ def _pipeline(spec: PipelineSpec, weights: Path, registry: Registry) -> Pipeline
     pipe = build(spec, registry)
     pipe.load_state_dict(read_tensors(weights))
     pipe.load_state_dict(stored_state(pipe))
-    pipe.codec.freeze_tables()
-    if pipe.enhancement is not None:
-        pipe.enhancement.freeze_tables()
     return pipe.eval()
+
+
+def _freeze(pipe: Pipeline, recipe: RecipeSpec) -> None:
+    """Make the tables of what the recipe trains; those of a frozen codec stay, and with them its files can be read."""
+    modules = [module for stage in recipe.stages for group in stage.train for module in group.modules]
+    paths = [path for module in modules for path in paths_of(pipe, module)]
+    for name, part in (("codec", pipe.codec), ("enhancement", pipe.enhancement)):
+        if part is not None and any(path.split(".")[0] == name for path in paths):
+            part.freeze_tables()

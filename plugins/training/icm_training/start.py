@@ -9,7 +9,7 @@ from torch import Tensor
 
 from icm_core.errors import SpecError, WeightsError
 from icm_core.interfaces import TaskHead
-from icm_core.loading import weights_of
+from icm_core.loading import load
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry
 from icm_core.recipe import StartSpec
@@ -52,7 +52,7 @@ def fill(
 def _weights(source: str, home: Path, registry: Registry) -> dict[str, Tensor]:
     if source.endswith(".safetensors"):
         return read_tensors(home / source)
-    return weights_of(source, registry)
+    return dict(load(source, device="cpu", registry=registry).state_dict())
 
 
 def _head(pipe: Pipeline, module: str) -> TaskHead:
