@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import safetensors.torch
 import torch
@@ -31,6 +31,18 @@ BASE = "icm.fingerprint.base"
 ENHANCEMENT = "icm.fingerprint.enhancement"
 
 
+@runtime_checkable
+class Checked(Protocol):
+    """A module that knows which values its tables cannot have."""
+
+    def problem(self, values: Mapping[str, Tensor]) -> tuple[str, str] | None:
+        """A key and what is wrong with its values, as a clause; None if nothing is.
+
+        Args:
+            values: the module's own state, under its own keys.
+        """
+
+
 def save(pipeline: Pipeline, files: Mapping[Path, Sequence[str]], *, max_bytes: int = MAX_FILE_BYTES) -> None:
     """Write a pipeline's weights, all files or none of those that do not fit.
 
@@ -44,7 +56,8 @@ def save(pipeline: Pipeline, files: Mapping[Path, Sequence[str]], *, max_bytes: 
         max_bytes: limit of one file.
 
     Raises:
-        WeightsError: a key belongs to no file or to two, a value does not fit float16, or a file is too large.
+        WeightsError: a key belongs to no file or to two, a value does not fit float16, a file is too large, or a
+            layer of the coding path could leave the range in which it is exact; the layer is named.
         InputError: a file cannot be written.
     """
     state = stored_state(pipeline)
@@ -89,7 +102,7 @@ def load_weights(module: nn.Module, files: Sequence[Path]) -> None:
 
     Raises:
         WeightsError: a file is missing or unreadable, a key is missing, unknown or in two files, or a shape or
-            type differs; the message names file, key and both shapes.
+            type differs, or a table has values that none can have; the message names file, key and what was found.
     """
     expected = module.state_dict()
     found: dict[str, Path] = {}
@@ -120,6 +133,8 @@ def load_weights(module: nn.Module, files: Sequence[Path]) -> None:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         first = f"{missing[0]!r} of shape {tuple(expected[missing[0]].shape)}"
         raise WeightsError(f"{where}: lacks {first}{more}, which this pipeline needs")
+    for key, problem in _problems(module, loaded):
+        raise WeightsError(f"{found[key]}: {key!r} {problem}")
     module.load_state_dict(loaded)
 
 
@@ -156,9 +171,21 @@ def _metadata(pipeline: Pipeline, state: Mapping[str, Tensor]) -> dict[str, str]
     restored = copy.deepcopy(pipeline).cpu()
     restored.load_state_dict(dict(state))
     restored.eval()
+    for key, problem in _problems(restored, state):
+        raise WeightsError(f"{key!r} {problem}")
+    restored.prove()
     values = {"format": "pt", NAME: pipeline.name, BASE: restored.base_fingerprint.hex()}
     fine = restored.enhancement_fingerprint
     return values if fine is None else {**values, ENHANCEMENT: fine.hex()}
+
+
+def _problems(module: nn.Module, state: Mapping[str, Tensor]) -> Iterable[tuple[str, str]]:
+    for path, part in module.named_modules():
+        if isinstance(part, Checked):
+            prefix = f"{path}." if path else ""
+            own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            if (found := part.problem(own)) is not None:
+                yield prefix + found[0], found[1]
 
 
 def _serialized(tensors: dict[str, Tensor], values: dict[str, str]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,6 +23,8 @@ from icm_core.coding import (
     to_float,
 )
 from icm_core.coding.rans import MAX_SYMBOL
+from icm_core.coding.tables import PRECISION
+from icm_core.exactness import Bound, refuse_inexact
 from icm_core.interfaces import Codec, ComponentParams
 from icm_core.quality import Quality
 from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
@@ -34,6 +36,7 @@ from icm_sicmh.networks import decoder_h2, encoder, encoder_h1, encoder_h2
 from icm_sicmh.prediction import CAHCM, predict, prediction_layers
 
 _H2_HALF_SUPPORT = 32
+_H2_FIRST_LIMIT = 2**24  # keeps the coder's differences of symbols within 32 bits
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,26 @@ class Hyperprior(ExactTwin[_Integers], Codec):
             self.h2_cdf,
             self.h2_first,
         )
+
+    def prove(self) -> list[Bound]:
+        """Every layer of Decoder_h2, the Prediction Model and CAHCM, and the gains."""
+        exact = self.exact
+        networks = (exact.decoder_h2, exact.prediction, *exact.groups)
+        bounds = [bound for network in networks for bound in network.prove()]
+        bounds += [self.gain_h1.bound("codec.gain_h1"), self.gain_h2.bound("codec.gain_h2")]
+        refuse_inexact(bounds)
+        return bounds
+
+    def problem(self, values: Mapping[str, Tensor]) -> tuple[str, str] | None:
+        """What is wrong with tables of h2 that are about to be loaded; tables that were never frozen are zero."""
+        cdf, first = values["h2_cdf"].detach().cpu().long(), values["h2_first"].detach().cpu().long()
+        if bool(cdf.any()):
+            ends = (cdf[..., 0] == 0) & (cdf[..., -1] == 1 << PRECISION)
+            if not bool((ends & (cdf.diff(dim=-1) > 0).all(-1)).all()):
+                return "h2_cdf", f"has a row that does not rise from 0 to {1 << PRECISION}"
+        if int(first.abs().max()) > _H2_FIRST_LIMIT:
+            return "h2_first", f"has a first symbol beyond +-{_H2_FIRST_LIMIT}"
+        return None
 
     def _h2_tables(self, quality: Quality) -> CdfTables:
         cdf = self.h2_cdf[quality.index]
