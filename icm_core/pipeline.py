@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -93,7 +94,7 @@ class Pipeline(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        first = next((tensor for tensor in (*self.parameters(), *self.buffers())), None)
+        first = next(itertools.chain(self.parameters(), self.buffers()), None)
         return first.device if first is not None else torch.device("cpu")
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,8 +23,9 @@ from icm_core.coding import (
     to_fixed,
     to_float,
 )
-from icm_core.coding.rans import MAX_SYMBOL
+from icm_core.coding.rans import MAX_SYMBOL, fewest_bytes
 from icm_core.coding.tables import PRECISION
+from icm_core.errors import BitstreamError
 from icm_core.exactness import Bound, refuse_inexact
 from icm_core.interfaces import Codec, ComponentParams
 from icm_core.quality import Quality
@@ -197,15 +199,28 @@ class Hyperprior(ExactTwin[_Integers], Codec):
     def _channel_index(like: Tensor) -> Tensor:
         return torch.arange(like.shape[1], device=like.device)[None, :, None, None].expand_as(like)
 
-    def _h2p(self, h2: Tensor) -> Tensor:
+    @staticmethod
+    def _check_length(payloads: Sequence[bytes], tables: CdfTables, positions: int) -> None:
+        """Refuse streams that are too short for their picture whatever they hold, before anything is allocated."""
+        bits = float(tables.fewest_bits.sum()) * positions
+        shortest = fewest_bytes(bits, len(tables.sizes) * positions)
+        for payload in payloads:
+            if len(payload) < shortest:
+                raise BitstreamError(
+                    f"the coded stream has {len(payload)} bytes; a picture of the size that the file claims takes at "
+                    f"least {math.ceil(shortest)}"
+                )
+
+    @staticmethod
+    def _h2p(exact: _Integers, h2: Tensor) -> Tensor:
         """Integer output of Decoder_h2 and the Prediction Model for decoded fixed-point h2."""
-        return predict(self.exact.prediction, self.exact.decoder_h2(h2.double()))
+        return predict(exact.prediction, exact.decoder_h2(h2.double()))
 
     def _group_parameters(
-        self, k: int, h2p: Tensor, decoded: list[Tensor], gain: ExactGain
+        self, exact: _Integers, k: int, h2p: Tensor, decoded: list[Tensor], gain: ExactGain
     ) -> tuple[Tensor, Tensor, ExactGain]:
         """Mean, table rows and gains of group k, all int64."""
-        mean, log2_sigma = self.cahcm.parameters_of(k, self.exact.groups[k], h2p, [d.double() for d in decoded])
+        mean, log2_sigma = self.cahcm.parameters_of(k, exact.groups[k], h2p, [d.double() for d in decoded])
         own = gain.part(self._group(k))
         return mean.long(), sigma_index(log2_sigma.long(), own.log2), own
 
@@ -226,10 +241,11 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         channels = self._channel_index(symbols)
         for b in range(batch):
             streams[b].push(symbols[b], channels[b], tables)
-        h2p = self._h2p(h2_hat)
+        exact = self.exact  # looked up once: each look-up walks over all weights
+        h2p = self._h2p(exact, h2_hat)
         decoded: list[Tensor] = []
         for k in range(self.params.groups):
-            mean, rows, gain = self._group_parameters(k, h2p, decoded, gain1)
+            mean, rows, gain = self._group_parameters(exact, k, h2p, decoded, gain1)
             symbols = gain.quantize(h1[:, self._group(k)], mean, MAX_SYMBOL)
             decoded.append(gain.dequantize(symbols, mean))
             for b in range(batch):
@@ -241,16 +257,18 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         """Exactly the side information that the encoder had; see `Codec.decode`."""
         gain1, gain2 = self.gain_h1.row(quality), self.gain_h2.row(quality)
         height, width = (-(-s // 64) for s in size)
+        tables = self._h2_tables(quality)
+        self._check_length(payloads, tables, height * width)
         capacity = height * width * (self.params.h2_channels + 4 * self.params.h1_channels)
         streams = [StreamDecoder(payload, capacity) for payload in payloads]
-        tables = self._h2_tables(quality)
         rows = self._channel_index(self.h2_cdf.new_empty(1, self.params.h2_channels, height, width))
         symbols = torch.cat([stream.pull(rows, tables) for stream in streams])
         h2 = gain2.dequantize(symbols, torch.zeros_like(symbols))
-        h2p = self._h2p(h2)
+        exact = self.exact
+        h2p = self._h2p(exact, h2)
         decoded: list[Tensor] = []
         for k in range(self.params.groups):
-            mean, rows, gain = self._group_parameters(k, h2p, decoded, gain1)
+            mean, rows, gain = self._group_parameters(exact, k, h2p, decoded, gain1)
             symbols = torch.stack([stream.pull(rows[b], gaussian_tables()) for b, stream in enumerate(streams)])
             decoded.append(gain.dequantize(symbols, mean))
         for stream in streams:

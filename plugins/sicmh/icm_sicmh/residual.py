@@ -121,7 +121,8 @@ class Residual(ExactTwin[_Integers], Enhancement):
     def _distribution(self, side: SideInfo) -> tuple[Tensor, Tensor]:
         """Fixed-point mean and log2 sigma of y_r."""
         h1 = to_fixed(side.levels[0])  # the very integers that the codec decoded
-        mean, log2_sigma = predict(self.exact.prediction, self.exact.decoder_h1r(h1.double())).chunk(2, 1)
+        exact = self.exact
+        mean, log2_sigma = predict(exact.prediction, exact.decoder_h1r(h1.double())).chunk(2, 1)
         return mean.long(), log2_sigma.long()
 
     def encode(self, x: Tensor, coarse: Tensor, side: SideInfo, quality: Quality) -> list[bytes]:
