@@ -94,7 +94,7 @@ def test_a_stream_too_short_for_its_picture_is_refused_before_the_networks_run(
     monkeypatch.setattr("icm_sicmh.codec.predict", reached)
     # Whatever stands behind the end of the stream is read as symbols, and those are too many for its bytes.
     payload = read(fuzzer.seeds["base"]).base.payload
-    with pytest.raises(BitstreamError, match="cannot hold the symbols it gives|a symbol that no encoder writes"):
+    with pytest.raises(BitstreamError, match=r"cannot hold the symbols it gives|a symbol that no encoder writes"):
         fuzzer.pipeline.decode(claiming(fuzzer.seeds["base"], 600, 600, payload))
 
 
