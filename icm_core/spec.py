@@ -87,7 +87,7 @@ class PipelineSpec(_Model):
     name: str = Field(pattern=PIPELINE_NAME, description="name of the pipeline")
     description: str = Field(default="", description="what it is for, in a sentence")
     codec: ComponentSpec = Field(description="picture -> bytes -> side information, shared by all tasks")
-    tasks: dict[str, TaskSpec] = Field(min_length=1, description="tasks by name")
+    tasks: dict[str, TaskSpec] = Field(min_length=1, max_length=64, description="tasks by name, at most 64")
     enhancement: EnhancementSpec | None = Field(default=None, description="refines the picture of one task")
     weights: WeightsFiles = Field(
         default=(), description="safetensors file or files with disjoint keys, relative to the spec's folder"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import safetensors.torch
 import torch
@@ -31,6 +31,18 @@ BASE = "icm.fingerprint.base"
 ENHANCEMENT = "icm.fingerprint.enhancement"
 
 
+@runtime_checkable
+class Checked(Protocol):
+    """A module that knows which values its tables cannot have."""
+
+    def problem(self, values: Mapping[str, Tensor]) -> tuple[str, str] | None:
+        """A key and what is wrong with its values, as a clause; None if nothing is.
+
+        Args:
+            values: the module's own state, under its own keys.
+        """
+
+
 def save(pipeline: Pipeline, files: Mapping[Path, Sequence[str]], *, max_bytes: int = MAX_FILE_BYTES) -> None:
     """Write a pipeline's weights, all files or none of those that do not fit.
 
@@ -44,7 +56,8 @@ def save(pipeline: Pipeline, files: Mapping[Path, Sequence[str]], *, max_bytes: 
         max_bytes: limit of one file.
 
     Raises:
-        WeightsError: a key belongs to no file or to two, a value does not fit float16, or a file is too large.
+        WeightsError: a key belongs to no file or to two, a value does not fit float16, a file is too large, or a
+            layer of the coding path could leave the range in which it is exact; the layer is named.
         InputError: a file cannot be written.
     """
     state = stored_state(pipeline)
@@ -98,14 +111,16 @@ def load_weights(
 
     Raises:
         WeightsError: a file is missing or unreadable, a key is missing, unknown or in two files, or a shape or
-            type differs; the message names file, key and both shapes.
+            type differs, or a table has values that none can have; the message names file, key and what was found.
     """
     expected = module.state_dict()
     found: dict[str, Path] = {}
     loaded: dict[str, Tensor] = {}
+    taken: dict[str, Path] = {}
     for source in inherited:
-        loaded.update(_fitting(source, expected))
-    taken = dict.fromkeys(loaded)
+        fitting = _fitting(source, expected)
+        loaded.update(fitting)
+        taken.update(dict.fromkeys(fitting, source.file))
     for path in files:
         with _open(path) as file:
             for key in file.keys():  # noqa: SIM118 (the handle is no mapping)
@@ -135,6 +150,8 @@ def load_weights(
         parts = sorted({_part(key) for key in missing})
         whose = f" (of {', '.join(parts)}, to be trained)" if inherited else ""
         raise WeightsError(f"{where}: lacks {first}{more}, which this pipeline needs{whose}")
+    for key, problem in _problems(module, loaded):
+        raise WeightsError(f"{found.get(key) or taken[key]}: {key!r} {problem}")
     module.load_state_dict(loaded, strict=not partly)
 
 
@@ -148,7 +165,7 @@ def _fitting(source: Inherited, expected: Mapping[str, Tensor]) -> dict[str, Ten
         )
         return own is not None and own.shape == tensor.shape and same_type and _part(key) in source.parts
 
-    return {key: tensor for key, tensor in _tensors(source.file).items() if fits(key, tensor)}
+    return {key: tensor for key, tensor in read_tensors(source.file).items() if fits(key, tensor)}
 
 
 def _part(key: str) -> str:
@@ -193,9 +210,21 @@ def _metadata(pipeline: Pipeline, state: Mapping[str, Tensor]) -> dict[str, str]
     restored = copy.deepcopy(pipeline).cpu()
     restored.load_state_dict(dict(state))
     restored.eval()
+    for key, problem in _problems(restored, state):
+        raise WeightsError(f"{key!r} {problem}")
+    restored.prove()
     values = {"format": "pt", NAME: pipeline.name, BASE: restored.base_fingerprint.hex()}
     fine = restored.enhancement_fingerprint
     return values if fine is None else {**values, ENHANCEMENT: fine.hex()}
+
+
+def _problems(module: nn.Module, state: Mapping[str, Tensor]) -> Iterable[tuple[str, str]]:
+    for path, part in module.named_modules():
+        if isinstance(part, Checked):
+            prefix = f"{path}." if path else ""
+            own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            if (found := part.problem(own)) is not None:
+                yield prefix + found[0], found[1]
 
 
 def _serialized(tensors: dict[str, Tensor], values: dict[str, str]) -> bytes:

@@ -15,6 +15,7 @@ from icm_core.errors import SpecError
 
 if TYPE_CHECKING:
     from icm_core.account import Account, Cost, Sharing
+    from icm_core.exactness import Bound
 
 NAME = "check"
 EXAMPLE = "Example: icm check my-pipeline.json --size 360x480"
@@ -26,6 +27,9 @@ def run(
     with_sources: Annotated[
         bool, typer.Option("--sources", help="Show each value of the merged spec, and which file it comes from.")
     ] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Load the weights and prove that the coding path cannot overflow.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Validate a spec and print its resolved graph, with shapes, parameters and kMAC per pixel.
@@ -34,7 +38,13 @@ def run(
 
     Nothing is trained, downloaded or allocated, and no weights are needed. Behind the modules stands the account of
     what sharing them between tasks saves.
+
+    With --exact the pipeline's weights are loaded, and the table has the largest possible sum of every layer on the
+    coding path instead, with the limit below which the arithmetic is exact.
     """
+    if exact:
+        _prove(spec, as_json)
+        return
     height, width = parse_size(size)
 
     from icm_core.account import account
@@ -58,6 +68,37 @@ def run(
         _print(found)
         rows = [(one.field, json.dumps(one.value, ensure_ascii=False), one.origin) for one in origins]
         print_table(("field", "value", "from"), rows, "Where each value comes from")
+
+
+def _prove(model: str, as_json: bool) -> None:
+    from icm_core.loading import load
+
+    pipe = load(model, device="cpu")
+    bounds = pipe.prove()
+    if not bounds:
+        raise InputError(f"the codec of pipeline {pipe.name!r} gives no proof that its coding path is exact")
+    if as_json:
+        print_json({"name": pipe.name, "fingerprint": pipe.base_fingerprint.hex(), "layers": list(map(_row, bounds))})
+    else:
+        least = min(bound.margin_bits for bound in bounds)
+        print_table(
+            ("layer", "arithmetic", ">largest", ">limit", ">margin"),
+            [
+                (b.layer, b.arithmetic, f"2^{b.bits:.2f}", f"2^{b.limit_bits:.0f}", f"{b.margin_bits:.2f} bits")
+                for b in bounds
+            ],
+            f"{pipe.name}: exact, {len(bounds)} layers, smallest margin {least:.2f} bits",
+        )
+
+
+def _row(bound: Bound) -> dict[str, object]:
+    return {
+        "layer": bound.layer,
+        "arithmetic": bound.arithmetic,
+        "largest": bound.largest,
+        "limit": bound.limit,
+        "margin_bits": bound.margin_bits,
+    }
 
 
 def _print(found: Account) -> None:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
+from typing_extensions import NotRequired
 
-from icm_core.cli.batch import for_each, leave
+from icm_core.cli.batch import for_each, leave, print_failures
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.inputs import CODED, check_names, expand
-from icm_core.cli.options import AsJson, Device, OutputFolder, Precision
-from icm_core.container import read
+from icm_core.cli.options import AsJson, Device, MaxPixels, OutputFolder, Precision
+from icm_core.container import MAX_PIXELS, read
 from icm_core.errors import InputError
 from icm_core.files import make_folder, read_file, write_atomically
+from icm_core.parts import join
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,7 +40,10 @@ class TaskRow(TypedDict, total=False):
 
 
 class Decoded(TypedDict):
-    """The JSON row of one file; ``seconds`` is the decoding alone, without writing pictures."""
+    """The JSON row of one file; ``seconds`` is the decoding alone, without writing pictures.
+
+    ``verified`` stands where --verify was given: the layers whose control hash was compared.
+    """
 
     file: str
     pipeline: str
@@ -50,6 +55,7 @@ class Decoded(TypedDict):
     truncated: bool
     tasks: dict[str, TaskRow]
     seconds: float
+    verified: NotRequired[list[str]]
 
 
 def run(
@@ -64,6 +70,14 @@ def run(
             "--model", "-m", metavar="MODEL", help="Pipeline or spec file; found by fingerprint if not given."
         ),
     ] = None,
+    enhancement: Annotated[
+        Path | None,
+        typer.Option("--enhancement", metavar="ENH", help="The .icme file that came apart from a single base file."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check decoded symbols by the control hashes of icm encode --control.")
+    ] = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
     output: OutputFolder = Path(),
     device: Device = "auto",
     precision: Precision = "fp32",
@@ -80,6 +94,8 @@ def run(
 
     if wanted == []:
         raise InputError("-t names no task; leave it out for all tasks")
+    if enhancement is not None and len(paths) != 1:
+        raise InputError(f"--enhancement belongs to one base file, and there are {len(paths)}")
 
     from icm_core.cli.pipelines import Pipelines
 
@@ -87,12 +103,14 @@ def run(
 
     def work(path: Path) -> Decoded:
         blob = read_file(path)
-        container = read(blob)
+        if enhancement is not None:
+            blob = join(blob, read_file(enhancement), max_pixels=max_pixels)
+        container = read(blob, max_pixels=max_pixels)
         pipe = pipelines.of(container)
         start = time.perf_counter()
-        decoded = pipe.decode(blob, tasks=wanted)
+        decoded = pipe.decode(blob, tasks=wanted, verify=verify, max_pixels=max_pixels)
         seconds = time.perf_counter() - start
-        return Decoded(
+        row = Decoded(
             file=str(path),
             pipeline=pipe.name,
             height=container.height,
@@ -104,12 +122,14 @@ def run(
             tasks=_write(pipe, decoded, output, path.stem),
             seconds=round(seconds, 4),
         )
+        return {**row, "verified": [str(kind) for kind in decoded.verified]} if verify else row
 
     rows, failures = for_each(paths, work, "decoding")
     if as_json:
         print_json([*rows, *failures])
     else:
         _print(rows)
+        print_failures(failures, len(paths))
     leave(failures)
 
 
@@ -157,4 +177,8 @@ def _print(rows: list[Decoded]) -> None:
             found = (describe(task.get("top", [])), describe_values(task.get("values", [])), task.get("picture"))
             lines.append((*about, name, "; ".join(filter(None, found))))
             about = ("", "", "", "")
+        if row["truncated"]:
+            lines.append((*about, "", "cut in its enhancement layer: base layer only"))
+        if "verified" in row:
+            lines.append((*about, "", f"verified: {', '.join(row['verified'])}"))
     print_table(("file", ">size", ">bytes", ">bpp", "task", "result"), lines)

@@ -21,15 +21,18 @@ from torch.nn import functional as F
 
 from icm_core.coding.fixed import FRACTION_BITS, LIMIT
 from icm_core.errors import WeightsError
+from icm_core.exactness import Bound
 
 WEIGHT_BITS = 15
 EXACT_SUM = 2.0**51  # float64 holds 53 bits; two are left for adding the rounding half before the shift
+FLOAT64 = 2**53
 MAX_SHIFT = 30
 SLOPE_BITS = 16
 
 
 @dataclass(frozen=True)
 class _Conv:
+    name: str
     weight: Tensor  # integers in float64, (out, in, k, k)
     bias: Tensor  # integers in float64 at the scale of the sum, (out, 1, 1)
     shift: int
@@ -40,6 +43,14 @@ class _Conv:
         # The round undoes what an FFT or Winograd algorithm might add; for direct sums it changes nothing.
         total = F.conv2d(x, self.weight, None, self.stride, self.padding).round() + self.bias
         return (total * 2.0**-self.shift + 0.5).floor().clamp(-LIMIT, LIMIT)
+
+    def bound(self) -> Bound:
+        # In Python's integers, which have no limit: the check does not lean on what it checks.
+        rows = self.weight.abs().flatten(1).long().sum(1).tolist()
+        offsets = self.bias.flatten().abs().long().tolist()
+        largest = max(row * LIMIT + offset for row, offset in zip(rows, offsets, strict=True))
+        half = 1 << max(self.shift - 1, 0)  # adding 1/2 after the shift needs these digits as well
+        return Bound(self.name, "float64 sum", largest + half, FLOAT64)
 
     def state(self) -> bytes:
         head = struct.pack(">4sIIII", b"conv", *self.weight.shape[:2], self.weight.shape[2], self.shift)
@@ -90,7 +101,7 @@ def _integer_conv(name: str, weight: Tensor, bias: Tensor | None, stride: int, p
             f"layer '{name}' of the coding path can sum up to 2^{math.log2(worst):.1f}; "
             f"exact coding needs less than 2^{math.log2(EXACT_SUM):.0f}"
         )
-    return _Conv(integers, offset[:, None, None], shift, stride, padding)
+    return _Conv(name, integers, offset[:, None, None], shift, stride, padding)
 
 
 _Op = _Conv | _LeakyReLU | _Reorder
@@ -159,6 +170,14 @@ class IntegerNetwork:
             for op in self._ops:
                 x = op(x)
         return x
+
+    def prove(self) -> list[Bound]:
+        """The largest possible sum of each layer, for inputs up to +-`LIMIT`.
+
+        A layer's output is clamped to +-`LIMIT`, so each bound follows from that layer's own weights. An activation
+        multiplies one number of 24 bits by one of 17, and a reordering computes nothing: they have no bound to show.
+        """
+        return [op.bound() for op in self._ops if isinstance(op, _Conv)]
 
     def state(self) -> bytes:
         """Structure and integer weights: what a stream's decoding depends on."""

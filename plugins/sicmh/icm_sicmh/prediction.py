@@ -87,7 +87,7 @@ class CAHCM(nn.Module):
 
     def integer(self) -> list[IntegerNetwork]:
         """The exact twins of the group networks."""
-        return [IntegerNetwork(f"cahcm.{k}", network) for k, network in enumerate(self.networks)]
+        return [IntegerNetwork(f"codec.cahcm.networks.{k}", network) for k, network in enumerate(self.networks)]
 
     def parameters_of(self, k: int, network: Network, h2p: Tensor, decoded: list[Tensor]) -> tuple[Tensor, Tensor]:
         """(mu, log2 sigma) of group k, each (B, C/K, h, w), before the gain.
