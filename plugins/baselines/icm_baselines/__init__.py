@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from icm_baselines.accounting import payload_bytes
 from icm_baselines.bpg import BPG
 from icm_baselines.jpegxl import JPEGXL
@@ -32,3 +34,9 @@ def icm_adapters() -> list[type[SideInfoAdapter]]:
 def icm_heads() -> list[type[TaskHead]]:
     """The decoded picture, to be looked at."""
     return [Picture]
+
+
+@hookimpl
+def icm_specs() -> list[Path]:
+    """Each external codec with the task networks of sicmh-small behind it."""
+    return sorted(Path(__file__).with_name("specs").glob("*.json"))
