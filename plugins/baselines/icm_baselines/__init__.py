@@ -7,21 +7,24 @@ from pathlib import Path
 from icm_baselines.accounting import payload_bytes
 from icm_baselines.bpg import BPG
 from icm_baselines.jpegxl import JPEGXL
+from icm_baselines.learned import Cheng2020AnchorCodec, ContextCodec, ScaleHyperpriorCodec
 from icm_baselines.pixels import Picture, PixelsAdapter
 from icm_baselines.still import AVIF, JPEG, JPEG2000, WebP
 from icm_baselines.video import HEVC, VVC
+from icm_baselines.zoo import import_checkpoint
 from icm_core.hookspecs import hookimpl
 from icm_core.interfaces import Codec, SideInfoAdapter, TaskHead
 
-__all__ = ["payload_bytes"]
+__all__ = ["EXTERNAL", "LEARNED", "import_checkpoint", "payload_bytes"]
 
 EXTERNAL: tuple[type[Codec], ...] = (JPEG, JPEG2000, WebP, AVIF, JPEGXL, HEVC, VVC, BPG)
+LEARNED: tuple[type[Codec], ...] = (ScaleHyperpriorCodec, ContextCodec, Cheng2020AnchorCodec)
 
 
 @hookimpl
 def icm_codecs() -> list[type[Codec]]:
-    """External codecs."""
-    return list(EXTERNAL)
+    """External codecs, and CompressAI's."""
+    return [*EXTERNAL, *LEARNED]
 
 
 @hookimpl

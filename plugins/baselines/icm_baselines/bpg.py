@@ -50,7 +50,9 @@ class BPG(ExternalCodec):
             problem = _run([program, *options, "-o", str(target), str(source)], height * width)
             if problem is None and target.is_file():
                 return target.read_bytes()
-        raise InputError(f"{self.name} cannot code a picture of {width}x{height} pixels: {problem or 'no file came out'}")
+        raise InputError(
+            f"{self.name} cannot code a picture of {width}x{height} pixels: {problem or 'no file came out'}"
+        )
 
     def decompress(self, payload: bytes, size: tuple[int, int]) -> Pixels:
         """See `ExternalCodec.decompress`."""

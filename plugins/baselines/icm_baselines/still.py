@@ -152,7 +152,12 @@ class WebP(PillowCodec):
 
     def claimed(self, payload: bytes) -> tuple[int, int]:
         """Size in the header of the one VP8 chunk; Pillow's reader has memory for it before it tells the size."""
-        if len(payload) < 30 or payload[:4] != b"RIFF" or payload[8:16] != b"WEBPVP8 " or payload[23:26] != b"\x9d\x01*":
+        if (
+            len(payload) < 30
+            or payload[:4] != b"RIFF"
+            or payload[8:16] != b"WEBPVP8 "
+            or payload[23:26] != b"\x9d\x01*"
+        ):
             raise BitstreamError(f"the {self.name} stream is damaged: it is no lossy WebP file without extensions")
         width, height = (int.from_bytes(payload[at : at + 2], "little") & 0x3FFF for at in (26, 28))
         return height, width
