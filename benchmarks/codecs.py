@@ -86,8 +86,8 @@ def check(result: dict[str, Any], reference: dict[str, Any]) -> bool:
             decibels = point["psnr"] - other["psnr"]
             fits = abs(percent) <= MOST_PERCENT and abs(decibels) <= MOST_DECIBELS
             good &= fits
-            line = f"{name:10} {point['q']:6g} {point['bpp']:9.5f} {percent:+7.2f}% {point['psnr']:9.4f} {decibels:+7.3f} dB"
-            print(line + ("" if fits else "  <- too far"))
+            numbers = f"{point['bpp']:9.5f} {percent:+7.2f}% {point['psnr']:9.4f} {decibels:+7.3f} dB"
+            print(f"{name:10} {point['q']:6g} {numbers}" + ("" if fits else "  <- too far"))
     return good
 
 

@@ -79,9 +79,8 @@ def borrowed_weights(spec: PipelineSpec, path: Path, registry: Registry) -> list
             raise SpecError(f"{where}: pipeline {name!r} has no weights of its own")
         uses, others = ([component.use for component in one.part(part)] for one in (spec, other))
         if uses != others:
-            raise SpecError(
-                f"{where}: it is {' and '.join(uses)} here, and {' and '.join(others) or 'nothing'} in pipeline {name!r}"
-            )
+            there = " and ".join(others) or "nothing"
+            raise SpecError(f"{where}: it is {' and '.join(uses)} here, and {there} in pipeline {name!r}")
         found.append(Borrowed(part, files))
     return found
 

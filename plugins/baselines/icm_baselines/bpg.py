@@ -73,7 +73,7 @@ class BPG(ExternalCodec):
         path = shutil.which(name)
         if path is None:
             raise InputError(
-                f"{self.name} needs the program {name} on the PATH; build libbpg from https://bellard.org/bpg/ with jctvc"
+                f"{self.name} needs the program {name} on the PATH; build it, with jctvc, from https://bellard.org/bpg/"
             )
         return path
 

@@ -1,4 +1,4 @@
-"""What all external codecs share: pictures to 8-bit pixels and back, settings between qualities, errors as sentences."""
+"""What all external codecs share: pictures to 8-bit pixels and back, and settings between qualities."""
 
 from __future__ import annotations
 
@@ -132,6 +132,7 @@ def whole(setting: float) -> int:
 def check_picture(codec: str, found: tuple[int, int], size: tuple[int, int]) -> None:
     """Raise `BitstreamError` unless a stream's (height, width) is the file's."""
     if found != size:
+        (height, width), (rows, columns) = found, size
         raise BitstreamError(
-            f"the {codec} stream holds a picture of {found[1]}x{found[0]} pixels, and the file claims {size[1]}x{size[0]}"
+            f"the {codec} stream holds a picture of {width}x{height} pixels, and the file's is {columns}x{rows}"
         )

@@ -77,7 +77,7 @@ class _Bits:
 
 
 def quality_of(distance: float) -> float:
-    """The quality (0...100) that libjxl's ``JxlEncoderDistanceFromQuality`` makes a distance of; the plugin asks for it.
+    """The quality (0...100), which the plugin takes, that libjxl makes this distance of.
 
     >>> [round(quality_of(d), 2) for d in (25, 15, 9, 1.0)]
     [0.0, 10.34, 20.15, 90.0]

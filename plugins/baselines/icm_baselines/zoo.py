@@ -45,10 +45,11 @@ def import_checkpoint(checkpoint: Path, spec: Path) -> None:
         raise InputError(f"{spec}: a spec's file ends with .json")
     codec = _read(checkpoint)
     weights = spec.with_suffix(".codec.safetensors")
+    title = codec.name.partition(".")[2].replace("_", "-")
     data: dict[str, Any] = {
         **read_json(_TEMPLATE),
         "name": spec.stem,
-        "description": f"CompressAI's {codec.name.partition('.')[2].replace('_', '-')}, and sicmh-small's task networks",
+        "description": f"CompressAI's {title}, and the task networks of sicmh-small on its decoded pictures",
         "codec": {"use": codec.name, "params": codec.params.model_dump(mode="json")},
         "weights": weights.name,
     }
