@@ -121,7 +121,7 @@ class PipelineSpec(_Model):
         return files
 
     def part(self, name: str) -> tuple[ComponentSpec, ...]:
-        """The components of ``"codec"``, ``"enhancement"``, ``"tasks.<task>"``, ``"tasks.<task>.head"``, ...; or none."""
+        """Components of ``"codec"``, ``"enhancement"``, ``"tasks.<task>"``, ``"tasks.<task>.head"``, ...; or none."""
         first, _, rest = name.partition(".")
         if first != "tasks":
             only = self.codec if first == "codec" else self.enhancement
