@@ -41,5 +41,5 @@ def icm_heads() -> list[type[TaskHead]]:
 
 @hookimpl
 def icm_specs() -> list[Path]:
-    """Each external codec with the task networks of sicmh-small behind it."""
+    """Each external codec with the task networks of sicmh-small behind it, and the coarse-to-fine codec."""
     return sorted(Path(__file__).with_name("specs").glob("*.json"))
