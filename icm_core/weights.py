@@ -10,6 +10,7 @@ import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from icm_core.composing import Inherited, compose
 from icm_core.errors import SpecError, WeightsError
 from icm_core.files import write_atomically
+from icm_core.fingerprint import base_fingerprint
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry
 from icm_registry import nearest
@@ -123,7 +125,8 @@ def load_weights(
         taken.update(dict.fromkeys(fitting, source.file))
     for path in files:
         with _open(path) as file:
-            for key in file.keys():  # noqa: SIM118 (the handle is no mapping)
+            keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (the handle is no mapping)
+            for key in keys:
                 if key not in expected:
                     guess = nearest(key, expected)
                     raise WeightsError(
@@ -183,6 +186,8 @@ def metadata(path: Path) -> dict[str, str]:
 def find_pipeline(base: bytes, registry: Registry, enhancement: bytes | None = None) -> str | None:
     """Name of the shipped pipeline that decodes layers with these fingerprints, None if there is none.
 
+    Codecs without weights, such as the external ones, have their fingerprint computed.
+
     Args:
         base: fingerprint of a file's base layer.
         registry: whose specs are searched, in the order of their names.
@@ -203,6 +208,14 @@ def find_pipeline(base: bytes, registry: Registry, enhancement: bytes | None = N
             refines = enhancement and any(entry.get(ENHANCEMENT) == enhancement.hex() for entry in entries)
             matches.append((not refines, bool(composed.inherited), name))
     return min(matches)[-1] if matches else None
+
+
+def _stateless(spec: PipelineSpec, registry: Registry) -> bytes | None:
+    """Fingerprint of a pipeline whose codec has no weights, None if it has some."""
+    found = resolve(spec, registry).codec
+    with torch.device("meta"):
+        codec = found.cls(found.params)
+    return None if codec.state_dict() else base_fingerprint(codec)
 
 
 def _metadata(pipeline: Pipeline, state: Mapping[str, Tensor]) -> dict[str, str]:
@@ -252,7 +265,7 @@ def _open(path: Path) -> Iterator[Any]:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; `WeightsError` if it is missing or damaged."""
     with _open(path) as file:
-        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return {key: file.get_tensor(key) for key in keys}
 
 
 def _check_type(path: Path, key: str, tensor: Tensor, expected: Tensor) -> None:
