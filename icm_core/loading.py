@@ -48,47 +48,17 @@ def load(
     path = find_spec(model, registry)
     composed = compose(path, registry)
     spec = composed.spec
-    if weights is True and not composed.has_weights:
-        raise WeightsError(f"{path}: pipeline {spec.name!r} names no weights; weights=False builds it untrained")
     try:
         pipeline = build(spec, registry)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
     pipeline.precision = precision
+    if weights is True and not composed.has_weights and pipeline.state_dict():
+        raise WeightsError(f"{path}: pipeline {spec.name!r} names no weights; weights=False builds it untrained")
     if weights:
         load_weights(pipeline, composed.weights, inherited=composed.inherited, partly=weights == "available")
     pipeline = pipeline.to(place)
     return pipeline.to(memory_format=torch.channels_last) if precision == "bf16" else pipeline
-
-
-def borrowed_weights(spec: PipelineSpec, path: Path, registry: Registry) -> list[Borrowed]:
-    """The files behind a spec's ``weights_from``.
-
-    Args:
-        spec: a validated spec.
-        path: the file that it was read from, for messages.
-        registry: where the other pipelines are found.
-
-    Raises:
-        SpecError: a pipeline is not installed, has no weights of its own, or has another component there.
-    """
-    found = []
-    for part, name in spec.weights_from.items():
-        where = f"{path}: weights_from.{part}"
-        try:
-            source = registry.specs.get(name)
-        except RegistryError as error:
-            raise SpecError(f"{where}: {error}") from error
-        other = read_spec(source)
-        files = weights_files(other, source)
-        if not files:
-            raise SpecError(f"{where}: pipeline {name!r} has no weights of its own")
-        uses, others = ([component.use for component in one.part(part)] for one in (spec, other))
-        if uses != others:
-            there = " and ".join(others) or "nothing"
-            raise SpecError(f"{where}: it is {' and '.join(uses)} here, and {there} in pipeline {name!r}")
-        found.append(Borrowed(part, files))
-    return found
 
 
 def find_spec(model: str | Path, registry: Registry) -> Path:

@@ -10,7 +10,6 @@ import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,6 +24,8 @@ from icm_core.files import write_atomically
 from icm_core.fingerprint import base_fingerprint
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry
+from icm_core.resolve import resolve
+from icm_core.spec import PipelineSpec
 from icm_registry import nearest
 
 MAX_FILE_BYTES = 25_000_000
@@ -125,8 +126,7 @@ def load_weights(
         taken.update(dict.fromkeys(fitting, source.file))
     for path in files:
         with _open(path) as file:
-            keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (the handle is no mapping)
-            for key in keys:
+            for key in file.keys():  # noqa: SIM118 (the handle is no mapping)
                 if key not in expected:
                     guess = nearest(key, expected)
                     raise WeightsError(
@@ -200,10 +200,12 @@ def find_pipeline(base: bytes, registry: Registry, enhancement: bytes | None = N
             composed = compose(registry.specs.get(name), registry)
             own = [metadata(file) for file in composed.weights]
             older = [(metadata(source.file), source.parts) for source in composed.inherited]
+            has_codec = bool(own) or any("codec" in parts for _, parts in older)
+            computed = None if has_codec else _stateless(composed.spec, registry)
         except (SpecError, WeightsError):
             continue  # a damaged pipeline is no answer, and none of this caller's business
         bases = [*own, *(entry for entry, parts in older if "codec" in parts)]
-        if any(entry.get(BASE) == base.hex() for entry in bases):
+        if computed == base or any(entry.get(BASE) == base.hex() for entry in bases):
             entries = [*own, *(entry for entry, parts in older if {"codec", "enhancement"} <= parts)]
             refines = enhancement and any(entry.get(ENHANCEMENT) == enhancement.hex() for entry in entries)
             matches.append((not refines, bool(composed.inherited), name))
@@ -265,7 +267,7 @@ def _open(path: Path) -> Iterator[Any]:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; `WeightsError` if it is missing or damaged."""
     with _open(path) as file:
-        return {key: file.get_tensor(key) for key in keys}
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
 
 def _check_type(path: Path, key: str, tensor: Tensor, expected: Tensor) -> None:

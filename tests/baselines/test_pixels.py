@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 
 import icm_core
 from icm_baselines.pixels import Picture, PixelsAdapter
 from icm_core import SpecError, build_registry
+from icm_core.spec import read_spec
 from icm_core.types import Level, Prediction, SideInfo, SideInfoLayout
 from icm_core.weights import find_pipeline
 
@@ -50,14 +49,16 @@ def test_the_picture_head_is_the_picture_within_0_and_1(picture) -> None:
 
 @pytest.mark.parametrize("name", ["jpeg", "jpeg2000", "webp", "avif", "jpegxl", "hevc", "vvc", "bpg"])
 def test_shipped_specs_have_the_heads_of_sicmh_small(registry, name) -> None:
-    own, small = (json.loads(registry.specs.get(spec).read_text()) for spec in (f"{name}-camvid", "sicmh-small"))
-    assert own["codec"] == {"use": f"baselines.{name}"}
+    own, small = (read_spec(registry.specs.get(spec), registry) for spec in (f"{name}-camvid", "sicmh-small"))
+    assert own.codec.use == f"baselines.{name}"
+    assert own.enhancement is None
+    assert set(own.tasks) == {"segmentation", "classification", "picture"}
     for task in ("segmentation", "classification"):
-        assert own["tasks"][task]["head"] == small["tasks"][task]["head"]
-        assert own["weights_from"][f"tasks.{task}.head"] == "sicmh-small"
+        assert own.tasks[task].head == small.tasks[task].head
+        assert own.tasks[task].adapter.use == "baselines.pixels"
 
 
-def test_a_shipped_spec_at_work_with_borrowed_weights(registry, picture) -> None:
+def test_a_shipped_spec_at_work_with_inherited_weights(registry, picture) -> None:
     small = icm_core.load("sicmh-small", device="cpu", registry=registry)
     pipe = icm_core.load("jpeg-camvid", device="cpu", registry=registry)
     for task in ("segmentation", "classification"):
@@ -71,7 +72,6 @@ def test_a_shipped_spec_at_work_with_borrowed_weights(registry, picture) -> None
 
 def test_specs_without_weights_can_be_inspected(registry) -> None:
     from icm_core.account import account
-    from icm_core.spec import read_spec
 
     for name in ("jpeg-camvid", "coarse-to-fine-small", "siic-small"):
         found = account(read_spec(registry.specs.get(name)), registry, height=64, width=64)

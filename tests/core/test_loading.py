@@ -71,63 +71,6 @@ def test_weights_that_are_not_there(spec: Path, registry: Registry, data: dict[s
         load(spec, registry=registry)
 
 
-@pytest.fixture
-def borrower(spec: Path, data: dict[str, Any]) -> Path:
-    """A spec without weights of its own: codec, enhancement and tasks are lab-tiny's."""
-    path = spec.parent / "borrower.json"
-    parts = ("codec", "enhancement", "tasks.labels", "tasks.classes.adapter", "tasks.classes.head", "tasks.coarse")
-    path.write_text(json.dumps({**data, "name": "borrower", "weights_from": dict.fromkeys(parts, "lab-tiny")}))
-    return path
-
-
-def test_weights_of_parts_from_a_shipped_pipeline(
-    borrower: Path, spec: Path, shipping: Registry, picture: torch.Tensor
-) -> None:
-    ours, theirs = (load(path, device="cpu", registry=shipping) for path in (borrower, spec))
-    assert ours.encode(picture) == theirs.encode(picture)
-    assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in ours.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"codec": "lab-tini"}, "weights_from.codec: unknown pipeline 'lab-tini'; did you mean 'lab-tiny'?"),
-        ({"codec": "borrower"}, "weights_from.codec: unknown pipeline 'borrower'"),
-        ({"tasks.others": "lab-tiny"}, "weights_from has 'tasks.others', and this spec has no such part"),
-        ({"tasks.labels.head": "lab-tiny"}, "weights_from has 'tasks.labels.head' and the whole task as well"),
-        ({"tasks": "lab-tiny"}, "weights_from"),
-        ({"codec": "../lab-tiny"}, "weights_from"),
-        ({"codec": None}, "weights_from.codec is None"),
-    ],
-    ids=str,
-)
-def test_weights_from_elsewhere_that_cannot_be(
-    borrower: Path, shipping: Registry, changes: dict[str, Any], says: str
-) -> None:
-    spec = json.loads(borrower.read_text())
-    spec["weights_from"] |= changes
-    borrower.write_text(json.dumps(spec))
-    with pytest.raises(SpecError) as caught:
-        load(borrower, registry=shipping)
-    assert str(caught.value).startswith(str(borrower)) and says in str(caught.value)
-
-
-def test_a_part_must_be_the_same_component_there(borrower: Path, shipping: Registry) -> None:
-    spec = json.loads(borrower.read_text())
-    spec["tasks"]["labels"]["head"] = {"use": "tiny.classes", "params": {"classes": 3}}
-    borrower.write_text(json.dumps(spec))
-    with pytest.raises(SpecError, match=r"tasks\.labels: it is .*tiny\.classes here, and .*tiny\.labels in pipeline"):
-        load(borrower, registry=shipping)
-
-
-def test_a_pipeline_without_weights_lends_none(
-    borrower: Path, spec: Path, shipping: Registry, data: dict[str, Any]
-) -> None:
-    spec.write_text(json.dumps({**data, "name": "lab-tiny"}))
-    with pytest.raises(SpecError, match="pipeline 'lab-tiny' has no weights of its own"):
-        load(borrower, registry=shipping)
-
-
 def test_errors_name_the_file(spec: Path, registry: Registry, data: dict[str, Any]) -> None:
     data["codec"]["use"] = "tiny.thumbnails"
     spec.write_text(json.dumps(data))

@@ -179,33 +179,6 @@ def test_loading_takes_the_type_of_the_module(fresh: Pipeline, path: Path) -> No
     assert fresh.codec.mix.weight.dtype == torch.float64
 
 
-def test_a_part_from_another_pipelines_files(path: Path, pipeline: Pipeline, fresh: Pipeline, tmp_path: Path) -> None:
-    own = tmp_path / "own.safetensors"
-    kept = [key for key in fresh.state_dict() if not key.startswith("tasks.classes.head.")]
-    w.save(fresh, {own: kept, tmp_path / "rest.safetensors": ["tasks.classes.head."]})
-    before = fresh.codec.mix.weight.half().float()
-    w.load_weights(fresh, [own], [w.Borrowed("tasks.classes.head", (path,))])
-    source = pipeline.task("classes").head.state_dict()
-    for key, value in fresh.task("classes").head.state_dict().items():
-        assert torch.equal(value, source[key].half().float() if value.is_floating_point() else source[key])
-    assert torch.equal(fresh.codec.mix.weight, before) and not torch.equal(before, pipeline.codec.mix.weight)
-
-
-def test_borrowed_parts_are_checked_like_own_ones(path: Path, fresh: Pipeline, tmp_path: Path) -> None:
-    part = w.Borrowed("tasks.classes.head", (path,))
-
-    def error(*files: Path, borrowed: list[w.Borrowed]) -> str:
-        with pytest.raises(WeightsError) as caught:
-            w.load_weights(fresh, files, borrowed)
-        return str(caught.value)
-
-    assert "is also in" in error(path, borrowed=[part])
-    assert error(borrowed=[part]).startswith(f"{path}: lacks 'codec.mix.weight'")
-    assert "no such file" in error(borrowed=[w.Borrowed("codec", (tmp_path / "no.safetensors",))])
-    rewrite(path, tasks__classes__head__extra=torch.zeros(1))
-    assert "'tasks.classes.head.extra' belongs to nothing" in error(borrowed=[part])
-
-
 def test_a_files_pipeline_is_found(
     tmp_path: Path, tiny: ModuleType, data: dict[str, Any], registry: Registry, pipeline: Pipeline
 ) -> None:

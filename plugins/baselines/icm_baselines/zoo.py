@@ -17,10 +17,8 @@ from icm_baselines.learned import Cheng2020AnchorCodec, ContextCodec, LearnedCod
 from icm_core import build, build_registry, parse_spec
 from icm_core.errors import InputError, WeightsError
 from icm_core.files import write_atomically
-from icm_core.strict_json import read_json
 from icm_core.weights import save
 
-_TEMPLATE = Path(__file__).with_name("specs") / "jpeg-camvid.json"
 _MAX_BYTES = 1_000_000_000
 
 
@@ -46,18 +44,19 @@ def import_checkpoint(checkpoint: Path, spec: Path) -> None:
     codec = _read(checkpoint)
     weights = spec.with_suffix(".codec.safetensors")
     title = codec.name.partition(".")[2].replace("_", "-")
-    data: dict[str, Any] = {
-        **read_json(_TEMPLATE),
+    # The task networks stay where they are, so that what is saved is the codec with the decoded picture behind it.
+    picture = {"adapter": {"use": "baselines.pixels"}, "head": {"use": "baselines.picture"}}
+    own = {"use": codec.name, "params": codec.params.model_dump(mode="json")}
+    alone = parse_spec({"icm": 1, "name": spec.stem, "codec": own, "tasks": {"picture": picture}})
+    data = {
+        "icm": 1,
         "name": spec.stem,
         "description": f"CompressAI's {title}, and the task networks of sicmh-small on its decoded pictures",
-        "codec": {"use": codec.name, "params": codec.params.model_dump(mode="json")},
+        "extends": "jpeg-camvid",
+        "codec": own,
         "weights": weights.name,
     }
-    parse_spec(data)
-    # The task networks stay where they are, so that what is saved is the codec with the decoded picture behind it.
-    alone = {key: value for key, value in data.items() if key not in ("weights", "weights_from")}
-    alone["tasks"] = {"picture": data["tasks"]["picture"]}
-    pipeline = build(parse_spec(alone), build_registry())
+    pipeline = build(alone, build_registry())
     pipeline.codec.load_state_dict(codec.state_dict())
     save(pipeline, {weights: ["codec."]}, max_bytes=_MAX_BYTES)
     write_atomically(spec, json.dumps(data, indent=2).encode() + b"\n")

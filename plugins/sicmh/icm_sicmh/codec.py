@@ -39,6 +39,7 @@ from icm_sicmh.networks import decoder_h2, encoder, encoder_h1, encoder_h2
 from icm_sicmh.prediction import CAHCM, predict, prediction_layers
 
 _H2_HALF_SUPPORT = 32
+STRIDE = 64  # of h2; pictures are padded to multiples of it
 _H2_FIRST_LIMIT = 2**24  # keeps the coder's differences of symbols within 32 bits
 
 
