@@ -145,3 +145,11 @@ def write_result(path: Path, result: Result) -> None:
 def dump_row(row: PictureRow) -> str:
     """A picture's row as one line of JSON, without the fields that are not set."""
     return json.dumps(row.model_dump(mode="json", exclude_none=True), allow_nan=False, separators=(",", ":"))
+
+
+def describe_data(result: Result) -> str:
+    """Data set, number of pictures and their size in a line."""
+    data = result.data
+    some = f"{data.pictures}" if data.pictures == data.of else f"{data.pictures} of {data.of}"
+    sizes = " and ".join(data.sizes) if len(data.sizes) < 3 else f"{len(data.sizes)} sizes"
+    return f"{data.name} {data.split}, {some} pictures of {sizes}"

@@ -37,7 +37,7 @@ def tally_classes(output: Tensor, target: Tensor) -> Tally:
 
 
 def tally_map(output: Tensor, target: Tensor, ignore: int) -> Tally:
-    """Logits (1, K, H, W) against a class map (H, W) int64 whose pixels of value `ignore`, which is no class, do not count.
+    """Logits (1, K, H, W) against a class map (H, W) int64; pixels of value `ignore`, which is no class, do not count.
 
     Raises:
         InputError: the map holds a class that the head does not have.

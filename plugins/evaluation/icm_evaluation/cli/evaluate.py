@@ -64,6 +64,8 @@ def run(
 
 
 def _print(result: Result) -> None:
+    from icm_evaluation.results import describe_data
+
     names = [(task, figure) for task, found in result.points[0].tasks.items() for figure in found]
     print_table(
         (">q", ">bpp", ">base bpp", *(f">{task} {figure}" for task, figure in names), ">encode s", ">decode s"),
@@ -78,7 +80,7 @@ def _print(result: Result) -> None:
             )
             for point in result.points
         ],
-        f"{result.system} on {result.data.name} {result.data.split}, {result.data.pictures} of {result.data.of} pictures",
+        f"{result.system} on {describe_data(result)}",
     )
     for task, why in result.skipped.items():
         typer.echo(f"not measured: {task}: {why}")
