@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,28 +37,52 @@ def open_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
         InputError: the file is missing, empty, no picture, cut, damaged, or too large.
     """
     path = Path(path)
-    try:
+    with _named(str(path), max_pixels):
         if path.stat().st_size == 0 and path.is_file():
             raise InputError(f"{path} is empty")
-        with warnings.catch_warnings():
-            # Pillow warns from 89 million pixels on; the limit here is ours.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                _check_size(path, image, max_pixels)
-                image.load()
-                return to_rgb(image)
-    except InputError as error:
-        if str(path) in str(error):
-            raise
-        raise InputError(f"{path}: {error}") from error
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path} is too large: more than {max_pixels} pixels") from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not a picture that Pillow can read") from error
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except Exception as error:  # on a damaged file, Pillow's decoders raise whatever they happen to meet
-        raise InputError(f"{path} is cut or damaged: {str(error) or type(error).__name__}") from error
+        with Image.open(path) as image:
+            return to_rgb(_loaded(image, str(path), max_pixels))
+
+
+def read_picture(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """An upright RGB picture from the content of a file, as `open_picture` makes it of the file itself.
+
+    Args:
+        data: the whole content.
+        name: what messages call it.
+        max_pixels: larger pictures are refused before they are decoded.
+
+    Raises:
+        InputError: it is empty, no picture, cut, damaged, or too large.
+    """
+    with _named(name, max_pixels):
+        if not data:
+            raise InputError(f"{name} is empty")
+        with Image.open(io.BytesIO(data)) as image:
+            return to_rgb(_loaded(image, name, max_pixels))
+
+
+def read_class_map(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """A class map (H, W) uint8 from the content of a file with one byte a pixel, grey or palette; never converted.
+
+    Args:
+        data: the whole content, of a lossless format such as PNG.
+        name: what messages call it.
+        max_pixels: larger ones are refused before they are decoded.
+
+    Raises:
+        InputError: it is empty, no picture, cut, damaged, too large, lossy, or has another mode.
+    """
+    with _named(name, max_pixels):
+        if not data:
+            raise InputError(f"{name} is empty")
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode not in ("L", "P") or image.format == "JPEG":
+                raise InputError(
+                    f"{name} is a {image.format} picture of mode {image.mode}; "
+                    "a class map is a PNG with one byte a pixel, grey or palette"
+                )
+            return torch.from_numpy(np.array(_loaded(image, name, max_pixels), dtype=np.uint8))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -99,12 +125,37 @@ def png_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _check_size(path: Path, image: Image.Image, max_pixels: int) -> None:
+@contextmanager
+def _named(name: str, max_pixels: int) -> Iterator[None]:
+    """Turns whatever goes wrong while a picture is read into an `InputError` that names it."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns from 89 million pixels on; the limit here is ours.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    except InputError as error:
+        if name in str(error):
+            raise
+        raise InputError(f"{name}: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name} is too large: more than {max_pixels} pixels") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name} is not a picture that Pillow can read") from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise InputError(f"cannot read {name}: {error.strerror}") from error
+    except Exception as error:  # on a damaged file, Pillow's decoders raise whatever they happen to meet
+        raise InputError(f"{name} is cut or damaged: {str(error) or type(error).__name__}") from error
+
+
+def _loaded(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+    """The picture with its pixels read, after its size was checked."""
     width, height = image.size
     if width * height > max_pixels:
-        raise InputError(f"{path} is too large: {width}x{height} is more than {max_pixels} pixels")
+        raise InputError(f"{name} is too large: {width}x{height} is more than {max_pixels} pixels")
     if max(width, height) > MAX_SIDE:
-        raise InputError(f"{path} is too large: {width}x{height} has a side of more than {MAX_SIDE} pixels")
+        raise InputError(f"{name} is too large: {width}x{height} has a side of more than {MAX_SIDE} pixels")
+    image.load()
+    return image
 
 
 def _wide_grey(image: Image.Image) -> Image.Image:

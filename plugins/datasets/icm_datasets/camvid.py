@@ -1,0 +1,67 @@
+"""Data set `CamVid`: road scenes with 11 classes (Brostow et al., 2009), as SegNet's authors arranged them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+
+from icm_core.errors import InputError
+from icm_datasets.layout import PICTURES, files_in, no_pictures, require_folder
+from icm_datasets.paired import Pair, Paired, check_paired
+from icm_datasets.reading import check_classes
+
+CLASSES = (
+    "sky",
+    "building",
+    "column_pole",
+    "road",
+    "sidewalk",
+    "tree",
+    "sign_symbol",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)
+IGNORE = 11
+
+
+class CamVid(Paired):
+    """Road scenes: ``<split>/`` with pictures, ``<split>annot/`` with class maps (PNG) of the same names.
+
+    Class maps hold 0...10, and 11 for what counts nowhere. Keys are ``<split>/<name>``.
+    """
+
+    name: ClassVar[str] = "datasets.camvid"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The 11 classes."""
+        return CLASSES
+
+    @property
+    def ignore_index(self) -> int:
+        """11, which the annotations call void."""
+        return IGNORE
+
+    def pairs(self) -> list[Pair]:
+        """Pictures and class maps of one name."""
+        folder = require_folder(self.root / self.split, self.name)
+        annotations = require_folder(self.root / f"{self.split}annot", self.name)
+        files = [folder / name for name in files_in(folder, PICTURES)]
+        if not files:
+            raise no_pictures(folder, self.name)
+        pictures = {path.stem: path for path in files}
+        if len(pictures) < len(files):
+            twice = next(path for path in files if pictures[path.stem] != path)
+            raise InputError(f"{twice} and {pictures[twice.stem]} would share one annotation; remove one of them")
+        maps = {Path(name).stem: annotations / name for name in files_in(annotations, [".png"])}
+        check_paired(pictures, maps, annotations, self.name)
+        return [Pair(f"{self.split}/{stem}", path, maps[stem]) for stem, path in sorted(pictures.items())]
+
+    def finished(self, picture: Tensor, class_map: Tensor, pair: Pair) -> tuple[Tensor, Tensor]:
+        """As they are in the files."""
+        check_classes(class_map, len(CLASSES), IGNORE, pair.class_map)
+        return picture, class_map

@@ -1,0 +1,53 @@
+"""Folders of pictures without targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from icm_core import InputError
+
+
+@pytest.fixture
+def tree(tmp_path: Path, picture) -> Path:
+    for name in ("z.PNG", "test/b.jpg", "test/inner/a.webp", "test/inner/c.tif"):
+        picture(tmp_path / name)
+    (tmp_path / "test/notes.txt").write_text("none")
+    return tmp_path
+
+
+def test_a_split_is_a_folder(opened, tree: Path) -> None:
+    data = opened("pictures", tree, "test")
+    assert [s.key for s in data] == ["test/b", "test/inner/a", "test/inner/c"]
+    assert (data.kind, data.labels, data.ignore_index, data[0].target) == ("pictures", (), None, None)
+
+
+@pytest.mark.parametrize("split", ["", "all"])
+def test_the_whole_folder(opened, tree: Path, split: str) -> None:
+    assert [s.key for s in opened("pictures", tree, split)] == ["test/b", "test/inner/a", "test/inner/c", "z"]
+
+
+def test_pictures_are_upright(opened, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.new("RGB", (8, 4)).save(tmp_path / "turned.jpg", exif=exif)
+    assert opened("pictures", tmp_path, "all")[0].picture.shape == (3, 8, 4)
+
+
+def test_no_pictures(opened, tmp_path: Path) -> None:
+    for number in range(7):
+        (tmp_path / f"{number}.mp4").touch()
+    with pytest.raises(InputError, match=r"no pictures .*, but 0\.mp4, 1\.mp4, 2\.mp4, 3\.mp4, 4\.mp4 and 2 more"):
+        opened("pictures", tmp_path, "all")
+
+
+def test_a_folder_inside_a_file(opened, tree: Path) -> None:
+    with pytest.raises(InputError, match=r"expects the folder .*deep, and .*z\.PNG is a file"):
+        opened("pictures", tree / "z.PNG/deep", "all")
+
+
+def test_the_real_ones(opened, shared) -> None:
+    data = opened("pictures", shared("kodak"), "all")
+    assert len(data) == 24 and {tuple(sorted(s.picture.shape)) for s in data} == {(3, 512, 768)}
