@@ -11,8 +11,8 @@ from icm_core.building import build
 from icm_core.errors import InputError, SpecError, WeightsError
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry, build_registry
-from icm_core.spec import read_spec, weights_files
-from icm_core.weights import load_weights
+from icm_core.spec import PipelineSpec, read_spec, weights_files
+from icm_core.weights import Borrowed, load_weights
 from icm_registry import RegistryError
 
 
@@ -42,17 +42,48 @@ def load(
     registry = registry or build_registry()
     path = find_spec(model, registry)
     spec = read_spec(path)
-    if weights and not spec.weights:
-        raise WeightsError(f"{path}: pipeline {spec.name!r} names no weights; weights=False builds it untrained")
     try:
         pipeline = build(spec, registry)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
     pipeline.precision = precision
     if weights:
-        load_weights(pipeline, weights_files(spec, path))
+        if not spec.weights and not spec.weights_from and pipeline.state_dict():
+            raise WeightsError(f"{path}: pipeline {spec.name!r} names no weights; weights=False builds it untrained")
+        load_weights(pipeline, weights_files(spec, path), borrowed_weights(spec, path, registry))
     pipeline = pipeline.to(place)
     return pipeline.to(memory_format=torch.channels_last) if precision == "bf16" else pipeline
+
+
+def borrowed_weights(spec: PipelineSpec, path: Path, registry: Registry) -> list[Borrowed]:
+    """The files behind a spec's ``weights_from``.
+
+    Args:
+        spec: a validated spec.
+        path: the file that it was read from, for messages.
+        registry: where the other pipelines are found.
+
+    Raises:
+        SpecError: a pipeline is not installed, has no weights of its own, or has another component there.
+    """
+    found = []
+    for part, name in spec.weights_from.items():
+        where = f"{path}: weights_from.{part}"
+        try:
+            source = registry.specs.get(name)
+        except RegistryError as error:
+            raise SpecError(f"{where}: {error}") from error
+        other = read_spec(source)
+        files = weights_files(other, source)
+        if not files:
+            raise SpecError(f"{where}: pipeline {name!r} has no weights of its own")
+        uses, others = ([component.use for component in one.part(part)] for one in (spec, other))
+        if uses != others:
+            raise SpecError(
+                f"{where}: it is {' and '.join(uses)} here, and {' and '.join(others) or 'nothing'} in pipeline {name!r}"
+            )
+        found.append(Borrowed(part, files))
+    return found
 
 
 def find_spec(model: str | Path, registry: Registry) -> Path:

@@ -36,6 +36,7 @@ WEIGHTS_SUFFIX = ".safetensors"
 COMPONENT_NAME = r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$"
 TASK_NAME = r"^[a-z][a-z0-9_]{0,63}$"
 PIPELINE_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+PART = r"^(codec|enhancement|tasks\.[a-z][a-z0-9_]{0,63}(\.(adapter|head))?)$"
 
 # nn.ModuleDict refuses these as keys; found out here, the sentence can name the field.
 _RESERVED = frozenset(name for name in dir(nn.ModuleDict()) if re.match(TASK_NAME, name)) | {FINE}
@@ -90,6 +91,11 @@ class PipelineSpec(_Model):
     weights: WeightsFiles = Field(
         default=(), description="safetensors file or files with disjoint keys, relative to the spec's folder"
     )
+    weights_from: dict[Annotated[str, Field(pattern=PART)], Annotated[str, Field(pattern=PIPELINE_NAME)]] = Field(
+        default_factory=dict,
+        description="parts, such as 'tasks.segmentation.head', whose weights are those of the same part of a shipped "
+        "pipeline, which is named; the files in 'weights' have the others",
+    )
 
     @field_validator("tasks")
     @classmethod
@@ -113,6 +119,18 @@ class PipelineSpec(_Model):
         if len(set(files)) < len(files):
             raise ValueError("a file of weights stands twice in the list")
         return files
+
+    def part(self, name: str) -> tuple[ComponentSpec, ...]:
+        """The components of a part (``"codec"``, ``"tasks.<task>"``, ``"tasks.<task>.head"``), none if it is not there."""
+        first, _, rest = name.partition(".")
+        if first != "tasks":
+            only = self.codec if first == "codec" else self.enhancement
+            return () if only is None else (only,)
+        task, _, which = rest.partition(".")
+        if task not in self.tasks:
+            return ()
+        both = {"adapter": self.tasks[task].adapter, "head": self.tasks[task].head}
+        return (both[which],) if which else tuple(both.values())
 
     def to_json(self) -> dict[str, Any]:
         """The spec as JSON data, without what is at its default; `parse_spec` gives it back."""
@@ -138,6 +156,11 @@ def parse_spec(data: Mapping[str, object] | object) -> PipelineSpec:
         raise SpecError(
             f"enhancement.over is {spec.enhancement.over!r}; it should be one of the tasks: {', '.join(spec.tasks)}"
         )
+    for name in spec.weights_from:
+        if not spec.part(name):
+            raise SpecError(f"weights_from has {name!r}, and this spec has no such part")
+        if name.removesuffix(".adapter").removesuffix(".head") in spec.weights_from.keys() - {name}:
+            raise SpecError(f"weights_from has {name!r} and the whole task as well; one of them is enough")
     return spec
 
 

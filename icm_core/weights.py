@@ -10,6 +10,7 @@ import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from torch import Tensor, nn
 
 from icm_core.errors import SpecError, WeightsError
 from icm_core.files import write_atomically
+from icm_core.fingerprint import base_fingerprint
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry
-from icm_core.spec import read_spec, weights_files
+from icm_core.resolve import resolve
+from icm_core.spec import PipelineSpec, read_spec, weights_files
 from icm_registry import nearest
 
 MAX_FILE_BYTES = 25_000_000
@@ -82,10 +85,28 @@ def stored_state(module: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def load_weights(module: nn.Module, files: Sequence[Path]) -> None:
+@dataclass(frozen=True)
+class Borrowed:
+    """A part whose weights are in another pipeline's files, under the same keys.
+
+    Attributes:
+        part: where it is, such as ``"tasks.segmentation.head"``.
+        files: all files of the other pipeline; only this part is read from them.
+    """
+
+    part: str
+    files: tuple[Path, ...]
+
+
+def load_weights(module: nn.Module, files: Sequence[Path], borrowed: Sequence[Borrowed] = ()) -> None:
     """Fill a module from files that together hold exactly its state.
 
     Everything is checked before anything is copied. Floats take the module's type, integers must have it.
+
+    Args:
+        module: the pipeline.
+        files: its own files, every key of which must belong to it.
+        borrowed: parts that are in files of other pipelines, and not in its own.
 
     Raises:
         WeightsError: a file is missing or unreadable, a key is missing, unknown or in two files, or a shape or
@@ -94,9 +115,11 @@ def load_weights(module: nn.Module, files: Sequence[Path]) -> None:
     expected = module.state_dict()
     found: dict[str, Path] = {}
     loaded: dict[str, Tensor] = {}
-    for path in files:
+    sources = [(path, "") for path in files] + [(path, f"{one.part}.") for one in borrowed for path in one.files]
+    for path, prefix in sources:
         with _open(path) as file:
-            for key in file.keys():  # noqa: SIM118 (the handle is no mapping)
+            keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (the handle is no mapping)
+            for key in keys:
                 if key not in expected:
                     guess = nearest(key, expected)
                     raise WeightsError(
@@ -111,12 +134,12 @@ def load_weights(module: nn.Module, files: Sequence[Path]) -> None:
                         f"{path}: {key!r} has the shape {shape}, and the pipeline needs {tuple(expected[key].shape)}"
                     )
                 found[key] = path
-        for key, tensor in _tensors(path).items():
+        for key, tensor in _tensors(path, keys).items():
             _check_type(path, key, tensor, expected[key])
             loaded[key] = tensor
     missing = [key for key in expected if key not in found]
     if missing:
-        where = ", ".join(map(str, files)) or "the spec names no weights, so they"
+        where = ", ".join(dict.fromkeys(str(path) for path, _ in sources)) or "the spec names no weights, so they"
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         first = f"{missing[0]!r} of shape {tuple(expected[missing[0]].shape)}"
         raise WeightsError(f"{where}: lacks {first}{more}, which this pipeline needs")
@@ -132,6 +155,8 @@ def metadata(path: Path) -> dict[str, str]:
 def find_pipeline(base: bytes, registry: Registry, enhancement: bytes | None = None) -> str | None:
     """Name of the shipped pipeline that decodes layers with these fingerprints, None if there is none.
 
+    Codecs without weights, such as the external ones, have their fingerprint computed.
+
     Args:
         base: fingerprint of a file's base layer.
         registry: whose specs are searched, in the order of their names.
@@ -142,13 +167,23 @@ def find_pipeline(base: bytes, registry: Registry, enhancement: bytes | None = N
     for name in registry.specs.names:
         path = registry.specs.get(name)
         try:
-            entries = [metadata(file) for file in weights_files(read_spec(path), path)]
+            spec = read_spec(path)
+            entries = [metadata(file) for file in weights_files(spec, path)]
+            own = None if entries else _stateless(spec, registry)
         except (SpecError, WeightsError):
             continue  # a damaged pipeline is no answer, and none of this caller's business
-        if any(entry.get(BASE) == base.hex() for entry in entries):
+        if own == base or any(entry.get(BASE) == base.hex() for entry in entries):
             refines = enhancement and any(entry.get(ENHANCEMENT) == enhancement.hex() for entry in entries)
             matches.append((not refines, name))
     return min(matches)[1] if matches else None
+
+
+def _stateless(spec: PipelineSpec, registry: Registry) -> bytes | None:
+    """Fingerprint of a pipeline whose codec has no weights, None if it has some."""
+    found = resolve(spec, registry).codec
+    with torch.device("meta"):
+        codec = found.cls(found.params)
+    return None if codec.state_dict() else base_fingerprint(codec)
 
 
 def _metadata(pipeline: Pipeline, state: Mapping[str, Tensor]) -> dict[str, str]:
@@ -183,9 +218,9 @@ def _open(path: Path) -> Iterator[Any]:
         raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def _tensors(path: Path, keys: Sequence[str]) -> dict[str, Tensor]:
     with _open(path) as file:
-        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return {key: file.get_tensor(key) for key in keys}
 
 
 def _check_type(path: Path, key: str, tensor: Tensor, expected: Tensor) -> None:
