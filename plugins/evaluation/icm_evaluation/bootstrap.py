@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from icm_evaluation.curves import Array, Curve, Points, rate_bytes
-from icm_evaluation.results import Tally
+from icm_evaluation.curves import Array, Curve, Points
+from icm_evaluation.results import Tally, counted_bytes
 
 DRAWS = 1000
 SHARE = 0.95
@@ -32,7 +32,7 @@ class Resampled:
         coded = [[row.points[index] for index in chosen] for row in rows]
         self.rates: Array = np.array(
             [
-                [8 * rate_bytes(one, whole) / (row.width * row.height) for one in points]
+                [8 * counted_bytes(one, whole, curve.result.counted) / (row.width * row.height) for one in points]
                 for row, points in zip(rows, coded, strict=True)
             ]
         )  # (P, Q)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm_core.errors import InputError
-from icm_evaluation.results import HIGHER_IS_BETTER, Coded, Result, describe_data
+from icm_evaluation.results import HIGHER_IS_BETTER, Result, describe_data
 
 Array = NDArray[np.float64]
 
@@ -73,11 +73,6 @@ class Curve:
     def points(self) -> Points:
         """The bare points."""
         return Points.of(self.rates, self.values)
-
-
-def rate_bytes(coded: Coded, whole: bool) -> int:
-    """The bytes that an output needs: the whole file, or the file with its base layer only."""
-    return coded.bytes if whole else coded.base_bytes
 
 
 def curves_of(result: Result) -> list[Curve]:

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from icm_core.errors import InputError
+from pydantic import JsonValue
+
+from icm_core.errors import InputError, SpecError
+from icm_core.strict_json import parse_json
 
 
 @dataclass(frozen=True)
@@ -16,8 +19,9 @@ class Options:
     Attributes:
         model: name of a shipped pipeline, or path of a spec.
         data: ``NAME:FOLDER``.
+        params: its parameters, a JSON object; empty for its defaults.
         split: which part of it.
-        qualities: None for 1, 2, 3 and 4, as far as the pipeline has them.
+        qualities: None for all whole numbers that the pipeline has.
         limit: so many pictures, spread over the data set evenly; None for all.
         workers: processes; None for one a core, at most 8, and for one on a GPU.
         device, precision: as in `icm_core.load`.
@@ -29,6 +33,7 @@ class Options:
 
     model: str
     data: str
+    params: str = ""
     split: str = "val"
     qualities: tuple[float, ...] | None = None
     limit: int | None = None
@@ -47,6 +52,18 @@ class Options:
     def data_name(self) -> str:
         """The data set without its folder."""
         return self.data.partition(":")[0]
+
+    def data_params(self) -> dict[str, JsonValue]:
+        """The data set's parameters; `InputError` unless they are a JSON object."""
+        try:
+            found = parse_json(self.params or "{}")
+        except SpecError as error:
+            raise InputError(f"--data-params: {error}") from error
+        if not isinstance(found, dict):
+            raise InputError(
+                f'--data-params is {self.params!r}; it should be a JSON object, like {{"classes": "imagenet"}}'
+            )
+        return found
 
 
 def parse_numbers(text: str, option: str) -> tuple[float, ...]:

@@ -83,11 +83,12 @@ def class_numbers(labels: Sequence[str], head: TaskHead) -> tuple[int, ...] | No
     count = len(head.labels) or len(labels) or MOST_CLASSES
     if not labels:
         return tuple(range(count))
+    if tuple(labels) == tuple(head.labels):  # names may occur twice: ImageNet has two cranes
+        return tuple(range(count))
     # A classifier of ImageNet also knows its classes by the names of their folders.
     for names in (head.labels, tuple(getattr(head, "synsets", ()))):
-        where = {name: number for number, name in enumerate(names)}
-        if all(label in where for label in labels):
-            return tuple(where[label] for label in labels)
+        if all(names.count(label) == 1 for label in labels):
+            return tuple(names.index(label) for label in labels)
     return tuple(range(count)) if len(labels) == count else None
 
 

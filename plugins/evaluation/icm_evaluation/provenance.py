@@ -48,6 +48,8 @@ def versions(registry: Registry) -> dict[str, str]:
 def command_of(options: Options, qualities: Sequence[float]) -> str:
     """What to type for the same figures, with folders left out: they are of one machine."""
     words = ["icm", "evaluate", Path(options.model).name, "--data", f"{options.data_name}:FOLDER"]
+    if options.params:
+        words += ["--data-params", options.params]
     words += ["--split", options.split, "-q", ",".join(f"{quality:g}" for quality in qualities)]
     if options.limit is not None:
         words += ["--limit", str(options.limit)]

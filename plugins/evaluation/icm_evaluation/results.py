@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from icm_core.errors import InputError, SpecError
 from icm_core.explain import explain
@@ -55,6 +55,16 @@ class Coded(_Model):
     tasks: dict[str, Tally] = Field(description="by task")
 
 
+Counted = Literal["file", "payload"]
+
+
+def counted_bytes(coded: Coded, whole: bool, counted: Counted) -> int:
+    """The bytes that an output needs: of the whole file, or of the file with its base layer only."""
+    if counted == "payload":
+        return coded.payload_bytes
+    return coded.bytes if whole else coded.base_bytes
+
+
 class PictureRow(_Model):
     """One picture."""
 
@@ -69,9 +79,8 @@ class Point(_Model):
     """All pictures at one quality: means over pictures, but mIoU from the sum of all confusion matrices."""
 
     quality: float
-    bpp: float = Field(gt=0, description="whole files")
-    base_bpp: float = Field(gt=0, description="files with their base layer only")
-    payload_bpp: float = Field(ge=0, description="the codec's own bytes, without the headers of the file")
+    bpp: float = Field(gt=0, description="whole files; see Result.counted")
+    base_bpp: float = Field(gt=0, description="files with their base layer only; see Result.counted")
     encode_seconds: float = Field(ge=0)
     decode_seconds: float = Field(ge=0)
     tasks: dict[str, dict[str, float | None]] = Field(
@@ -83,6 +92,7 @@ class Data(_Model):
     """What was measured on."""
 
     name: str = Field(description="the data set as on the command line, without its folder")
+    params: dict[str, JsonValue] = Field(description="its parameters")
     kind: DataKind
     split: str
     pictures: int = Field(ge=1)
@@ -106,6 +116,9 @@ class Result(_Model):
     icm_evaluation: Literal[1] = Field(description="version of this format")
     system: str = Field(description="name of the pipeline")
     codec: str = Field(description="registered name of the codec")
+    counted: Counted = Field(
+        description="what bpp counts: the .icm file, or, of codecs that write files of their own, those files"
+    )
     weights: str = Field(description="SHA-256 of everything that was loaded, 16 hexadecimal digits")
     data: Data
     tasks: dict[str, TaskInfo]

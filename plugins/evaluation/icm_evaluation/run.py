@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from icm_baselines.external import ExternalCodec
 from icm_core.files import make_folder
 from icm_core.plugins import Registry
 from icm_evaluation.journal import Journal
 from icm_evaluation.options import Options, spread
 from icm_evaluation.provenance import command_of, device_name, versions, weights_digest
-from icm_evaluation.results import FORMAT, Data, PictureRow, Result, write_result
+from icm_evaluation.results import FORMAT, Counted, Data, PictureRow, Result, write_result
 from icm_evaluation.summary import points_of
 from icm_evaluation.work import Site, rows_of, workers_of
 
@@ -62,7 +63,7 @@ def _identity(site: Site) -> dict[str, object]:
     options = site.options
     return {
         "weights": weights_digest(site.pipe),
-        "data": [options.data, options.split, len(site.data)],
+        "data": [options.data, options.params, options.split, len(site.data)],
         "qualities": site.plan.qualities,
         "device": [device_name(site.pipe), options.precision],
         "versions": versions(site.registry),
@@ -71,14 +72,17 @@ def _identity(site: Site) -> dict[str, object]:
 
 def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
     options, plan, data = site.options, site.plan, site.data
+    counted: Counted = "payload" if isinstance(site.pipe.codec, ExternalCodec) else "file"
     sizes = Counter(f"{row.width}x{row.height}" for row in rows)
     return Result(
         icm_evaluation=FORMAT,
         system=site.pipe.name,
         codec=site.pipe.codec.name,
+        counted=counted,
         weights=weights_digest(site.pipe),
         data=Data(
             name=options.data_name,
+            params=options.data_params(),
             kind=data.kind,
             split=options.split,
             pictures=len(rows),
@@ -88,7 +92,7 @@ def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
         ),
         tasks=plan.tasks,
         skipped=plan.skipped,
-        points=points_of(rows, plan.tasks),
+        points=points_of(rows, plan.tasks, counted),
         pictures=list(rows),
         versions=versions(site.registry),
         device=device_name(site.pipe),

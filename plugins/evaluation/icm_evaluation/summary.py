@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from icm_evaluation.results import Coded, PictureRow, Point, TaskInfo
+from icm_evaluation.results import Coded, Counted, PictureRow, Point, TaskInfo, counted_bytes
 from icm_evaluation.tally import figures, mean
 
 
-def points_of(rows: Sequence[PictureRow], tasks: Mapping[str, TaskInfo]) -> list[Point]:
+def points_of(rows: Sequence[PictureRow], tasks: Mapping[str, TaskInfo], counted: Counted) -> list[Point]:
     """One point for each quality, whatever the order of the pictures."""
-    return [_point(rows, index, tasks) for index in range(len(rows[0].points))]
+    return [_point(rows, index, tasks, counted) for index in range(len(rows[0].points))]
 
 
 def main_figure(found: Mapping[str, float | None]) -> str:
@@ -18,13 +18,12 @@ def main_figure(found: Mapping[str, float | None]) -> str:
     return next(iter(found))
 
 
-def _point(rows: Sequence[PictureRow], index: int, tasks: Mapping[str, TaskInfo]) -> Point:
+def _point(rows: Sequence[PictureRow], index: int, tasks: Mapping[str, TaskInfo], counted: Counted) -> Point:
     coded = [row.points[index] for row in rows]
     return Point(
         quality=coded[0].quality,
-        bpp=_rate(rows, coded, "bytes"),
-        base_bpp=_rate(rows, coded, "base_bytes"),
-        payload_bpp=_rate(rows, coded, "payload_bytes"),
+        bpp=_rate(rows, coded, True, counted),
+        base_bpp=_rate(rows, coded, False, counted),
         encode_seconds=_mean([one.encode_seconds for one in coded]),
         decode_seconds=_mean([one.decode_seconds for one in coded]),
         tasks={name: _figures(name, info, rows, coded) for name, info in tasks.items()},
@@ -42,9 +41,10 @@ def _figures(name: str, info: TaskInfo, rows: Sequence[PictureRow], coded: Seque
     return found
 
 
-def _rate(rows: Sequence[PictureRow], coded: Sequence[Coded], field: str) -> float:
+def _rate(rows: Sequence[PictureRow], coded: Sequence[Coded], whole: bool, counted: Counted) -> float:
     """Mean over pictures of bits per pixel."""
-    return _mean([8 * getattr(one, field) / (row.width * row.height) for row, one in zip(rows, coded, strict=True)])
+    each = zip(rows, coded, strict=True)
+    return _mean([8 * counted_bytes(one, whole, counted) / (row.width * row.height) for row, one in each])
 
 
 def _mean(values: Sequence[float]) -> float:

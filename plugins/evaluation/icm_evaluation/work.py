@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
@@ -41,7 +42,7 @@ class Site:
     def open(cls, options: Options, registry: Registry | None = None) -> Site:
         """Load everything that the options name."""
         registry = registry or build_registry()
-        data = open_dataset(options.data, options.split, registry)
+        data = open_dataset(options.data, options.split, registry, options.data_params())
         pipe = load(options.model, device=options.device, precision=options.precision, registry=registry)
         plan = make_plan(pipe, data, options.qualities or whole_qualities(pipe))
         return cls(options, registry, pipe, data, plan)
@@ -52,9 +53,9 @@ class Site:
 
 
 def whole_qualities(pipe: Pipeline) -> tuple[float, ...]:
-    """1, 2, 3 and 4, as far as the pipeline has them."""
+    """All whole numbers that the pipeline has."""
     low, high = pipe.codec.quality_range
-    return tuple(float(quality) for quality in (1, 2, 3, 4) if low <= quality <= high) or (low,)
+    return tuple(float(quality) for quality in range(math.ceil(low), math.floor(high) + 1)) or (low,)
 
 
 def workers_of(site: Site, pictures: int) -> int:

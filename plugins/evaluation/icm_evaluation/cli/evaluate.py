@@ -10,7 +10,7 @@ import typer
 from icm_core.cli.console import print_table
 from icm_core.cli.options import Device, Precision
 from icm_evaluation.cli.bar import bar
-from icm_evaluation.cli.options import Limit, Split
+from icm_evaluation.cli.options import DataParams, Limit, Split
 
 if TYPE_CHECKING:
     from icm_evaluation.results import Result
@@ -24,8 +24,9 @@ def run(
     data: Annotated[str, typer.Option("--data", metavar="NAME:FOLDER", help="A data set and where it is.")],
     output: Annotated[Path, typer.Option("--json", metavar="OUT", help="File for the result.")],
     split: Split = "val",
+    data_params: DataParams = "",
     qualities: Annotated[
-        str, typer.Option("--qualities", "-q", metavar="Q,...", help="1,2,3,4 as far as there are, if not given.")
+        str, typer.Option("--qualities", "-q", metavar="Q,...", help="All whole numbers that there are, if not given.")
     ] = "",
     limit: Limit = None,
     workers: Annotated[
@@ -49,6 +50,7 @@ def run(
     options = Options(
         model=model,
         data=data,
+        params=data_params,
         split=split,
         qualities=parse_numbers(qualities, "-q") if qualities else None,
         limit=limit,
