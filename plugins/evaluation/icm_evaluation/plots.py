@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from icm_core.files import write_atomically
 from icm_evaluation.curves import Curve, curves_of
 from icm_evaluation.extras import need
 from icm_evaluation.results import HIGHER_IS_BETTER, TITLES, UNITS, Result, describe_data
-from icm_evaluation.styles import style
+from icm_evaluation.styles import Style, styles
 
 SUFFIXES = (".png", ".svg")
 _WIDTH, _HEIGHT = 5.6, 4.2  # inches, a panel
@@ -39,8 +39,9 @@ class Mark:
 
 @dataclass(frozen=True)
 class Line:
-    """One curve as it is drawn; lines of one label share a style."""
+    """One curve as it is drawn; a system has its own colour and marker, each of its labels its own line."""
 
+    system: str
     label: str
     rates: Sequence[float]
     values: Sequence[float]
@@ -84,7 +85,7 @@ def panels_of(results: Sequence[Result]) -> list[Panel]:
 
 def line_of(curve: Curve) -> Line:
     """A curve as it is drawn."""
-    return Line(curve.label, curve.points.rates.tolist(), curve.points.values.tolist())
+    return Line(curve.result.system, curve.label, curve.points.rates.tolist(), curve.points.values.tolist())
 
 
 def clean_levels(curves: Sequence[Curve]) -> list[tuple[str, float]]:
@@ -120,16 +121,21 @@ def figure(panels: Sequence[Panel], title: str, note: str = "") -> Any:
     rows = -(-len(panels) // columns)
     drawn = plt.Figure(figsize=(_WIDTH * columns, _HEIGHT * rows + 0.5), layout="constrained")
     axes = drawn.subplots(rows, columns, squeeze=False).flatten()
-    labels = dict.fromkeys(thing.label for panel in panels for thing in (*panel.lines, *panel.marks))
-    numbers = {label: number for number, label in enumerate(labels)}
+    looks = looks_of(panels)
     for panel, ax in zip(panels, axes, strict=False):
-        _draw(ax, panel, numbers)
+        _draw(ax, panel, looks)
     for ax in axes[len(panels) :]:
         ax.remove()
     drawn.suptitle("\n".join(textwrap.wrap(title, 62 * columns)), fontsize=11)
     if note:
         drawn.supxlabel("\n".join(textwrap.wrap(note, 85 * columns)), fontsize=7.5, color="#444444")
     return drawn
+
+
+def looks_of(panels: Sequence[Panel]) -> dict[str, Style]:
+    """The look of every label in some panels."""
+    lines = [(line.system, line.label) for panel in panels for line in panel.lines]
+    return styles([*lines, *((mark.label, mark.label) for panel in panels for mark in panel.marks)])
 
 
 def plot_bytes(drawn: Any, suffix: str) -> bytes:
@@ -150,14 +156,14 @@ def write_plot(path: Path, drawn: Any) -> None:
     write_atomically(path, plot_bytes(drawn, path.suffix.lower()))
 
 
-def _draw(ax: Any, panel: Panel, numbers: dict[str, int]) -> None:
+def _draw(ax: Any, panel: Panel, looks: Mapping[str, Style]) -> None:
     for line in panel.lines:
-        look = style(numbers[line.label])
+        look = looks[line.label]
         ax.plot(
             line.rates, line.values, look.line, color=look.colour, marker=look.marker, markersize=5, label=line.label
         )
     for mark in panel.marks:
-        look = style(numbers[mark.label])
+        look = looks[mark.label]
         ax.plot(
             [mark.rate], [mark.value], linestyle="none", color=look.colour, marker=look.marker, markersize=9,
             markerfacecolor="none", markeredgewidth=1.8, label=mark.label,

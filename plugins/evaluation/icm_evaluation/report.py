@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -16,9 +16,9 @@ from PIL import Image
 from icm_evaluation.compare import Comparison, sentence
 from icm_evaluation.extras import need
 from icm_evaluation.gallery import Shot
-from icm_evaluation.plots import RATE_AXIS, Panel, panels_of
+from icm_evaluation.plots import RATE_AXIS, Panel, looks_of, panels_of
 from icm_evaluation.results import UNITS, Result, describe_data
-from icm_evaluation.styles import style
+from icm_evaluation.styles import Style
 
 MAX_SIDE = 1200
 """Larger pictures are shown at this size, and the page says so."""
@@ -40,13 +40,9 @@ def report(results: Sequence[Result], comparisons: Sequence[Comparison] = (), sh
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(describe_data(result), []).append(result)
-    numbers = {
-        label: number
-        for number, label in enumerate(
-            dict.fromkeys(line.label for some in groups.values() for panel in panels_of(some) for line in panel.lines)
-        )
-    }
-    plots = [[_plot(panel, numbers) for panel in panels_of(some)] for some in groups.values()]
+    panels = [panels_of(some) for some in groups.values()]
+    looks = looks_of([panel for some in panels for panel in some])
+    plots = [[_plot(panel, looks) for panel in some] for some in panels]
     return template.render(
         groups=list(groups.items()),
         plots=plots,
@@ -69,11 +65,11 @@ def _columns(result: Result) -> list[tuple[str, str, str]]:
     return [(task, name, UNITS.get(name, units[task])) for task, found in first.items() for name in found]
 
 
-def _plot(panel: Panel, numbers: dict[str, int]) -> dict[str, Any]:
+def _plot(panel: Panel, looks: Mapping[str, Style]) -> dict[str, Any]:
     """Data and layout of a plot, as plotly's JavaScript takes them."""
     traces = []
     for line in panel.lines:
-        look = style(numbers[line.label])
+        look = looks[line.label]
         traces.append(
             {
                 "type": "scatter",
@@ -94,7 +90,7 @@ def _plot(panel: Panel, numbers: dict[str, int]) -> dict[str, Any]:
         "xaxis": {"title": {"text": RATE_AXIS}, "rangemode": "tozero", "gridcolor": "#ddd"},
         "yaxis": {"title": {"text": panel.axis}, "gridcolor": "#ddd"},
         "legend": {"orientation": "h", "y": -0.25},
-        "margin": {"l": 60, "r": 15, "t": 15, "b": 50},
+        "margin": {"l": 60, "r": 15, "t": 40, "b": 50},
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "shapes": shapes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # Okabe & Ito's colours, which people with any colour vision tell apart; yellow is left out, it vanishes on paper.
@@ -12,7 +13,7 @@ _LINES = (("-", "solid"), ("--", "dash"), ("-.", "dashdot"), (":", "dot"))
 
 @dataclass(frozen=True)
 class Style:
-    """How one system is drawn.
+    """How one output of a system is drawn.
 
     Attributes:
         colour: ``#rrggbb``.
@@ -27,8 +28,22 @@ class Style:
     dash: str
 
 
-def style(number: int) -> Style:
-    """The look of the n-th system, from 0; 140 of them differ."""
-    marker, symbol = _MARKERS[number % len(_MARKERS)]
-    line, dash = _LINES[number % len(_LINES)]
-    return Style(_COLOURS[number % len(_COLOURS)], marker, line, symbol, dash)
+def styles(labels: Iterable[tuple[str, str]]) -> dict[str, Style]:
+    """Looks by label: a system has its colour and marker, each of its outputs a line of its own.
+
+    Args:
+        labels: (system, label) in any order, also several times.
+    """
+    systems: dict[str, int] = {}
+    outputs: dict[str, list[str]] = {}
+    found: dict[str, Style] = {}
+    for system, label in labels:
+        number = systems.setdefault(system, len(systems))
+        own = outputs.setdefault(system, [])
+        if label in found:
+            continue
+        own.append(label)
+        marker, symbol = _MARKERS[number % len(_MARKERS)]
+        line, dash = _LINES[(len(own) - 1) % len(_LINES)]
+        found[label] = Style(_COLOURS[number % len(_COLOURS)], marker, line, symbol, dash)
+    return found

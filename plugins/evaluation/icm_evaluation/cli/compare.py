@@ -10,6 +10,7 @@ import typer
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.options import AsJson
 from icm_core.errors import InputError
+from icm_evaluation.cli.options import Draws
 
 if TYPE_CHECKING:
     from icm_evaluation.compare import Comparison
@@ -28,9 +29,7 @@ def run(
         typer.Option("--at", metavar="METRIC=VALUE", help="Compare bits at this quality, for example miou=50."),
     ] = None,
     method: Annotated[Literal["pchip", "akima"], typer.Option("--method", help="Interpolation.")] = "pchip",
-    draws: Annotated[
-        int, typer.Option("--draws", metavar="N", min=0, help="Draws of pictures for the 95 % intervals; 0 for none.")
-    ] = 1000,
+    draws: Draws = 1000,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the draws.")] = 0,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curves into this .png or .svg file.")

@@ -21,3 +21,6 @@ OptionalModels = Annotated[
     list[str] | None,
     typer.Option("--models", "-m", metavar="MODEL,...", help="Shipped pipelines' names or spec files."),
 ]
+Draws = Annotated[
+    int, typer.Option("--draws", metavar="N", min=0, help="Draws of pictures for the 95 % intervals; 0 for none.")
+]

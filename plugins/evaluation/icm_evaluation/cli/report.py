@@ -10,7 +10,7 @@ import typer
 from icm_core.cli.options import Device
 from icm_core.files import write_atomically
 from icm_evaluation.cli.bar import bar
-from icm_evaluation.cli.options import DataParams, OptionalData, OptionalModels, Split
+from icm_evaluation.cli.options import DataParams, Draws, OptionalData, OptionalModels, Split
 
 NAME = "report"
 EXAMPLE = "Example: icm report jpeg.json sicmh-small.json -o report.html --data camvid:data/camvid -m sicmh-small"
@@ -27,6 +27,7 @@ def run(
     data_params: DataParams = "",
     models: OptionalModels = None,
     pictures: Annotated[int, typer.Option("--pictures", metavar="N", min=1, help="So many pictures are shown.")] = 3,
+    draws: Draws = 1000,
     device: Device = "auto",
 ) -> None:
     """Write curves, tables and pictures into one HTML page that needs nothing else.
@@ -39,7 +40,7 @@ def run(
     from icm_evaluation.results import read_result
 
     read = [read_result(path) for path in results]
-    comparisons = compare(read, anchor=anchor) if len(read) > 1 else []
+    comparisons = compare(read, anchor=anchor, count=draws) if len(read) > 1 else []
     shots = []
     if data is not None:
         from icm_core import build_registry, load
