@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from icm_core.errors import InputError
 from icm_core.files import write_atomically
 from icm_evaluation.curves import Curve, curves_of
@@ -18,6 +20,7 @@ from icm_evaluation.styles import Style, styles
 
 SUFFIXES = (".png", ".svg")
 _WIDTH, _HEIGHT = 5.6, 4.2  # inches, a panel
+_PICTURE = 3.4  # inches, a picture's width
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,28 @@ def figure(panels: Sequence[Panel], title: str, note: str = "") -> Any:
     drawn.suptitle("\n".join(textwrap.wrap(title, 62 * columns)), fontsize=11)
     if note:
         drawn.supxlabel("\n".join(textwrap.wrap(note, 85 * columns)), fontsize=7.5, color="#444444")
+    return drawn
+
+
+def pictures_figure(rows: Sequence[Sequence[tuple[str, Image.Image | None]]], title: str, note: str) -> Any:
+    """Pictures side by side, each with its title; an empty frame where there is none."""
+    need("matplotlib").use("Agg")
+    columns = max(map(len, rows))
+    some = next(picture for row in rows for _, picture in row if picture is not None)
+    height = _PICTURE * some.height / some.width + 0.7
+    drawn = need("matplotlib.figure").Figure(
+        figsize=(_PICTURE * columns, height * len(rows) + 0.8), layout="constrained"
+    )
+    axes = drawn.subplots(len(rows), columns, squeeze=False)
+    for row, places in zip(rows, axes, strict=True):
+        for ax in places:
+            ax.set_axis_off()
+        for (text, picture), ax in zip(row, places, strict=False):
+            ax.set_title("\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, 46)), fontsize=8)
+            if picture is not None:
+                ax.imshow(picture, interpolation="none")
+    drawn.suptitle("\n".join(textwrap.wrap(title, 40 * columns)), fontsize=11)
+    drawn.supxlabel("\n".join(textwrap.wrap(note, 55 * columns)), fontsize=7.5, color="#444444")
     return drawn
 
 
