@@ -65,8 +65,9 @@ class Shot:
 class _Coder:
     """One system on one picture: files by quality, each made once."""
 
-    def __init__(self, pipe: Pipeline, sample: Sample, original: Image.Image) -> None:
+    def __init__(self, pipe: Pipeline, sample: Sample, original: Image.Image, base_only: bool) -> None:
         self.pipe = pipe
+        self.base_only = base_only
         self.sample = sample
         self.original = original
         self.own = isinstance(pipe.codec, ExternalCodec)
@@ -74,7 +75,9 @@ class _Coder:
 
     def file(self, step: int) -> bytes:
         if step not in self._files:
-            self._files[step] = self.pipe.encode(self.sample.picture, quality=Quality(step).value)
+            self._files[step] = self.pipe.encode(
+                self.sample.picture, quality=Quality(step).value, enhancement=not self.base_only
+            )
         return self._files[step]
 
     def bytes(self, step: int) -> int:
@@ -110,7 +113,9 @@ class _Coder:
         return found
 
 
-def shoot(pipes: Sequence[Pipeline], data: DataSet, number: int, limits: Sequence[float] = ()) -> Shot:
+def shoot(
+    pipes: Sequence[Pipeline], data: DataSet, number: int, limits: Sequence[float] = (), *, base_only: bool = False
+) -> Shot:
     """One picture through all systems.
 
     Args:
@@ -118,10 +123,11 @@ def shoot(pipes: Sequence[Pipeline], data: DataSet, number: int, limits: Sequenc
         data: the data set.
         number: which picture.
         limits: bits per pixel to hold all systems to, instead.
+        base_only: if True, files have a base layer only: all that the networks need.
     """
     sample = data[number]
     original = Image.fromarray(sample.picture.permute(1, 2, 0).contiguous().numpy())
-    coders = [_Coder(pipe, sample, original) for pipe in pipes]
+    coders = [_Coder(pipe, sample, original, base_only) for pipe in pipes]
     pixels = original.width * original.height
     if limits:
         budgets = [(f"at most {limit:g} bpp", int(limit * pixels / 8)) for limit in sorted(limits)]

@@ -118,7 +118,9 @@ def _pictures(name: str, wanted: Pictures, material: Material, folder: Path) -> 
     if material.data is None or not material.pipes:
         raise InputError(f"{name} needs {wanted.needs}")
     numbers = spread(len(material.data), _SPREAD)
-    shot = shoot(material.pipes, material.data, numbers[wanted.picture % len(numbers)], wanted.limits)
+    number = numbers[wanted.picture % len(numbers)]
+    base_only = wanted.tasks != "reconstruction"
+    shot = shoot(material.pipes, material.data, number, wanted.limits, base_only=base_only)
     kept = [_only(shot, step_number, wanted, material) for step_number in range(len(shot.steps))]
     first: list[tuple[str, Image.Image | None]] = [("original", shot.original)]
     if wanted.tasks == "segmentation" and shot.truth is not None:
