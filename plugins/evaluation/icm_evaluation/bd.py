@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from icm_evaluation.curves import Points
+from icm_evaluation.curves import Array, Points
 from icm_evaluation.extras import need
 
 Method = Literal["pchip", "akima"]
@@ -78,7 +78,7 @@ def ratio_at(anchor: Points, test: Points, level: float, method: Method = "pchip
     return Delta(100 * mine / theirs, 1.0, level, level)
 
 
-def _common(anchor: Points, test: Points, of_anchor: np.ndarray, of_test: np.ndarray) -> Delta:
+def _common(anchor: Points, test: Points, of_anchor: Array, of_test: Array) -> Delta:
     """The range that both cover, as a `Delta` without value."""
     if min(len(anchor), len(test)) < 2:
         return Delta(None, note=TOO_FEW)

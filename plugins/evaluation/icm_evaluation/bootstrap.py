@@ -68,7 +68,8 @@ def miou_of(counts: Array) -> Array:
     scores = np.divide(hits, union, out=np.zeros_like(hits), where=occurs)
     known = occurs.sum(-1)
     total = 100 * scores.sum(-1)
-    return np.divide(total, known, out=np.full_like(total, np.nan), where=known > 0)
+    found: Array = np.divide(total, known, out=np.full_like(total, np.nan), where=known > 0)
+    return found
 
 
 def draws(pictures: int, count: int, seed: int) -> Array:

@@ -23,7 +23,7 @@ class Stated(_Model):
     label: str
     bpp: float = Field(gt=0)
     value: float
-    relation: Literal["=", "~", ">"] = Field("=", description="exactly, about, more than")
+    relation: Literal["=", "~", ">"] = Field(default="=", description="exactly, about, more than")
 
 
 class Wanted(_Model):
@@ -31,9 +31,11 @@ class Wanted(_Model):
 
     data: DataKind
     metric: str
-    adapters: tuple[str, ...] = Field((), description="if any, one line for each of these adapters")
-    whole: bool = Field(False, description="if True, outputs of the whole file only, named by the rate of their base")
-    lines: int = Field(1, ge=1, description="with fewer lines of ours there is nothing to see")
+    adapters: tuple[str, ...] = Field(default=(), description="if any, one line for each of these adapters")
+    whole: bool = Field(
+        default=False, description="if True, outputs of the whole file only, named by the rate of their base"
+    )
+    lines: int = Field(default=1, ge=1, description="with fewer lines of ours there is nothing to see")
 
 
 class _Figure(_Model):

@@ -18,7 +18,6 @@ from icm_core.interfaces.dataset import DataKind
 from icm_core.strict_json import read_json
 from icm_core.types import Kind
 
-FORMAT = 1
 MAX_BYTES = 500_000_000
 """Confusion matrices of many classes, pictures and qualities take room."""
 
@@ -36,11 +35,15 @@ class _Model(BaseModel):
 class Tally(_Model):
     """What one output says about one picture; the fields of its kind are set, the others are None."""
 
-    confusion: list[int] | None = Field(None, description="pixels, truth by row, prediction by column, K * K numbers")
-    top1: bool | None = Field(None, description="the true class is the most probable one")
-    top5: bool | None = Field(None, description="the true class is among the five most probable; None below 5 classes")
-    psnr: float | None = Field(None, description="dB; None where the picture is equal to the original")
-    ms_ssim: float | None = Field(None, description="0 to 1; None where a side is 160 pixels or less")
+    confusion: list[int] | None = Field(
+        default=None, description="pixels, truth by row, prediction by column, K * K numbers"
+    )
+    top1: bool | None = Field(default=None, description="the true class is the most probable one")
+    top5: bool | None = Field(
+        default=None, description="the true class is among the five most probable; None below 5 classes"
+    )
+    psnr: float | None = Field(default=None, description="dB; None where the picture is equal to the original")
+    ms_ssim: float | None = Field(default=None, description="0 to 1; None where a side is 160 pixels or less")
 
 
 class Coded(_Model):

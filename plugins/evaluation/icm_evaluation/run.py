@@ -13,7 +13,7 @@ from icm_core.plugins import Registry
 from icm_evaluation.journal import Journal
 from icm_evaluation.options import Options, spread
 from icm_evaluation.provenance import command_of, device_name, versions, weights_digest
-from icm_evaluation.results import FORMAT, Counted, Data, PictureRow, Result, write_result
+from icm_evaluation.results import Counted, Data, PictureRow, Result, write_result
 from icm_evaluation.summary import points_of
 from icm_evaluation.work import Site, rows_of, workers_of
 
@@ -75,7 +75,7 @@ def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
     counted: Counted = "payload" if isinstance(site.pipe.codec, ExternalCodec) else "file"
     sizes = Counter(f"{row.width}x{row.height}" for row in rows)
     return Result(
-        icm_evaluation=FORMAT,
+        icm_evaluation=1,
         system=site.pipe.name,
         codec=site.pipe.codec.name,
         counted=counted,

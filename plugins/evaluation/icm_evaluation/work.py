@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -26,6 +26,9 @@ from icm_evaluation.plan import Plan, make_plan
 from icm_evaluation.results import PictureRow
 
 _MOST_WORKERS = 8
+
+Rows = Generator[tuple[int, PictureRow], None, None]
+"""Measured pictures with their numbers; closing it stops the work."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +71,19 @@ def workers_of(site: Site, pictures: int) -> int:
     return max(1, min(cores, _MOST_WORKERS, pictures))
 
 
-def rows_of(site: Site, numbers: Sequence[int], workers: int) -> Iterator[tuple[int, PictureRow]]:
+def rows_of(site: Site, numbers: Sequence[int], workers: int) -> Rows:
     """Pictures as they are done, with their numbers. Each is computed by one thread, whoever does it."""
     return _here(site, numbers) if workers == 1 else _there(site.options, numbers, workers)
 
 
-def _here(site: Site, numbers: Sequence[int]) -> Iterator[tuple[int, PictureRow]]:
+def _here(site: Site, numbers: Sequence[int]) -> Rows:
     with _one_thread():
         warm_up(site.pipe, site.plan)
         for number in numbers:
             yield number, site.row(number)
 
 
-def _there(options: Options, numbers: Sequence[int], workers: int) -> Iterator[tuple[int, PictureRow]]:
+def _there(options: Options, numbers: Sequence[int], workers: int) -> Rows:
     pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin, initargs=(options,))
     try:
         waiting = {pool.submit(_row, number) for number in numbers}

@@ -62,8 +62,9 @@ def run(
     found = [read_result(path) for path in results or ()]
     material = Material(found, registry, source.source, names)
     if data is not None and names:
-        common = {"split": split, "params": data_params, "limit": limit, "workers": workers, "device": device}
-        options = [Options(name, data, **common) for name in names]
+        options = [
+            Options(name, data, data_params, split, limit=limit, workers=workers, device=device) for name in names
+        ]
         if any(figure.kind in ("curves", "clean") for figure in wanted.values()):
             make_folder(output)
             for one in options:
