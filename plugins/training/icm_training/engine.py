@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -56,6 +56,7 @@ class Options:
         device: see `icm_core.load`.
         workers: processes that read pictures.
         memory: bytes of decoded pictures that a data set may take to be kept in memory.
+        given: folders of stages that another run has trained alike; they are taken over.
     """
 
     out: Path
@@ -66,6 +67,7 @@ class Options:
     device: str = "auto"
     workers: int = 1
     memory: float = 2e9
+    given: Mapping[str, Path] = field(default_factory=dict)
 
 
 def train(recipe: RecipeSpec, options: Options, registry: Registry, console: Console | None = None) -> RunFolder:
@@ -90,6 +92,8 @@ def train(recipe: RecipeSpec, options: Options, registry: Registry, console: Con
     if fabric.is_global_zero:
         record = record_of(recipe, device_name(fabric.device))
         folder.open(recipe, spec, resume=options.resume, record=record)
+        for name, source in options.given.items():
+            folder.take(name, source)
     fabric.barrier()
     for index, stage in enumerate(recipe.stages):
         if stage.name in wanted and not folder.is_done(stage.name):
