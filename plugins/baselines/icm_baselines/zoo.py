@@ -17,7 +17,7 @@ from icm_baselines.learned import Cheng2020AnchorCodec, ContextCodec, LearnedCod
 from icm_core import build, build_registry, parse_spec
 from icm_core.errors import InputError, WeightsError
 from icm_core.files import write_atomically
-from icm_core.strict_json import read_json
+from icm_core.spec import read_spec
 from icm_core.weights import save
 
 _TEMPLATE = Path(__file__).with_name("specs") / "jpeg-camvid.json"
@@ -47,7 +47,7 @@ def import_checkpoint(checkpoint: Path, spec: Path) -> None:
     weights = spec.with_suffix(".codec.safetensors")
     title = codec.name.partition(".")[2].replace("_", "-")
     data: dict[str, Any] = {
-        **read_json(_TEMPLATE),
+        **read_spec(_TEMPLATE).to_json(),
         "name": spec.stem,
         "description": f"CompressAI's {title}, and the task networks of sicmh-small on its decoded pictures",
         "codec": {"use": codec.name, "params": codec.params.model_dump(mode="json")},
