@@ -121,7 +121,7 @@ def run(plan: Plan, *, parallel: int = 1, told: Callable[[str], None] = lambda _
     """
     works = work_of(plan.jobs)
     if parallel > 1:
-        ray = need("ray")
+        ray = need("ray", "ray")
         ray.init(num_cpus=parallel, include_dashboard=False, logging_level="warning", log_to_driver=False)
         try:
             remote = ray.remote(num_cpus=1)(_do)
