@@ -30,7 +30,7 @@ def run(
         typer.Option(
             "--vary",
             metavar="PATH=A,B",
-            help="Values of a field of the spec, or of the recipe where the path begins with recipe; given again: a grid.",
+            help="Values of a field of the spec; of the recipe if PATH begins with recipe; given again: a grid.",
         ),
     ],
     recipe: Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="What trains each variant.")],
