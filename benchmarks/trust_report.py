@@ -108,7 +108,7 @@ It is processor time, measured in turns, because the machine was shared; the cod
 Decoding takes about {per["base"]:.0f} MB of memory a megapixel for the coarse picture, and {per["both"]:.0f} MB
 with the enhancement layer (between {memory["sizes"][0]} and {memory["sizes"][1]}). So a valid file of 100 megapixels,
 the default limit, needs more memory than most machines have: where files come from strangers, set `--max-pixels` to
-what yours can take.
+what yours can take. Other tasks bring what their networks need.
 
 `{time["command"].replace(" --part time", "")}`, weights {time["weights"]}, torch {time["versions"]["torch"]}."""
 
