@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from icm_core.interfaces import Codec, Component, ComponentParams, Enhancement, SideInfoAdapter, TaskHead
     from icm_core.loading import load
     from icm_core.pipeline import Pipeline
-    from icm_core.plugins import Registry, build_registry
+    from icm_core.plugins import INTERFACE_VERSION, Registry, build_registry
     from icm_core.schema import json_schema
     from icm_core.spec import PipelineSpec, parse_spec, read_spec
     from icm_core.types import CodecOutput, Features, Level, Prediction, SideInfo, SideInfoLayout
@@ -43,7 +43,7 @@ _HOMES = {
     "interfaces": ("Codec", "Component", "ComponentParams", "Enhancement", "SideInfoAdapter", "TaskHead"),
     "loading": ("load",),
     "pipeline": ("Pipeline",),
-    "plugins": ("Registry", "build_registry"),
+    "plugins": ("INTERFACE_VERSION", "Registry", "build_registry"),
     "schema": ("json_schema",),
     "spec": ("PipelineSpec", "parse_spec", "read_spec"),
     "types": ("CodecOutput", "Features", "Level", "Prediction", "SideInfo", "SideInfoLayout"),
@@ -64,6 +64,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "INTERFACE_VERSION",
     "BitstreamError",
     "Codec",
     "CodecOutput",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TypeVar
+
+import torch
 
 from icm_core.errors import SpecError
 from icm_core.pipeline import Pipeline, Task
@@ -14,6 +17,9 @@ from icm_core.types import SideInfoLayout
 
 T = TypeVar("T")
 
+MAX_BYTES = 4_000_000_000
+"""What the parameters and tables of a pipeline may take in memory, more than three times the largest that ships."""
+
 
 def build(spec: PipelineSpec, registry: Registry) -> Pipeline:
     """Build a pipeline with untrained weights, in eval mode.
@@ -23,9 +29,25 @@ def build(spec: PipelineSpec, registry: Registry) -> Pipeline:
 
     Raises:
         SpecError: a component is missing, a parameter is wrong, or components do not fit together; the message
-            begins with the field.
+            begins with the field. Or the pipeline would take more than `MAX_BYTES`, of which nothing is allocated.
     """
     resolved = resolve(spec, registry)
+    if torch.get_default_device().type != "meta":
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            _check_size(_assembled(spec, resolved))
+    return _assembled(spec, resolved)
+
+
+def _check_size(pipeline: Pipeline) -> None:
+    size = sum(tensor.nbytes for tensor in itertools.chain(pipeline.parameters(), pipeline.buffers()))
+    if size > MAX_BYTES:
+        raise SpecError(
+            f"pipeline {pipeline.name!r} would take {size // 10**6} MB of memory for its parameters, and the limit is "
+            f"{MAX_BYTES // 10**6} MB; choose smaller widths or fewer tasks"
+        )
+
+
+def _assembled(spec: PipelineSpec, resolved: ResolvedSpec) -> Pipeline:
     codec = _made("codec", lambda: resolved.codec.cls(resolved.codec.params))
     tasks = {name: _task(name, resolved, codec.layout) for name in spec.tasks}
     enhancement = None

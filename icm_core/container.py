@@ -15,13 +15,17 @@ from icm_core.errors import BitstreamError, InputError
 from icm_core.quality import STEPS_PER_UNIT, Quality
 
 MAGIC = b"ICM"
+PART_MAGIC = b"ICE"
+"""What an enhancement part begins with (`icm_core.parts`)."""
 VERSION = 1
 MAX_SIDE = 0xFFFF
 MAX_PIXELS = 100_000_000
 FINGERPRINT_BYTES = 4
+CONTROL_BYTES = 4
 
 _HEADER = struct.Struct(">3sBHHB")  # magic, version, height, width, quality in sixteenths
 _LAYER = struct.Struct(">B4sII")  # kind, fingerprint, payload length, CRC-32
+_HAS_CONTROL = 0x80  # set in the kind of a layer whose payload stands behind a control hash
 _COVERED = struct.Struct(">B4sI")  # the part of the layer's header that its CRC covers
 
 HEADER_BYTES = _HEADER.size
@@ -46,11 +50,18 @@ class Layer:
         kind: base or enhancement.
         fingerprint: 4 bytes that name the coding tables which wrote the payload.
         payload: the coded symbols.
+        control: 4 bytes of the hash of what the payload decodes to, or none.
     """
 
     kind: LayerKind
     fingerprint: bytes
     payload: bytes
+    control: bytes = b""
+
+    @property
+    def overhead(self) -> int:
+        """Bytes of the written layer that are not payload."""
+        return LAYER_HEADER_BYTES + len(self.control)
 
 
 @dataclass(frozen=True)
@@ -84,12 +95,12 @@ class Container:
     @property
     def base_bytes(self) -> int:
         """Bytes of the written file up to the end of its base layer: what every task needs."""
-        return HEADER_BYTES + LAYER_HEADER_BYTES + len(self.base.payload)
+        return HEADER_BYTES + self.base.overhead + len(self.base.payload)
 
     @property
     def overhead(self) -> int:
-        """Bytes of the written file that are not payload: 22 with a base layer alone, 35 with both."""
-        return HEADER_BYTES + LAYER_HEADER_BYTES * len(self.layers)
+        """Bytes of the written file that are not payload: 22, 35 with both layers, 4 more for each control hash."""
+        return HEADER_BYTES + sum(layer.overhead for layer in self.layers)
 
 
 def check_size(height: int, width: int) -> None:
@@ -106,7 +117,7 @@ def write(container: Container) -> bytes:
     Raises:
         InputError: a side of the picture is 0 or above 65535.
         ValueError: the layers are not a base layer with at most one enhancement layer behind it, or a
-            fingerprint is not 4 bytes long.
+            fingerprint or a control hash is not 4 bytes long.
     """
     check_size(container.height, container.width)
     kinds = tuple(layer.kind for layer in container.layers)
@@ -117,10 +128,16 @@ def write(container: Container) -> bytes:
     for layer in container.layers:
         if len(layer.fingerprint) != FINGERPRINT_BYTES:
             raise ValueError(f"a fingerprint has {FINGERPRINT_BYTES} bytes, not {len(layer.fingerprint)}")
-        size = len(layer.payload)
-        crc = _crc(header, layer.kind, layer.fingerprint, size, layer.payload)
-        parts += [_LAYER.pack(layer.kind, layer.fingerprint, size, crc), layer.payload]
+        if len(layer.control) not in (0, CONTROL_BYTES):
+            raise ValueError(f"a control hash has {CONTROL_BYTES} bytes, not {len(layer.control)}")
+        parts.append(_layer_bytes(header, layer))
     return b"".join(parts)
+
+
+def _layer_bytes(header: bytes, layer: Layer) -> bytes:
+    kind = layer.kind | (_HAS_CONTROL if layer.control else 0)
+    size, body = len(layer.payload), layer.control + layer.payload
+    return _LAYER.pack(kind, layer.fingerprint, size, _crc(header, kind, layer.fingerprint, size, body)) + body
 
 
 def read(blob: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
@@ -134,6 +151,8 @@ def read(blob: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
         BitstreamError: not an ``.icm`` file, of another version, damaged, cut before the base layer's end, or
             with more or other layers than the format has.
     """
+    if blob[: len(PART_MAGIC)] == PART_MAGIC:
+        raise BitstreamError("the file is an enhancement part; it is read together with its base file")
     if len(blob) < HEADER_BYTES:
         what = "cut inside its header" if blob and blob[:3] == MAGIC[: len(blob[:3])] else "not an .icm file"
         raise BitstreamError(f"the file is {what}: it has {len(blob)} bytes and the header alone is {HEADER_BYTES}")
@@ -166,13 +185,14 @@ def _read_layers(blob: bytes) -> tuple[tuple[Layer, ...], bool]:
                 raise BitstreamError(f"the file is cut: it ends after {len(blob)} bytes, inside its base layer")
             return tuple(layers), at < len(blob)
         layers.append(layer)
-        at += LAYER_HEADER_BYTES + len(layer.payload)
+        at += layer.overhead + len(layer.payload)
     if at < len(blob):
         raise BitstreamError(f"the file has {len(blob) - at} more bytes after its last layer")
     return tuple(layers), False
 
 
 def _check_kind(found: int, expected: LayerKind) -> None:
+    found &= ~_HAS_CONTROL
     if found == expected:
         return
     if found not in tuple(LayerKind):
@@ -188,14 +208,25 @@ def _read_layer(blob: bytes, at: int) -> Layer | None:
     if start > len(blob):
         return None
     number, fingerprint, size, crc = _LAYER.unpack_from(blob, at)
-    kind = LayerKind(number)
-    payload = blob[start : start + size]
-    # In a cut layer the CRC cannot fit. Where it does fit the bytes that are there, nothing was cut: the
-    # length itself was damaged, and reading on as base-only would hide that.
-    if (_crc(blob[:HEADER_BYTES], kind, fingerprint, len(payload), payload) == crc) != (len(payload) == size):
-        raise BitstreamError(f"the file is damaged: the checksum of its {kind} layer does not match")
-    return Layer(kind, fingerprint, payload) if len(payload) == size else None
+    kind, header = LayerKind(number & ~_HAS_CONTROL), blob[:HEADER_BYTES]
+    control = CONTROL_BYTES if number & _HAS_CONTROL else 0
+    body = blob[start : start + control + size]
+    if len(body) == control + size:
+        if _crc(header, number, fingerprint, size, body) != crc:
+            raise _damaged(kind)
+        return Layer(kind, fingerprint, body[control:], body[:control])
+    # In a cut layer the CRC cannot fit. Where it does fit the bytes that are there, with or without a control hash,
+    # nothing was cut: the length or the kind was damaged, and reading on as base-only would hide that.
+    for before in (0, CONTROL_BYTES):
+        whole = len(body) - before
+        if whole >= 0 and _crc(header, kind | (_HAS_CONTROL if before else 0), fingerprint, whole, body) == crc:
+            raise _damaged(kind)
+    return None
 
 
-def _crc(header: bytes, kind: LayerKind, fingerprint: bytes, size: int, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(header + _COVERED.pack(kind, fingerprint, size)))
+def _damaged(kind: LayerKind) -> BitstreamError:
+    return BitstreamError(f"the file is damaged: the checksum of its {kind} layer does not match")
+
+
+def _crc(header: bytes, kind: int, fingerprint: bytes, size: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(header + _COVERED.pack(kind, fingerprint, size)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from icm_core.container import LayerKind
 from icm_core.quality import Quality
 from icm_core.types import Prediction, SideInfo
 
@@ -19,6 +20,7 @@ class Decoded(Mapping[str, Prediction]):
         quality: the quality that it was coded with.
         complete: if False, the file was cut inside its enhancement layer, and only the base layer was decoded.
         side: the decoded side information.
+        verified: the layers whose control hash was compared with what they decode to; empty where none was asked for.
     """
 
     predictions: Mapping[str, Prediction]
@@ -26,6 +28,7 @@ class Decoded(Mapping[str, Prediction]):
     quality: Quality
     complete: bool
     side: SideInfo
+    verified: tuple[LayerKind, ...] = ()
 
     def __getitem__(self, task: str) -> Prediction:
         """The prediction of a task."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import torch
-from torch import Tensor
 
 from icm_core.building import build
+from icm_core.composing import compose
 from icm_core.errors import InputError, SpecError, WeightsError
+from icm_core.hub import SCHEME, fetch
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry, build_registry
-from icm_core.spec import read_spec, weights_files
-from icm_core.weights import load_weights, read_tensors
+from icm_core.weights import load_weights
 from icm_registry import RegistryError
 
 
@@ -22,16 +23,19 @@ def load(
     *,
     device: str = "auto",
     precision: str = "fp32",
-    weights: bool = True,
+    weights: bool | Literal["available"] = True,
     registry: Registry | None = None,
 ) -> Pipeline:
     """A pipeline, ready to encode and decode.
 
     Args:
-        model: name of a shipped pipeline (``"sicmh-small"``), or path of a spec.
+        model: name of a shipped pipeline (``"sicmh-small"``), path of a spec, or ``"hf://owner/name"`` on the Hugging
+            Face hub.
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:<n>"``.
         precision: ``"fp32"``, or ``"bf16"`` for faster float networks; files can be exchanged between the two.
-        weights: if False, the weights stay random: for looking at a pipeline or for training it.
+        weights: if False, the weights stay random: for looking at a pipeline or for training it. ``"available"``
+            loads what the spec's files and those that it inherits have, and leaves the rest random: for training a
+            new part on frozen ones.
         registry: what is installed, found anew by default.
 
     Raises:
@@ -42,36 +46,30 @@ def load(
     place = pick_device(device)
     registry = registry or build_registry()
     path = find_spec(model, registry)
-    spec = read_spec(path)
-    if weights and not spec.weights:
-        raise WeightsError(f"{path}: pipeline {spec.name!r} names no weights; weights=False builds it untrained")
+    composed = compose(path, registry)
+    spec = composed.spec
     try:
         pipeline = build(spec, registry)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
     pipeline.precision = precision
+    if weights is True and not composed.has_weights and pipeline.state_dict():
+        raise WeightsError(f"{path}: pipeline {spec.name!r} names no weights; weights=False builds it untrained")
     if weights:
-        load_weights(pipeline, weights_files(spec, path))
+        load_weights(pipeline, composed.weights, inherited=composed.inherited, partly=weights == "available")
     pipeline = pipeline.to(place)
     return pipeline.to(memory_format=torch.channels_last) if precision == "bf16" else pipeline
 
 
-def weights_of(model: str | Path, registry: Registry) -> dict[str, Tensor]:
-    """The tensors of a pipeline's weights, as its files hold them, without building it.
+def find_spec(model: str | Path, registry: Registry) -> Path:
+    """The file of a spec, from a shipped name, a path or a hub's address.
 
     Raises:
-        SpecError: there is no such pipeline, or its spec is wrong.
-        WeightsError: it has no weights, or they cannot be read.
+        SpecError: there is none; the message has the nearest name.
+        InputError: the hub cannot be reached.
     """
-    path = find_spec(model, registry)
-    files = weights_files(read_spec(path), path)
-    if not files:
-        raise WeightsError(f"{path}: the pipeline names no weights")
-    return {key: tensor for file in files for key, tensor in read_tensors(file).items()}
-
-
-def find_spec(model: str | Path, registry: Registry) -> Path:
-    """The file of a spec, from a shipped name or a path; `SpecError` with the nearest name if there is none."""
+    if isinstance(model, str) and model.startswith(SCHEME):
+        return fetch(model)
     if isinstance(model, Path) or model.endswith(".json") or re.search(r"[/\\]", model):
         return Path(model)
     try:

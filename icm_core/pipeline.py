@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -11,13 +12,16 @@ from PIL import Image
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from icm_core.container import Container, Layer, LayerKind, read, write
+from icm_core.container import MAX_PIXELS, Container, Layer, LayerKind, read, write
+from icm_core.control import check_control, control_hash
 from icm_core.decoded import Decoded
 from icm_core.errors import BitstreamError, InputError
+from icm_core.exactness import Bound
 from icm_core.fingerprint import base_fingerprint, enhancement_fingerprint
 from icm_core.inputs import as_batch
 from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
 from icm_core.memo import Memo
+from icm_core.parts import join
 from icm_core.quality import Quality
 from icm_core.spec import FINE, PipelineSpec
 from icm_core.types import Prediction, SideInfo
@@ -90,7 +94,7 @@ class Pipeline(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        first = next((tensor for tensor in (*self.parameters(), *self.buffers())), None)
+        first = next(itertools.chain(self.parameters(), self.buffers()), None)
         return first.device if first is not None else torch.device("cpu")
 
     @property
@@ -122,6 +126,15 @@ class Pipeline(nn.Module):
                 lambda: enhancement_fingerprint(self.codec, self.tasks[over], enhancement),
             )
 
+    def prove(self) -> list[Bound]:
+        """A bound of every sum on the coding path, from weights and clamps.
+
+        Raises:
+            WeightsError: a layer could leave the range in which its arithmetic is exact; it is named.
+        """
+        with self._inference(exact=True):
+            return [*self.codec.prove(), *(self.enhancement.prove() if self.enhancement is not None else ())]
+
     def task(self, name: str) -> Task:
         """A task by name; `InputError` with the nearest match if there is none."""
         if name not in self.tasks:
@@ -139,13 +152,22 @@ class Pipeline(nn.Module):
             x = as_batch(image).to(self.device)
             return self.codec.decode(self.codec.encode(x, step), _size(x), step)
 
-    def encode(self, image: Image.Image | Tensor, quality: float = 3.0, *, enhancement: bool = True) -> bytes:
+    def encode(
+        self,
+        image: Image.Image | Tensor,
+        quality: float = 3.0,
+        *,
+        enhancement: bool = True,
+        control: bool = False,
+    ) -> bytes:
         """A picture as the content of an ``.icm`` file.
 
         Args:
             image: a PIL picture, or a tensor (3, H, W) or (1, 3, H, W), uint8 or floats in [0, 1].
             quality: from 1 (fewest bits) to the codec's highest, in steps of 1/16.
             enhancement: if False, or if the pipeline has no enhancement, the file has a base layer only.
+            control: if True, each layer carries 4 bytes of a hash of what it decodes to, for `decode(verify=True)`.
+                It is made by decoding the layer, which takes that much longer.
 
         Raises:
             InputError: the picture or the quality cannot be used.
@@ -155,26 +177,41 @@ class Pipeline(nn.Module):
             x = as_batch(image).to(self.device)
             height, width = _size(x)
             (payload,) = self.codec.encode(x, step)
-            layers = [Layer(LayerKind.BASE, self.base_fingerprint, payload)]
-            fingerprint = self.enhancement_fingerprint
-            if enhancement and self.enhancement is not None and self.over is not None and fingerprint is not None:
-                side = self.codec.decode([payload], (height, width), step)
+            fingerprint = self.enhancement_fingerprint if enhancement else None
+            # What comes behind is made from the decoded side information, as a decoder has it.
+            side = self.codec.decode([payload], (height, width), step) if fingerprint or control else None
+            hashed = control_hash(side.levels) if control and side is not None else b""
+            layers = [Layer(LayerKind.BASE, self.base_fingerprint, payload, hashed)]
+            if fingerprint and side is not None and self.enhancement is not None and self.over is not None:
                 coarse = self.task(self.over).predict(side).output
                 (payload,) = self.enhancement.encode(x, coarse, side, step)
-                layers.append(Layer(LayerKind.ENHANCEMENT, fingerprint, payload))
+                latent = self.enhancement.latent([payload], side, step) if control else None
+                hashed = b"" if latent is None else control_hash([latent])
+                layers.append(Layer(LayerKind.ENHANCEMENT, fingerprint, payload, hashed))
         return write(Container(height, width, step, tuple(layers), truncated=False))
 
-    def decode(self, blob: bytes, tasks: Sequence[str] | None = None) -> Decoded:
+    def decode(
+        self,
+        blob: bytes,
+        tasks: Sequence[str] | None = None,
+        *,
+        enhancement: bytes | None = None,
+        verify: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> Decoded:
         """Predictions from the content of an ``.icm`` file; only what is asked for is computed.
 
         Args:
             blob: the whole file, or a file cut after its base layer.
             tasks: names of tasks, and ``"fine"`` for the refined picture. By default all tasks, and ``"fine"`` if
                 file and pipeline have an enhancement.
+            enhancement: the enhancement part of `icm_core.parts.split`, where it came apart from its base file.
+            verify: if True, what each decoded layer gives is compared with the control hash that it carries.
+            max_pixels: a file that claims a larger picture is refused before anything is allocated.
 
         Raises:
-            BitstreamError: the file is damaged, was written by another pipeline, or lacks the layer that
-                ``"fine"`` needs.
+            BitstreamError: the file is damaged, was written by another pipeline, lacks the layer that
+                ``"fine"`` needs, claims too large a picture, does not belong to the enhancement, or fails to verify.
             InputError: a task is unknown.
         """
         known = [*self.tasks, *([FINE] if self.enhancement is not None else [])]
@@ -182,23 +219,36 @@ class Pipeline(nn.Module):
         for name in asked or ():
             if name not in known:
                 raise InputError(unknown("task", name, known))
-        file = read(blob)
+        file = read(
+            blob if enhancement is None else join(blob, enhancement, max_pixels=max_pixels), max_pixels=max_pixels
+        )
         if asked is None:
             asked = known if file.enhancement is not None else list(self.tasks)
         self._check_base(file)
         fine = self._enhancement_layer(file) if FINE in asked else None
         size = (file.height, file.width)
+        verified: list[LayerKind] = []
         with self._inference():
             side = self.codec.decode([file.base.payload], size, file.quality)
+            if verify:
+                check_control(file.base, control_hash(side.levels))
+                verified.append(file.base.kind)
             needed = [name for name in asked if name != FINE]
             if fine is not None and self.over is not None and self.over not in needed:
                 needed.append(self.over)
             found = {name: self.task(name).predict(side) for name in needed}
             if fine is not None and self.over is not None and self.enhancement is not None:
                 coarse = found[self.over].output
+                if verify:
+                    latent = self.enhancement.latent([fine.payload], side, file.quality)
+                    if latent is not None:
+                        check_control(fine, control_hash([latent]))
+                        verified.append(fine.kind)
                 refined = self.enhancement.decode([fine.payload], coarse, side, file.quality)
                 found[FINE] = Prediction("reconstruction", refined.float())
-        return Decoded({name: found[name] for name in asked}, size, file.quality, not file.truncated, side)
+        return Decoded(
+            {name: found[name] for name in asked}, size, file.quality, not file.truncated, side, tuple(verified)
+        )
 
     def train(self, mode: bool = True) -> Self:
         """Training changes weights, so the fingerprints are forgotten."""

@@ -29,6 +29,10 @@ C = TypeVar("C", bound=Component | DataSet)
 GROUP = "icm.plugins"
 """Entry-point group of plugins."""
 
+INTERFACE_VERSION = 1
+"""Version of the contracts and hooks. It grows when plugins of before keep working and newer ones would not work
+here; a plugin says what it needs at least with ``icm_interface = N`` in the module that its entry point names."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
@@ -103,7 +107,7 @@ def build_registry(*, path: Sequence[str] | None = None, extra: Mapping[str, obj
         path: folders in which distributions are looked for, `sys.path` by default.
         extra: further plugins as objects with hook implementations, by name; for notebooks and tests.
     """
-    plugins = load_plugins(hookspecs.PROJECT, hookspecs, GROUP, path=path, extra=extra)
+    plugins = load_plugins(hookspecs.PROJECT, hookspecs, GROUP, path=path, extra=extra, accept=_check_interface)
     return Registry(
         codecs=plugins.collect("icm_codecs", "codec", _component(Codec)),  # type: ignore[type-abstract]
         adapters=plugins.collect("icm_adapters", "adapter", _component(SideInfoAdapter)),  # type: ignore[type-abstract]
@@ -115,6 +119,17 @@ def build_registry(*, path: Sequence[str] | None = None, extra: Mapping[str, obj
         recipes=plugins.collect("icm_recipes", "recipe", _json_file),
         plugins=plugins.plugins,
     )
+
+
+def _check_interface(plugin: object) -> None:
+    wanted = getattr(plugin, "icm_interface", INTERFACE_VERSION)
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+        raise RegistryError(f"is not loaded: its icm_interface is {wanted!r}; it should be a whole number from 1")
+    if wanted > INTERFACE_VERSION:
+        raise RegistryError(
+            f"is not loaded: it was built for interface {wanted} of icm, and this one has {INTERFACE_VERSION}; "
+            "install a newer icm or an older plugin"
+        )
 
 
 def _component(base: type[C]) -> Callable[[object], tuple[str, type[C]]]:

@@ -96,7 +96,9 @@ class FeedSpec(_Model):
 
     data: tuple[str | SourceSpec, ...] = Field(min_length=1, description="names of data sets, mixed by their sizes")
     batch: int = Field(ge=1, le=65536, description="pictures a step, over all devices together")
-    augment: AugmentSpec = Field(AugmentSpec(), description="what happens to a picture first")
+    augment: AugmentSpec = Field(
+        default_factory=lambda: AugmentSpec.model_validate({}), description="what happens to a picture first"
+    )
     losses: tuple[LossSpec, ...] = Field(min_length=1, description="terms of the objective")
     views: int | None = Field(
         None,
@@ -207,8 +209,12 @@ class StageSpec(_Model):
     train: tuple[TrainSpec, ...] = Field(min_length=1, description="what trains")
     feeds: tuple[FeedSpec, ...] = Field(min_length=1, description="what each step takes")
     schedule: ScheduleSpec = Field(description="length and pace")
-    optimizer: OptimizerSpec = Field(OptimizerSpec(), description="the optimizer")
-    quality: QualitySpec = Field(QualitySpec(), description="how qualities are drawn")
+    optimizer: OptimizerSpec = Field(
+        default_factory=lambda: OptimizerSpec.model_validate({}), description="the optimizer"
+    )
+    quality: QualitySpec = Field(
+        default_factory=lambda: QualitySpec.model_validate({}), description="how qualities are drawn"
+    )
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; None: not clipped")
     ema: float | None = Field(None, gt=0, lt=1, description="decay of a running mean of the weights, which is kept")
     precision: Precision | None = Field(None, description="None: the recipe's")

@@ -32,6 +32,27 @@ def top_classes(prediction: Prediction, count: int = 5) -> list[TopClass]:
     ]
 
 
+class NamedValue(TypedDict):
+    """One value of a regression."""
+
+    label: str
+    value: float
+
+
+def named_values(prediction: Prediction) -> list[NamedValue]:
+    """The values of the batch's first picture, in order; a value without a label is called by its index."""
+    labels = prediction.labels
+    return [
+        NamedValue(label=labels[index] if index < len(labels) else str(index), value=round(value, 6))
+        for index, value in enumerate(prediction.output[0].detach().float().tolist())
+    ]
+
+
+def describe_values(values: Sequence[NamedValue]) -> str:
+    """Values in a line for a person."""
+    return ", ".join(f"{found['label']} {found['value']:.3g}" for found in values)
+
+
 def describe(classes: Sequence[TopClass]) -> str:
     """Classes in a line for a person: first synonym of each, with its probability in percent."""
     return ", ".join(f"{top['label'].split(',')[0]} {top['probability']:.0%}" for top in classes)

@@ -27,22 +27,63 @@ def json_schema(registry: Registry) -> Schema:
     properties["$schema"] = {"type": "string", "description": "address of this schema, for editors"}
     properties["codec"] = {
         "description": properties["codec"]["description"],
-        "$ref": _add(definitions, registry.codecs, generic),
+        "$ref": add_choices(definitions, registry.codecs, generic),
     }
     task: Schema = definitions["TaskSpec"]["properties"]
     for field, catalogue in (("adapter", registry.adapters), ("head", registry.heads)):
-        task[field] = {"description": task[field]["description"], "$ref": _add(definitions, catalogue, generic)}
+        task[field] = {"description": task[field]["description"], "$ref": add_choices(definitions, catalogue, generic)}
     properties["enhancement"] = {
         "description": properties["enhancement"]["description"],
-        "anyOf": [{"$ref": _add(definitions, registry.enhancements, generic, over=over)}, {"type": "null"}],
+        "anyOf": [{"$ref": add_choices(definitions, registry.enhancements, generic, over=over)}, {"type": "null"}],
         "default": None,
     }
     properties["tasks"]["propertyNames"] = {"pattern": TASK_NAME, "not": {"const": FINE}}
-    return {"$schema": DIALECT, **schema, "title": "icm pipeline"}
+    return {"$schema": DIALECT, **_or_extending(schema), "title": "icm pipeline"}
 
 
-def _add(definitions: Schema, catalogue: Catalogue[Any], generic: Schema, **further: Schema) -> str:
-    """Define "one of the catalogue's components" and return the reference to it."""
+def _or_extending(schema: Schema) -> Schema:
+    """The schema of a whole spec, or of one that extends another and says what is different."""
+    definitions = schema.pop("$defs")
+    properties: Schema = schema["properties"]
+    anything: Schema = {"type": ["object", "null"]}
+    names = {"name", "description", "weights", "icm", "$schema"}
+    extending = {
+        "type": "object",
+        "properties": {
+            "extends": {
+                "type": "string",
+                "minLength": 1,
+                "description": "a shipped pipeline's name, or a spec's path in this folder, that is changed here",
+            },
+            **{name: field for name, field in properties.items() if name in names},
+            "codec": {"type": "object", "description": properties["codec"]["description"]},
+            "tasks": {
+                "type": "object",
+                "propertyNames": properties["tasks"]["propertyNames"],
+                "additionalProperties": {
+                    "type": ["object", "null"],
+                    "properties": {"adapter": anything, "head": anything},
+                    "additionalProperties": False,
+                    "description": "what is different in the task; null removes it",
+                },
+            },
+            "enhancement": {**anything, "description": properties["enhancement"]["description"]},
+        },
+        "required": ["icm", "name", "extends"],
+        "additionalProperties": False,
+    }
+    return {"$defs": definitions, "if": {"required": ["extends"]}, "then": extending, "else": schema}
+
+
+def add_choices(definitions: Schema, catalogue: Catalogue[Any], generic: Schema, **further: Schema) -> str:
+    """Define "one of the catalogue's components" and return the reference to it.
+
+    Args:
+        definitions: the schema's ``$defs``, which grow.
+        catalogue: the components.
+        generic: schema of a component whatever it is.
+        further: schemas of fields beside ``use`` and ``params``; all are required.
+    """
     choices = []
     for name in catalogue.names:
         component = catalogue.get(name)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
 from pydantic.json_schema import WithJsonSchema
@@ -27,7 +27,9 @@ from torch import nn
 
 from icm_core.errors import SpecError
 from icm_core.explain import explain
-from icm_core.strict_json import read_json
+
+if TYPE_CHECKING:
+    from icm_core.plugins import Registry
 
 FINE = "fine"
 """Name of the enhancement's output among the predictions, so no task may have it."""
@@ -85,7 +87,7 @@ class PipelineSpec(_Model):
     name: str = Field(pattern=PIPELINE_NAME, description="name of the pipeline")
     description: str = Field(default="", description="what it is for, in a sentence")
     codec: ComponentSpec = Field(description="picture -> bytes -> side information, shared by all tasks")
-    tasks: dict[str, TaskSpec] = Field(min_length=1, description="tasks by name")
+    tasks: dict[str, TaskSpec] = Field(min_length=1, max_length=64, description="tasks by name, at most 64")
     enhancement: EnhancementSpec | None = Field(default=None, description="refines the picture of one task")
     weights: WeightsFiles = Field(
         default=(), description="safetensors file or files with disjoint keys, relative to the spec's folder"
@@ -105,11 +107,9 @@ class PipelineSpec(_Model):
     @classmethod
     def _weights_paths(cls, files: tuple[str, ...]) -> tuple[str, ...]:
         for file in files:
-            windows, posix = PureWindowsPath(file), PurePosixPath(file)
             if not file.endswith(WEIGHTS_SUFFIX):
                 raise ValueError(f"weights are {WEIGHTS_SUFFIX} files, not {file!r}")
-            if windows.drive or windows.root or posix.is_absolute() or ".." in windows.parts or "\0" in file:
-                raise ValueError(f"weights are given relative to the spec's folder and inside it, not as {file!r}")
+            check_inside(file, "weights")
         if len(set(files)) < len(files):
             raise ValueError("a file of weights stands twice in the list")
         return files
@@ -117,6 +117,19 @@ class PipelineSpec(_Model):
     def to_json(self) -> dict[str, Any]:
         """The spec as JSON data, without what is at its default; `parse_spec` gives it back."""
         return {"icm": self.icm, **self.model_dump(mode="json", exclude_defaults=True)}
+
+
+def check_inside(file: str, what: str) -> None:
+    """Raise `ValueError` unless a path is relative and stays inside the folder that it is relative to."""
+    windows, posix = PureWindowsPath(file), PurePosixPath(file)
+    if windows.drive or windows.root or posix.is_absolute() or ".." in windows.parts or "\0" in file:
+        verb = "are" if what == "weights" else "is"
+        raise ValueError(f"{what} {verb} given relative to the spec's folder and inside it, not as {file!r}")
+
+
+def spec_fields(data: Mapping[str, object]) -> dict[str, object]:
+    """What a spec's file says, without what is for editors."""
+    return {key: value for key, value in data.items() if key != "$schema"}
 
 
 def parse_spec(data: Mapping[str, object] | object) -> PipelineSpec:
@@ -129,7 +142,9 @@ def parse_spec(data: Mapping[str, object] | object) -> PipelineSpec:
     """
     if not isinstance(data, Mapping):
         raise SpecError(f"a pipeline spec is a JSON object, not {type(data).__name__}")
-    data = {key: value for key, value in data.items() if key != "$schema"}
+    data = spec_fields(data)
+    if "extends" in data:
+        raise SpecError("extends is for specs in files, where what it names can be found; read it with read_spec")
     try:
         spec = PipelineSpec.model_validate(data)
     except ValidationError as error:
@@ -141,13 +156,17 @@ def parse_spec(data: Mapping[str, object] | object) -> PipelineSpec:
     return spec
 
 
-def read_spec(path: Path) -> PipelineSpec:
-    """A spec from its JSON file; `SpecError` names the file and what is wrong in it."""
-    data = read_json(path)
-    try:
-        return parse_spec(data)
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from error
+def read_spec(path: Path, registry: Registry | None = None) -> PipelineSpec:
+    """A spec from its JSON file, merged with what it extends; `SpecError` names the file and what is wrong in it.
+
+    Args:
+        path: the file.
+        registry: whose shipped specs can be extended by name; what is installed by default.
+    """
+    from icm_core.composing import compose
+    from icm_core.plugins import build_registry
+
+    return compose(path, registry or build_registry()).spec
 
 
 def weights_files(spec: PipelineSpec, path: Path) -> tuple[Path, ...]:

@@ -8,8 +8,9 @@ from typing import Literal
 
 from torch import Tensor
 
-Kind = Literal["classification", "segmentation", "reconstruction"]
-"""What a head predicts: (B, K) logits, (B, K, H, W) logits, or a (B, 3, H, W) picture in [0, 1]."""
+Kind = Literal["classification", "segmentation", "reconstruction", "regression"]
+"""What a head predicts: (B, K) logits, (B, K, H, W) logits, a (B, 3, H, W) picture in [0, 1], or (B, K) real values
+(counts, distances, scores) that the labels name."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ class Prediction:
 
     Attributes:
         kind: see `Kind`.
-        output: (B, K) logits, (B, K, H, W) logits or (B, 3, H, W) pictures in [0, 1].
-        labels: names of the K classes, in order; empty for pictures.
+        output: (B, K) logits, (B, K, H, W) logits, (B, 3, H, W) pictures in [0, 1] or (B, K) values.
+        labels: names of the K classes or values, in order; empty for pictures.
     """
 
     kind: Kind

@@ -8,27 +8,42 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from icm_core.composing import Inherited, compose
 from icm_core.errors import SpecError, WeightsError
 from icm_core.files import write_atomically
+from icm_core.fingerprint import base_fingerprint
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry
-from icm_core.spec import read_spec, weights_files
+from icm_core.resolve import resolve
+from icm_core.spec import PipelineSpec
 from icm_registry import nearest
 
 MAX_FILE_BYTES = 25_000_000
 NAME = "icm.name"
 BASE = "icm.fingerprint.base"
 ENHANCEMENT = "icm.fingerprint.enhancement"
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A module that knows which values its tables cannot have."""
+
+    def problem(self, values: Mapping[str, Tensor]) -> tuple[str, str] | None:
+        """A key and what is wrong with its values, as a clause; None if nothing is.
+
+        Args:
+            values: the module's own state, under its own keys.
+        """
 
 
 def save(pipeline: Pipeline, files: Mapping[Path, Sequence[str]], *, max_bytes: int = MAX_FILE_BYTES) -> None:
@@ -44,7 +59,8 @@ def save(pipeline: Pipeline, files: Mapping[Path, Sequence[str]], *, max_bytes: 
         max_bytes: limit of one file.
 
     Raises:
-        WeightsError: a key belongs to no file or to two, a value does not fit float16, or a file is too large.
+        WeightsError: a key belongs to no file or to two, a value does not fit float16, a file is too large, or a
+            layer of the coding path could leave the range in which it is exact; the layer is named.
         InputError: a file cannot be written.
     """
     state = stored_state(pipeline)
@@ -82,18 +98,32 @@ def stored_state(module: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def load_weights(module: nn.Module, files: Sequence[Path]) -> None:
+def load_weights(
+    module: nn.Module, files: Sequence[Path], *, inherited: Sequence[Inherited] = (), partly: bool = False
+) -> None:
     """Fill a module from files that together hold exactly its state.
 
     Everything is checked before anything is copied. Floats take the module's type, integers must have it.
 
+    Args:
+        module: the module.
+        files: its own files; each key of theirs has to belong to it, and to one of them.
+        inherited: files of what its spec extends. Of these, what fits the module and is for its parts is taken where
+            no own file has it, later ones before earlier ones.
+        partly: if True, what no file has stays as it is.
+
     Raises:
         WeightsError: a file is missing or unreadable, a key is missing, unknown or in two files, or a shape or
-            type differs; the message names file, key and both shapes.
+            type differs, or a table has values that none can have; the message names file, key and what was found.
     """
     expected = module.state_dict()
     found: dict[str, Path] = {}
     loaded: dict[str, Tensor] = {}
+    taken: dict[str, Path] = {}
+    for source in inherited:
+        fitting = _fitting(source, expected)
+        loaded.update(fitting)
+        taken.update(dict.fromkeys(fitting, source.file))
     for path in files:
         with _open(path) as file:
             for key in file.keys():  # noqa: SIM118 (the handle is no mapping)
@@ -114,13 +144,37 @@ def load_weights(module: nn.Module, files: Sequence[Path]) -> None:
         for key, tensor in read_tensors(path).items():
             _check_type(path, key, tensor, expected[key])
             loaded[key] = tensor
-    missing = [key for key in expected if key not in found]
-    if missing:
-        where = ", ".join(map(str, files)) or "the spec names no weights, so they"
+    missing = [key for key in expected if key not in found and key not in taken]
+    if missing and not partly:
+        where = ", ".join(map(str, [*(source.file for source in inherited), *files]))
+        where = where or "the spec names no weights, so they"
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         first = f"{missing[0]!r} of shape {tuple(expected[missing[0]].shape)}"
-        raise WeightsError(f"{where}: lacks {first}{more}, which this pipeline needs")
-    module.load_state_dict(loaded)
+        parts = sorted({_part(key) for key in missing})
+        whose = f" (of {', '.join(parts)}, to be trained)" if inherited else ""
+        raise WeightsError(f"{where}: lacks {first}{more}, which this pipeline needs{whose}")
+    for key, problem in _problems(module, loaded):
+        raise WeightsError(f"{found.get(key) or taken[key]}: {key!r} {problem}")
+    module.load_state_dict(loaded, strict=not partly)
+
+
+def _fitting(source: Inherited, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What an inherited file has for the parts that are still what they were."""
+
+    def fits(key: str, tensor: Tensor) -> bool:
+        own = expected.get(key)
+        same_type = own is not None and (
+            own.dtype == tensor.dtype or (own.is_floating_point() and tensor.is_floating_point())
+        )
+        return own is not None and own.shape == tensor.shape and same_type and _part(key) in source.parts
+
+    return {key: tensor for key, tensor in read_tensors(source.file).items() if fits(key, tensor)}
+
+
+def _part(key: str) -> str:
+    """The component that a key of a pipeline's state belongs to: ``"tasks.depth.head"``."""
+    parts = key.split(".")
+    return ".".join(parts[: 3 if parts[0] == "tasks" else 1])
 
 
 def metadata(path: Path) -> dict[str, str]:
@@ -132,23 +186,38 @@ def metadata(path: Path) -> dict[str, str]:
 def find_pipeline(base: bytes, registry: Registry, enhancement: bytes | None = None) -> str | None:
     """Name of the shipped pipeline that decodes layers with these fingerprints, None if there is none.
 
+    Codecs without weights, such as the external ones, have their fingerprint computed.
+
     Args:
         base: fingerprint of a file's base layer.
         registry: whose specs are searched, in the order of their names.
         enhancement: fingerprint of its enhancement layer. A pipeline that has it too is preferred, because
-            several can share a base layer.
+            several can share a base layer. One that extends no other comes before those that extend it.
     """
     matches = []
     for name in registry.specs.names:
-        path = registry.specs.get(name)
         try:
-            entries = [metadata(file) for file in weights_files(read_spec(path), path)]
+            composed = compose(registry.specs.get(name), registry)
+            own = [metadata(file) for file in composed.weights]
+            older = [(metadata(source.file), source.parts) for source in composed.inherited]
+            has_codec = bool(own) or any("codec" in parts for _, parts in older)
+            computed = None if has_codec else _stateless(composed.spec, registry)
         except (SpecError, WeightsError):
             continue  # a damaged pipeline is no answer, and none of this caller's business
-        if any(entry.get(BASE) == base.hex() for entry in entries):
+        bases = [*own, *(entry for entry, parts in older if "codec" in parts)]
+        if computed == base or any(entry.get(BASE) == base.hex() for entry in bases):
+            entries = [*own, *(entry for entry, parts in older if {"codec", "enhancement"} <= parts)]
             refines = enhancement and any(entry.get(ENHANCEMENT) == enhancement.hex() for entry in entries)
-            matches.append((not refines, name))
-    return min(matches)[1] if matches else None
+            matches.append((not refines, bool(composed.inherited), name))
+    return min(matches)[-1] if matches else None
+
+
+def _stateless(spec: PipelineSpec, registry: Registry) -> bytes | None:
+    """Fingerprint of a pipeline whose codec has no weights, None if it has some."""
+    found = resolve(spec, registry).codec
+    with torch.device("meta"):
+        codec = found.cls(found.params)
+    return None if codec.state_dict() else base_fingerprint(codec)
 
 
 def _metadata(pipeline: Pipeline, state: Mapping[str, Tensor]) -> dict[str, str]:
@@ -156,9 +225,21 @@ def _metadata(pipeline: Pipeline, state: Mapping[str, Tensor]) -> dict[str, str]
     restored = copy.deepcopy(pipeline).cpu()
     restored.load_state_dict(dict(state))
     restored.eval()
+    for key, problem in _problems(restored, state):
+        raise WeightsError(f"{key!r} {problem}")
+    restored.prove()
     values = {"format": "pt", NAME: pipeline.name, BASE: restored.base_fingerprint.hex()}
     fine = restored.enhancement_fingerprint
     return values if fine is None else {**values, ENHANCEMENT: fine.hex()}
+
+
+def _problems(module: nn.Module, state: Mapping[str, Tensor]) -> Iterable[tuple[str, str]]:
+    for path, part in module.named_modules():
+        if isinstance(part, Checked):
+            prefix = f"{path}." if path else ""
+            own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            if (found := part.problem(own)) is not None:
+                yield prefix + found[0], found[1]
 
 
 def _serialized(tensors: dict[str, Tensor], values: dict[str, str]) -> bytes:

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from icm_core import __version__
-from icm_core.cli import check, decode, demo, encode, info, plugins, schema
+from icm_core.cli import check, decode, demo, encode, graph, info, join, new, plugins, schema, split
 from icm_core.cli.commands import Command, find_commands
 from icm_core.cli.console import complain
 from icm_core.errors import IcmError, InputError
@@ -57,7 +57,7 @@ app = typer.Typer(
     help="Image coding for machines: one file for people and for networks, decoded as far as a task needs.",
     epilog="Example: icm encode photo.jpg -q 3 -o coded && icm decode coded/photo.icm -o decoded",
 )
-_OWN: tuple[Command, ...] = (encode, decode, info, check, plugins, schema, demo)
+_OWN: tuple[Command, ...] = (encode, decode, info, split, join, check, plugins, schema, graph, demo, new)
 ADDED = find_commands([command.NAME for command in _OWN])
 """Commands of plugins."""
 for command in (*_OWN, *(found.command for found in ADDED if found.command is not None)):

@@ -8,7 +8,7 @@ from typing import TypedDict, TypeVar
 
 import typer
 
-from icm_core.cli.console import complain, message_of, progress
+from icm_core.cli.console import complain, message_of, print_table, progress
 from icm_core.errors import IcmError, InputError
 
 Row = TypeVar("Row")
@@ -34,6 +34,15 @@ def for_each(paths: Sequence[Path], work: Callable[[Path], Row], unit: str) -> t
                 complain(error, path)
                 failures.append(Failure(file=str(path), error=message_of(error, path)))
     return rows, failures
+
+
+def print_failures(failures: Sequence[Failure], total: int) -> None:
+    """The end of a table: what failed, and why."""
+    print_table(
+        ("file", "error"),
+        [(failure["file"], failure["error"].removeprefix(f"{failure['file']}: ")) for failure in failures],
+        f"{len(failures)} of {total} failed",
+    )
 
 
 def leave(failures: Sequence[Failure]) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import re
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.options import AsJson
+from icm_core.cli.sizes import Size, parse_size
 from icm_core.errors import InputError, SpecError
 
 if TYPE_CHECKING:
     from icm_core.account import Account, Cost, Sharing
+    from icm_core.exactness import Bound
 
 NAME = "check"
 EXAMPLE = "Example: icm check my-pipeline.json --size 360x480"
@@ -20,41 +23,82 @@ EXAMPLE = "Example: icm check my-pipeline.json --size 360x480"
 
 def run(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A spec file (.json) or a shipped pipeline's name.")],
-    size: Annotated[
-        str, typer.Option("--size", metavar="HxW", help="Height and width of the picture that is accounted for.")
-    ] = "512x1024",
+    size: Size = "512x1024",
+    with_sources: Annotated[
+        bool, typer.Option("--sources", help="Show each value of the merged spec, and which file it comes from.")
+    ] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Load the weights and prove that the coding path cannot overflow.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Validate a spec and print its resolved graph, with shapes, parameters and kMAC per pixel.
 
+    A spec that extends another is shown as it is after merging; --sources says where each value comes from.
+
     Nothing is trained, downloaded or allocated, and no weights are needed. Behind the modules stands the account of
     what sharing them between tasks saves.
+
+    With --exact the pipeline's weights are loaded, and the table has the largest possible sum of every layer on the
+    coding path instead, with the limit below which the arithmetic is exact.
     """
-    height, width = _parse_size(size)
+    if exact:
+        _prove(spec, as_json)
+        return
+    height, width = parse_size(size)
 
     from icm_core.account import account
+    from icm_core.composing import compose
     from icm_core.loading import find_spec
     from icm_core.plugins import build_registry
-    from icm_core.spec import read_spec
+    from icm_core.sources import sources
 
     registry = build_registry()
     path = find_spec(spec, registry)
-    parsed = read_spec(path)
+    composed = compose(path, registry)
     try:
-        found = account(parsed, registry, height=height, width=width)
+        found = account(composed.spec, registry, height=height, width=width)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
+    origins = sources(composed, registry) if with_sources else []
     if as_json:
-        print_json({"spec": str(path), **found.model_dump(mode="json")})
+        more = {"merged": composed.spec.to_json(), "sources": [asdict(one) for one in origins]} if with_sources else {}
+        print_json({"spec": str(path), **found.model_dump(mode="json"), **more})
     else:
         _print(found)
+        rows = [(one.field, json.dumps(one.value, ensure_ascii=False), one.origin) for one in origins]
+        print_table(("field", "value", "from"), rows, "Where each value comes from")
 
 
-def _parse_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if match is None:
-        raise InputError(f"--size is {text!r}; it should be HEIGHTxWIDTH in pixels, like 512x1024")
-    return int(match[1]), int(match[2])
+def _prove(model: str, as_json: bool) -> None:
+    from icm_core.loading import load
+
+    pipe = load(model, device="cpu")
+    bounds = pipe.prove()
+    if not bounds:
+        raise InputError(f"the codec of pipeline {pipe.name!r} gives no proof that its coding path is exact")
+    if as_json:
+        print_json({"name": pipe.name, "fingerprint": pipe.base_fingerprint.hex(), "layers": list(map(_row, bounds))})
+    else:
+        least = min(bound.margin_bits for bound in bounds)
+        print_table(
+            ("layer", "arithmetic", ">largest", ">limit", ">margin"),
+            [
+                (b.layer, b.arithmetic, f"2^{b.bits:.2f}", f"2^{b.limit_bits:.0f}", f"{b.margin_bits:.2f} bits")
+                for b in bounds
+            ],
+            f"{pipe.name}: exact, {len(bounds)} layers, smallest margin {least:.2f} bits",
+        )
+
+
+def _row(bound: Bound) -> dict[str, object]:
+    return {
+        "layer": bound.layer,
+        "arithmetic": bound.arithmetic,
+        "largest": bound.largest,
+        "limit": bound.limit,
+        "margin_bits": bound.margin_bits,
+    }
 
 
 def _print(found: Account) -> None:

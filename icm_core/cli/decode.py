@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
+from typing_extensions import NotRequired
 
-from icm_core.cli.batch import for_each, leave
+from icm_core.cli.batch import for_each, leave, print_failures
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.inputs import CODED, check_names, expand
-from icm_core.cli.options import AsJson, Device, OutputFolder, Precision
-from icm_core.container import read
+from icm_core.cli.options import AsJson, Device, MaxPixels, OutputFolder, Precision
+from icm_core.container import MAX_PIXELS, read
 from icm_core.errors import InputError
 from icm_core.files import make_folder, read_file, write_atomically
+from icm_core.parts import join
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from icm_core.pipeline import Pipeline
-    from icm_core.results import TopClass
+    from icm_core.results import NamedValue, TopClass
     from icm_core.types import Prediction
 
 NAME = "decode"
@@ -29,15 +31,19 @@ EXAMPLE = "Example: icm decode coded/photo.icm -t segmentation,classification -o
 
 
 class TaskRow(TypedDict, total=False):
-    """What one task gave: ``picture`` is a written file, ``top`` the five most probable classes."""
+    """What one task gave: ``picture`` is a written file, ``top`` the five most probable classes, ``values`` numbers."""
 
     kind: str
     picture: str
     top: list[TopClass]
+    values: list[NamedValue]
 
 
 class Decoded(TypedDict):
-    """The JSON row of one file; ``seconds`` is the decoding alone, without writing pictures."""
+    """The JSON row of one file; ``seconds`` is the decoding alone, without writing pictures.
+
+    ``verified`` stands where --verify was given: the layers whose control hash was compared.
+    """
 
     file: str
     pipeline: str
@@ -49,6 +55,7 @@ class Decoded(TypedDict):
     truncated: bool
     tasks: dict[str, TaskRow]
     seconds: float
+    verified: NotRequired[list[str]]
 
 
 def run(
@@ -63,12 +70,20 @@ def run(
             "--model", "-m", metavar="MODEL", help="Pipeline or spec file; found by fingerprint if not given."
         ),
     ] = None,
+    enhancement: Annotated[
+        Path | None,
+        typer.Option("--enhancement", metavar="ENH", help="The .icme file that came apart from a single base file."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check decoded symbols by the control hashes of icm encode --control.")
+    ] = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
     output: OutputFolder = Path(),
     device: Device = "auto",
     precision: Precision = "fp32",
     as_json: AsJson = False,
 ) -> None:
-    """Decode .icm files to <stem>.<task>.png and named classes.
+    """Decode .icm files to <stem>.<task>.png, named classes and named values.
 
     A label map is an indexed PNG with a palette. A file that was cut inside its enhancement layer decodes without
     the fine picture.
@@ -79,6 +94,8 @@ def run(
 
     if wanted == []:
         raise InputError("-t names no task; leave it out for all tasks")
+    if enhancement is not None and len(paths) != 1:
+        raise InputError(f"--enhancement belongs to one base file, and there are {len(paths)}")
 
     from icm_core.cli.pipelines import Pipelines
 
@@ -86,12 +103,14 @@ def run(
 
     def work(path: Path) -> Decoded:
         blob = read_file(path)
-        container = read(blob)
+        if enhancement is not None:
+            blob = join(blob, read_file(enhancement), max_pixels=max_pixels)
+        container = read(blob, max_pixels=max_pixels)
         pipe = pipelines.of(container)
         start = time.perf_counter()
-        decoded = pipe.decode(blob, tasks=wanted)
+        decoded = pipe.decode(blob, tasks=wanted, verify=verify, max_pixels=max_pixels)
         seconds = time.perf_counter() - start
-        return Decoded(
+        row = Decoded(
             file=str(path),
             pipeline=pipe.name,
             height=container.height,
@@ -103,19 +122,21 @@ def run(
             tasks=_write(pipe, decoded, output, path.stem),
             seconds=round(seconds, 4),
         )
+        return {**row, "verified": [str(kind) for kind in decoded.verified]} if verify else row
 
     rows, failures = for_each(paths, work, "decoding")
     if as_json:
         print_json([*rows, *failures])
     else:
         _print(rows)
+        print_failures(failures, len(paths))
     leave(failures)
 
 
 def _write(pipe: Pipeline, decoded: Mapping[str, Prediction], folder: Path, stem: str) -> dict[str, TaskRow]:
     """Write what can be looked at, all of it drawn before the first file is written."""
     from icm_core.images import png_bytes
-    from icm_core.results import top_classes
+    from icm_core.results import named_values, top_classes
 
     rows: dict[str, TaskRow] = {}
     drawn: dict[Path, bytes] = {}
@@ -123,6 +144,8 @@ def _write(pipe: Pipeline, decoded: Mapping[str, Prediction], folder: Path, stem
         rows[name] = TaskRow(kind=prediction.kind)
         if prediction.kind == "classification":
             rows[name]["top"] = top_classes(prediction)
+        elif prediction.kind == "regression":
+            rows[name]["values"] = named_values(prediction)
         picture = _draw(pipe, name, prediction)
         if picture is not None:
             path = folder / f"{stem}.{name}.png"
@@ -145,13 +168,17 @@ def _draw(pipe: Pipeline, name: str, prediction: Prediction) -> Image.Image | No
 
 
 def _print(rows: list[Decoded]) -> None:
-    from icm_core.results import describe
+    from icm_core.results import describe, describe_values
 
     lines: list[tuple[object, ...]] = []
     for row in rows:
         about: tuple[object, ...] = (row["file"], f"{row['width']}x{row['height']}", row["bytes"], f"{row['bpp']:.4f}")
         for name, task in row["tasks"].items():
-            found = (describe(task.get("top", [])), task.get("picture"))
+            found = (describe(task.get("top", [])), describe_values(task.get("values", [])), task.get("picture"))
             lines.append((*about, name, "; ".join(filter(None, found))))
             about = ("", "", "", "")
+        if row["truncated"]:
+            lines.append((*about, "", "cut in its enhancement layer: base layer only"))
+        if "verified" in row:
+            lines.append((*about, "", f"verified: {', '.join(row['verified'])}"))
     print_table(("file", ">size", ">bytes", ">bpp", "task", "result"), lines)

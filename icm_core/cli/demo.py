@@ -18,7 +18,7 @@ from icm_core.files import make_folder, write_atomically
 if TYPE_CHECKING:
     from icm_core.demo import Sample, Step
     from icm_core.pipeline import Pipeline
-    from icm_core.results import TopClass
+    from icm_core.results import NamedValue, TopClass
 
 NAME = "demo"
 EXAMPLE = "Example: icm demo photo.jpg -o demo-out"
@@ -37,6 +37,7 @@ class StepRow(TypedDict):
     psnr: dict[str, float | None]
     jpeg: dict[str, float | None] | None
     classes: dict[str, list[TopClass]]
+    values: dict[str, list[NamedValue]]
     labels: dict[str, dict[str, float]]
     encode_seconds: float
     decode_seconds: float
@@ -118,6 +119,7 @@ def _row(sample: Sample, step: Step) -> StepRow:
         psnr={name: _finite(value) for name, value in step.psnr.items()},
         jpeg={"quality": jpeg.quality, "bytes": jpeg.bytes, "psnr": _finite(jpeg.psnr)} if jpeg else None,
         classes=dict(step.classes),
+        values=dict(step.values),
         labels={name: {s.label: round(s.share, 4) for s in found} for name, found in step.labels.items()},
         encode_seconds=round(step.encode_seconds, 4),
         decode_seconds=round(step.decode_seconds, 4),
@@ -132,9 +134,10 @@ def _print(samples: list[Sample], written: dict[str, str]) -> None:
     steps = [(sample, step) for sample in samples for step in sample.steps]
     if not steps:
         return
-    from icm_core.results import describe
+    from icm_core.results import describe, describe_values
 
-    names, tasks, maps = (list(found) for found in (steps[0][1].psnr, steps[0][1].classes, steps[0][1].labels))
+    first = steps[0][1]
+    names, tasks, numbers, maps = (list(found) for found in (first.psnr, first.classes, first.values, first.labels))
     rates = [
         (
             *_about(sample, step),
@@ -157,13 +160,16 @@ def _print(samples: list[Sample], written: dict[str, str]) -> None:
         (
             *_about(sample, step),
             *(describe(step.classes[name][:2]) for name in tasks),
+            *(describe_values(step.values[name]) for name in numbers),
             *(", ".join(f"{swatch.label} {swatch.share:.0%}" for swatch in step.labels[name][:3]) for name in maps),
             f"{step.encode_seconds:.2f}",
             f"{step.decode_seconds:.2f}",
         )
         for sample, step in steps
     ]
-    print_table(("picture", ">q", *tasks, *maps, ">encode s", ">decode s"), seen, "What the networks see, and times")
+    print_table(
+        ("picture", ">q", *tasks, *numbers, *maps, ">encode s", ">decode s"), seen, "What the networks see, and times"
+    )
     typer.echo(f"pictures: {written['sheet']}\npage:     {written['page']}")
 
 

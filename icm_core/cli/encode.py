@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated, TypedDict
 
 import typer
+from typing_extensions import NotRequired
 
-from icm_core.cli.batch import for_each, leave
+from icm_core.cli.batch import for_each, leave, print_failures
 from icm_core.cli.console import print_json, print_table
+from icm_core.cli.finished import Order
 from icm_core.cli.inputs import CODED, PICTURES, check_names, expand
 from icm_core.cli.options import DEFAULT_MODEL, AsJson, Device, Model, Precision
 from icm_core.container import read
@@ -25,7 +27,7 @@ class Encoded(TypedDict):
     """The JSON row of one picture.
 
     ``base_bytes`` is how much of the file the tasks need; ``seconds`` is the encoding alone, without reading the
-    picture.
+    picture. ``kept`` stands where an earlier run wrote the file and this one left it as it was.
     """
 
     file: str
@@ -37,6 +39,7 @@ class Encoded(TypedDict):
     bpp: float
     base_bytes: int
     seconds: float
+    kept: NotRequired[bool]
 
 
 def run(
@@ -49,6 +52,12 @@ def run(
     base_only: Annotated[
         bool, typer.Option("--base-only", help="Leave the enhancement layer out: tasks decode, no fine picture.")
     ] = False,
+    control: Annotated[
+        bool, typer.Option("--control", help="Add 4 bytes a layer to check decoded symbols by; costs a decoding.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave out pictures whose file is there already, whole and coded alike.")
+    ] = False,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder, or NAME.icm for a single picture.")
     ] = Path(),
@@ -60,6 +69,9 @@ def run(
 
     Grey, palette, 16-bit and CMYK pictures are coded as RGB, transparency is laid over white, and an EXIF rotation
     is applied.
+
+    What fails is named and left out; every file is either whole or not there. After an interruption, --resume codes the
+    rest: it keeps a file that is whole, of this pipeline, quality and size, and not older than its picture.
     """
     step = Quality.of(quality)
     files = expand(pictures, PICTURES)
@@ -71,14 +83,17 @@ def run(
 
     pipe = load(model, device=device, precision=precision)
     make_folder(next(iter(targets.values())).parent)
+    order = Order.of(pipe, step, base_only=base_only, control=control)
 
     def work(path: Path) -> Encoded:
         picture = open_picture(path)
+        kept = order.finished(path, (picture.height, picture.width), targets[path]) if resume else None
         start = time.perf_counter()
-        blob = pipe.encode(picture, quality=step.value, enhancement=not base_only)
+        blob = kept or pipe.encode(picture, quality=step.value, enhancement=not base_only, control=control)
         seconds = time.perf_counter() - start
-        write_atomically(targets[path], blob)
-        return Encoded(
+        if kept is None:
+            write_atomically(targets[path], blob)
+        row = Encoded(
             file=str(path),
             output=str(targets[path]),
             height=picture.height,
@@ -89,6 +104,7 @@ def run(
             base_bytes=read(blob).base_bytes,
             seconds=round(seconds, 4),
         )
+        return row if kept is None else {**row, "kept": True}
 
     rows, failures = for_each(files, work, "encoding")
     if as_json:
@@ -103,11 +119,12 @@ def run(
                     r["bytes"],
                     f"{r['bpp']:.4f}",
                     r["base_bytes"],
-                    f"{r['seconds']:.2f}",
+                    "kept" if "kept" in r else f"{r['seconds']:.2f}",
                 )
                 for r in rows
             ],
         )
+        print_failures(failures, len(files))
     leave(failures)
 
 

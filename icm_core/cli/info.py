@@ -10,8 +10,8 @@ import typer
 from icm_core.cli.batch import for_each, leave
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.inputs import CODED, expand
-from icm_core.cli.options import AsJson
-from icm_core.container import VERSION, read
+from icm_core.cli.options import AsJson, MaxPixels
+from icm_core.container import MAX_PIXELS, VERSION, read
 from icm_core.files import read_file
 
 NAME = "info"
@@ -19,10 +19,11 @@ EXAMPLE = "Example: icm info photo.icm --json"
 
 
 class LayerRow(TypedDict):
-    """One layer; ``bytes`` is its payload."""
+    """One layer; ``bytes`` is its payload, ``control`` its control hash or null."""
 
     kind: str
     bytes: int
+    control: str | None
 
 
 class Info(TypedDict):
@@ -44,6 +45,7 @@ class Info(TypedDict):
 
 def run(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files, or folders of .icm files.")],
+    max_pixels: MaxPixels = MAX_PIXELS,
     as_json: AsJson = False,
 ) -> None:
     """Show a file's picture size, quality, pipeline and layers.
@@ -59,8 +61,11 @@ def run(
 
     def work(path: Path) -> Info:
         blob = read_file(path)
-        container = read(blob)
-        layers = [LayerRow(kind=str(layer.kind), bytes=len(layer.payload)) for layer in container.layers]
+        container = read(blob, max_pixels=max_pixels)
+        layers = [
+            LayerRow(kind=str(layer.kind), bytes=len(layer.payload), control=layer.control.hex() or None)
+            for layer in container.layers
+        ]
         return Info(
             file=str(path),
             version=VERSION,

@@ -10,6 +10,8 @@ from icm_core.errors import InputError
 _KINDS = ("avif", "bmp", "gif", "jp2", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp")
 PICTURES = frozenset(f".{kind}" for kind in _KINDS)
 CODED = frozenset([".icm"])
+PART = ".icme"
+"""Suffix of an enhancement that came apart from its base file."""
 
 
 def expand(paths: Sequence[Path], suffixes: frozenset[str]) -> list[Path]:

@@ -18,5 +18,8 @@ Device = Annotated[
 Precision = Annotated[
     str, typer.Option("--precision", metavar="PRECISION", help="fp32 or bf16; the coded symbols do not depend on it.")
 ]
+MaxPixels = Annotated[
+    int, typer.Option("--max-pixels", metavar="N", min=1, help="Refuse files of larger pictures, unread.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder; made where missing.")]

@@ -19,7 +19,14 @@ MAX_SYMBOL = 2**14
 # The coder's buffer has one word a symbol, and its closing state alone takes two: fewer symbols than this would be
 # written outside of it. Shorter streams are filled up with symbols that are nearly certain and never read.
 _FEWEST_SYMBOLS = 4
+_STATE_BITS = 32  # of a stream's bytes, this much is no information: the coder's state starts at 2**31 and takes 64
+_LOST_BITS = 2.0**-13  # the coder's whole numbers may save a symbol this much at most
 _CERTAIN = CdfTables([[0, 65535, 65536]], [3], [0])
+
+
+def fewest_bytes(bits: float, count: int) -> float:
+    """A lower bound of the length of any stream that holds `count` symbols with so much information."""
+    return (bits - count * _LOST_BITS - 1 + _STATE_BITS) / 8
 
 
 class StreamEncoder:
@@ -63,6 +70,7 @@ class StreamDecoder:
         self._payload = payload
         self._again = StreamEncoder()
         self._decoder = RansDecoder()
+        self._bits, self._count = 0.0, 0
         # The coder reads on without looking for the end. Zeros behind the payload are enough for any
         # payload: a symbol takes at most one word, and an escape's length is counted in the payload's nibbles.
         self._decoder.set_stream(payload + bytes(16 * len(payload) + 4 * capacity + 64))
@@ -71,12 +79,19 @@ class StreamDecoder:
         """The next ``indexes.numel()`` symbols, int64, shaped and placed like ``indexes``.
 
         Raises:
-            BitstreamError: a symbol is larger than any encoder writes.
+            BitstreamError: a symbol is larger than any encoder writes, or the stream is too short for what was read.
         """
         values = self._decoder.decode_stream(indexes.flatten().tolist(), tables.cdfs, tables.sizes, tables.offsets)
         symbols = torch.tensor(values, dtype=torch.int64).reshape(indexes.shape)
         if symbols.numel() and int(symbols.abs().max()) > MAX_SYMBOL:
             raise BitstreamError("the coded stream is damaged: it holds a symbol that no encoder writes")
+        # Past its end a stream still gives symbols. They are noticed here, before anything is computed from them.
+        self._bits += tables.bits(symbols, indexes)
+        self._count += symbols.numel()
+        if fewest_bytes(self._bits, self._count) > len(self._payload):
+            raise BitstreamError(
+                f"the coded stream is cut or damaged: its {len(self._payload)} bytes cannot hold the symbols it gives"
+            )
         self._again.push(symbols, indexes, tables)
         return symbols.to(indexes.device)
 

@@ -58,6 +58,28 @@ class CdfTables:
                 raise WeightsError(f"row {number} of a probability table does not rise from 0 to {1 << PRECISION}")
         return cls(rows, sizes, offset.tolist())
 
+    @functools.cached_property
+    def _costs(self) -> Tensor:
+        """Bits of each interval, (R, L) float64; infinite behind a row's end."""
+        length = max(self.sizes) - 1
+        costs = torch.full((len(self.cdfs), length), math.inf, dtype=torch.float64)
+        for row, cdf in zip(costs, self.cdfs, strict=True):
+            row[: len(cdf) - 1] = PRECISION - torch.tensor(cdf, dtype=torch.float64).diff().log2()
+        return costs
+
+    @functools.cached_property
+    def fewest_bits(self) -> Tensor:
+        """Bits of each row's most probable symbol, (R,) float64."""
+        return self._costs.amin(1)
+
+    def bits(self, symbols: Tensor, indexes: Tensor) -> float:
+        """Information in symbols with their rows, both int64 of one shape; what escapes add to it is left out."""
+        symbols, indexes = symbols.flatten().cpu(), indexes.flatten().cpu()
+        place = symbols - torch.tensor(self.offsets)[indexes]
+        escape = torch.tensor(self.sizes)[indexes] - 2
+        place = torch.where((place < 0) | (place >= escape), escape, place)
+        return float(self._costs[indexes, place].sum())
+
 
 def quantize_pmf(pmf: Sequence[float]) -> list[int]:
     """Cumulative frequencies of a pmf whose last entry is the escape: every entry gets at least 1 of 65536."""

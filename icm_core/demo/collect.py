@@ -15,7 +15,7 @@ from icm_core.demo.labelmap import Swatch, overlay, swatches
 from icm_core.files import read_file, write_atomically
 from icm_core.images import open_picture, to_picture
 from icm_core.pipeline import Pipeline
-from icm_core.results import TopClass, top_classes
+from icm_core.results import NamedValue, TopClass, named_values, top_classes
 
 QUALITIES = (1.0, 2.0, 3.0, 4.0)
 
@@ -32,6 +32,7 @@ class Step:
         bpp: bits per pixel of the whole file.
         base_bpp: bits per pixel up to the end of the base layer.
         classes: the five most probable classes of each classification task.
+        values: the named values of each regression task.
         labels: the classes of each segmentation task's label map, by area.
         psnr: in dB of each decoded picture against the original, by task; ``fine`` is the enhanced one.
         jpeg: JPEG within the whole file's bytes, None where it cannot be that small.
@@ -47,6 +48,7 @@ class Step:
     bpp: float
     base_bpp: float
     classes: Mapping[str, list[TopClass]]
+    values: Mapping[str, list[NamedValue]]
     labels: Mapping[str, list[Swatch]]
     psnr: Mapping[str, float]
     jpeg: Jpeg | None
@@ -124,12 +126,15 @@ def _step(pipe: Pipeline, path: Path, picture: Image.Image, quality: float, fold
     finished = time.perf_counter()
 
     classes: dict[str, list[TopClass]] = {}
+    values: dict[str, list[NamedValue]] = {}
     labels: dict[str, list[Swatch]] = {}
     distances: dict[str, float] = {}
     pictures: dict[str, Image.Image] = {}
     for name, prediction in decoded.items():
         if prediction.kind == "classification":
             classes[name] = top_classes(prediction)
+        elif prediction.kind == "regression":
+            values[name] = named_values(prediction)
         elif prediction.kind == "reconstruction":
             pictures[name] = to_picture(prediction.output)
             distances[name] = psnr(picture, pictures[name])
@@ -146,6 +151,7 @@ def _step(pipe: Pipeline, path: Path, picture: Image.Image, quality: float, fold
         bpp=8 * len(blob) / pixels,
         base_bpp=8 * base_bytes / pixels,
         classes=classes,
+        values=values,
         labels=labels,
         psnr=distances,
         jpeg=jpeg_within(picture, len(blob)),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from icm_core.demo.collect import Demo, Sample
 from icm_core.demo.sheet import caption
-from icm_core.results import describe
+from icm_core.results import describe, describe_values
 
 MAX_SIDE = 1600
 """Larger pictures are shown at this size, and the page says so."""
@@ -28,6 +28,7 @@ def page(demo: Demo) -> str:
         demo=demo,
         caption=caption,
         describe=describe,
+        describe_values=describe_values,
         most_steps=max((len(sample.steps) for sample in demo.samples), default=0),
         webp_quality=WEBP_QUALITY,
         max_side=MAX_SIDE,

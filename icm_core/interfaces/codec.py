@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from icm_core.exactness import Bound
 from icm_core.interfaces.component import Component, ComponentParams
 from icm_core.quality import Quality
 from icm_core.types import CodecOutput, SideInfo, SideInfoLayout
@@ -75,6 +76,16 @@ class Codec(Component):
 
         Its hash is the base layer's fingerprint.
         """
+
+    def prove(self) -> Sequence[Bound]:
+        """A bound of every sum between a decoded symbol and a probability, in the order of the coding path.
+
+        By default none: nothing is promised.
+
+        Raises:
+            WeightsError: a layer could leave the range in which its arithmetic is exact; it is named.
+        """
+        return ()
 
     def freeze_tables(self) -> None:
         """Compute the integer coding tables from the trained parameters; called once, before export."""

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from icm_core.interfaces.component import ComponentParams
 
-DataKind = Literal["classification", "segmentation", "pictures"]
-"""What the targets are: a class, a class map, or nothing."""
+DataKind = Literal["classification", "segmentation", "regression", "pictures"]
+"""What the targets are: a class, a class map, real values, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Sample:
     Attributes:
         key: name of the picture inside its data set, the same on every machine, such as ``val/0016E5_07959``.
         picture: (3, H, W) uint8, RGB.
-        target: classification: a class, () int64. Segmentation: a class map, (H, W) uint8. Pictures: None.
+        target: classification: a class, () int64. Segmentation: a class map, (H, W) uint8.
+            Regression: values, (K,) float32. Pictures: None.
     """
 
     key: str
@@ -58,7 +59,7 @@ class DataSet(ABC):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes, in order; empty where there are none."""
+        """Names of the classes or values, in order; empty where there are none."""
         return ()
 
     @property

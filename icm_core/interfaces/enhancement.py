@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from icm_core.exactness import Bound
 from icm_core.interfaces.component import Component, ComponentParams
 from icm_core.quality import Quality
 from icm_core.types import SideInfo, SideInfoLayout
@@ -59,6 +60,17 @@ class Enhancement(Component):
     @abstractmethod
     def coding_state(self) -> bytes:
         """Everything that decoding a payload depends on, as bytes (see `Codec.coding_state`)."""
+
+    def latent(self, payloads: Sequence[bytes], side: SideInfo, quality: Quality) -> Tensor | None:  # noqa: ARG002
+        """What the payloads hold, exactly as the encoder had it; control hashes are made of it.
+
+        By default None: this enhancement's layers carry no control hash.
+        """
+        return None
+
+    def prove(self) -> Sequence[Bound]:
+        """A bound of every sum between a decoded symbol and a probability (see `Codec.prove`)."""
+        return ()
 
     def freeze_tables(self) -> None:
         """Compute the integer coding tables from the trained parameters; called once, before export."""

@@ -32,12 +32,15 @@ class TaskHead(Component):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes, in order; empty where there are none."""
+        """Names of the classes or values, in order; empty where there are none."""
         return ()
 
     @abstractmethod
     def forward(self, features: Features) -> Tensor:
-        """(B, K) logits, (B, K, H, W) logits or (B, 3, H, W) pictures, by `kind`; H, W = ``features.size``."""
+        """(B, K) logits, (B, K, H, W) logits, (B, 3, H, W) pictures or (B, K) values, by `kind`.
+
+        H, W = ``features.size``.
+        """
 
     def predict(self, features: Features) -> Prediction:
         """`forward` in inference, with its kind and labels."""
@@ -60,7 +63,10 @@ class TaskHead(Component):
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Training loss, a scalar. Targets: (B,) classes, (B, H, W) classes, or (B, 3, H, W) pictures."""
+        """Training loss, a scalar.
+
+        Targets: (B,) classes, (B, H, W) classes, (B, 3, H, W) pictures, or (B, K) values.
+        """
 
     @abstractmethod
     def metric(self) -> torchmetrics.Metric:

@@ -21,7 +21,7 @@ class Batch(Protocol):
     Attributes:
         pipe: the pipeline in training.
         pictures: (B, 3, H, W) in [0, 1].
-        target: (B,) classes, (B, H, W) class maps, or None.
+        target: (B,) classes, (B, H, W) class maps, (B, K) values, or None.
         quality: real quality of each picture, (B,).
         done: share of the stage that is done, in [0, 1].
     """

@@ -115,7 +115,8 @@ class Catalogue(Generic[T]):
     def _unknown(self, name: str) -> str:
         prefix = re.split(r"[.\-]", name)[0]
         # One sentence for each problem: a name that two distributions claim is one.
-        reasons = {problem: str(owner) for owner, problem in reversed(self._absent) if owner.plugin == prefix}
+        likely = (prefix, re.sub(r"[.\-]", "_", name))
+        reasons = {problem: str(owner) for owner, problem in reversed(self._absent) if owner.plugin in likely}
         if reasons:
             clauses = "; ".join(f"{owner} {problem}" for problem, owner in reversed(reasons.items()))
             return f"unknown {self.kind} {name!r}: {clauses}"

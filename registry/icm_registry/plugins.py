@@ -45,12 +45,16 @@ class PluginSet:
     Args:
         project: pluggy's project name, as in the markers of the hookspecs.
         hookspecs: module or class with the hook specifications.
+        accept: looks at a plugin before it is registered; raises `RegistryError` with a clause if it is not to be.
     """
 
-    def __init__(self, project: str, hookspecs: ModuleType | type) -> None:
+    def __init__(
+        self, project: str, hookspecs: ModuleType | type, accept: Callable[[object], None] | None = None
+    ) -> None:
         self.manager = pluggy.PluginManager(project)
         self.manager.add_hookspecs(hookspecs)
         self.hooks = tuple(name for name in vars(self.manager.hook) if not name.startswith("_"))
+        self._accept = accept or (lambda _: None)
         self._plugins: list[Plugin] = []
         self._loaded: list[tuple[Owner, object]] = []
 
@@ -63,6 +67,11 @@ class PluginSet:
         """Import and register one plugin; a failure is recorded, whatever it is."""
         try:
             module = load()
+            try:
+                self._accept(module)
+            except RegistryError as error:
+                self.add_broken(owner, str(error))
+                return
             self._register(owner, module)
         except (Exception, SystemExit) as error:
             self.add_broken(owner, f"could not be loaded ({type(error).__name__}: {_one_line(error)})")
@@ -132,6 +141,7 @@ def load_plugins(
     *,
     path: Sequence[str] | None = None,
     extra: Mapping[str, object] | None = None,
+    accept: Callable[[object], None] | None = None,
 ) -> PluginSet:
     """Find, import and register the plugins of an entry-point group.
 
@@ -144,8 +154,9 @@ def load_plugins(
         group: entry-point group.
         path: folders to search, `sys.path` by default.
         extra: plugins that are already imported (notebooks, tests), by name.
+        accept: looks at each imported plugin; raises `RegistryError` with a clause where it is not to be used.
     """
-    plugins = PluginSet(project, hookspecs)
+    plugins = PluginSet(project, hookspecs, accept)
     given = dict(extra or {})
     by_name: dict[str, list[EntryPoint]] = {}
     for point in find_entry_points(group, path):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import BaseModel
 
-from icm_core import Registry, TaskHead, build_registry, hookimpl
+from icm_core import INTERFACE_VERSION, Registry, TaskHead, build_registry, hookimpl
 from icm_registry import RegistryError
 
 
@@ -122,3 +122,24 @@ def test_installed_plugins_come_through_entry_points(tmp_path: Path, install: An
     rows = build_registry(path=[str(tmp_path)]).status()
     assert {(row["distribution"], row["version"], row["status"]) for row in rows} == {("icm_tiny_dist", "4.2", "ok")}
     assert len(rows) == 6
+
+
+def test_a_plugin_for_a_newer_interface_is_reported_and_breaks_nothing_else(tiny: ModuleType) -> None:
+    newer = plugin(icm_heads=[type("Tomorrows", (tiny.Picture,), {"name": "newer.picture"})])
+    newer.icm_interface = INTERFACE_VERSION + 1  # type: ignore[attr-defined]
+    registry = build_registry(path=[], extra={"tiny": tiny, "newer": newer})
+    assert registry.heads.names == ("tiny.classes", "tiny.labels", "tiny.picture")
+    rows = {(row["kind"], row["name"]): row["status"] for row in registry.status()}
+    assert rows["plugin", "newer"] == (
+        f"is not loaded: it was built for interface {INTERFACE_VERSION + 1} of icm, and this one has "
+        f"{INTERFACE_VERSION}; install a newer icm or an older plugin"
+    )
+    with pytest.raises(RegistryError, match=r"plugin 'newer'.* was built for interface"):
+        registry.heads.get("newer.picture")
+
+
+@pytest.mark.parametrize(("wanted", "usable"), [(INTERFACE_VERSION, True), (0, False), ("1", False), (True, False)])
+def test_a_plugins_interface_is_a_whole_number(tiny: ModuleType, wanted: object, usable: bool) -> None:
+    module = plugin(icm_heads=[tiny.Picture])
+    module.icm_interface = wanted  # type: ignore[attr-defined]
+    assert bool(build_registry(path=[], extra={"some": module}).heads.names) is usable

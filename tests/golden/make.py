@@ -14,6 +14,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,10 +60,10 @@ def picture(height: int, width: int) -> Tensor:
     return torch.stack(waves) / 2 + 0.5
 
 
-def random_pipeline() -> Pipeline:
+def random_pipeline(spec: dict[str, Any] = SPEC, seed: int = 2024) -> Pipeline:
     """Weights from a seed, such that symbols, means and scales are all varied."""
-    torch.manual_seed(2024)
-    pipeline = build(parse_spec(SPEC), build_registry()).requires_grad_(False)
+    torch.manual_seed(seed)
+    pipeline = build(parse_spec(spec), build_registry()).requires_grad_(False)
     for name, parameter in pipeline.named_parameters():
         if "cahcm" in name and name.endswith(".4.weight"):
             parameter.normal_(std=0.1)  # a trained context model says something

@@ -101,7 +101,7 @@ def test_a_batch_that_processes_cannot_share_is_refused(tmp_path: Path) -> None:
     changed = command(tmp_path / "run", "--set", "stages.joint.feeds.0.batch=3", launcher=two_processes())
     found = subprocess.run(changed, capture_output=True, text=True, env=environment(), timeout=400)
     assert found.returncode != 0
-    assert "stage 'joint': batch is 3; it should be a multiple of 2, the number of processes" in found.stderr
+    assert "stage 'joint': batch is 3; it should be a multiple of the number of processes, 2" in found.stderr
 
 
 def test_a_second_run_needs_another_folder_or_resume(unbroken: Path) -> None:

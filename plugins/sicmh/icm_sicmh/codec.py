@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,7 +23,10 @@ from icm_core.coding import (
     to_fixed,
     to_float,
 )
-from icm_core.coding.rans import MAX_SYMBOL
+from icm_core.coding.rans import MAX_SYMBOL, fewest_bytes
+from icm_core.coding.tables import PRECISION
+from icm_core.errors import BitstreamError
+from icm_core.exactness import Bound, refuse_inexact
 from icm_core.interfaces import Codec, ComponentParams
 from icm_core.noise import uniform_noise
 from icm_core.quality import Quality
@@ -35,6 +39,8 @@ from icm_sicmh.networks import decoder_h2, encoder, encoder_h1, encoder_h2
 from icm_sicmh.prediction import CAHCM, predict, prediction_layers
 
 _H2_HALF_SUPPORT = 32
+STRIDE = 64  # of h2; pictures are padded to multiples of it
+_H2_FIRST_LIMIT = 2**24  # keeps the coder's differences of symbols within 32 bits
 
 
 @dataclass(frozen=True)
@@ -107,13 +113,22 @@ class Hyperprior(ExactTwin[_Integers], Codec):
 
     def latents(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Unquantised h1 and h2 of padded pictures, float32 (Eq. 1-3)."""
-        h1 = self.encoder_h1(self.encoder(x - 0.5))  # mid grey is what the convolutions pad with
-        return h1.float(), self.encoder_h2(h1).float()
+        return self.analyse(x)[1:]
+
+    def analyse(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Unquantised y, h1 and h2 of padded pictures, float32 (Eq. 1-3)."""
+        y = self.encoder(x - 0.5)  # mid grey is what the convolutions pad with
+        h1 = self.encoder_h1(y)
+        return y.float(), h1.float(), self.encoder_h2(h1).float()
 
     def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
         """See `Codec.forward`; noise stands for rounding in the rate, straight-through rounding in the side info."""
-        size = (x.shape[-2], x.shape[-1])
-        h1, h2 = self.latents(pad_to(x, self.layout.alignment))
+        h1, h2 = self.latents(pad_to(x, STRIDE))
+        decoded, bits = self.quantised(h1, h2, quality)
+        return CodecOutput(SideInfo(decoded, (x.shape[-2], x.shape[-1])), bits)
+
+    def quantised(self, h1: Tensor, h2: Tensor, quality: Tensor) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+        """h1 and h2 as a decoder has them, and the bits of both, in training."""
         gain1, gain2 = self.gain_h1.log2(quality).exp2(), self.gain_h2.log2(quality).exp2()
         h2_hat = round_ste(h2 * gain2) / gain2
         bits2 = self.density.bits(self._perturb(h2 * gain2), gain2)
@@ -127,8 +142,7 @@ class Hyperprior(ExactTwin[_Integers], Codec):
             bits = gaussian_bits(self._perturb(difference), (log2_sigma.clamp(-20, 20)).exp2() * gain1[:, own])
             bits1 = bits1 + bits.flatten(1).sum(1)
             decoded.append(round_ste(difference) / gain1[:, own] + mean)
-        side = SideInfo((torch.cat(decoded, 1), h2_hat), size)
-        return CodecOutput(side, {"h1": bits1, "h2": bits2.flatten(1).sum(1)})
+        return (torch.cat(decoded, 1), h2_hat), {"h1": bits1, "h2": bits2.flatten(1).sum(1)}
 
     def _perturb(self, value: Tensor) -> Tensor:
         return value + uniform_noise(value) if self.training else value.round()
@@ -167,6 +181,26 @@ class Hyperprior(ExactTwin[_Integers], Codec):
             self.h2_first,
         )
 
+    def prove(self) -> list[Bound]:
+        """Every layer of Decoder_h2, the Prediction Model and CAHCM, and the gains."""
+        exact = self.exact
+        networks = (exact.decoder_h2, exact.prediction, *exact.groups)
+        bounds = [bound for network in networks for bound in network.prove()]
+        bounds += [self.gain_h1.bound("codec.gain_h1"), self.gain_h2.bound("codec.gain_h2")]
+        refuse_inexact(bounds)
+        return bounds
+
+    def problem(self, values: Mapping[str, Tensor]) -> tuple[str, str] | None:
+        """What is wrong with tables of h2 that are about to be loaded; tables that were never frozen are zero."""
+        cdf, first = values["h2_cdf"].detach().cpu().long(), values["h2_first"].detach().cpu().long()
+        if bool(cdf.any()):
+            ends = (cdf[..., 0] == 0) & (cdf[..., -1] == 1 << PRECISION)
+            if not bool((ends & (cdf.diff(dim=-1) > 0).all(-1)).all()):
+                return "h2_cdf", f"has a row that does not rise from 0 to {1 << PRECISION}"
+        if int(first.abs().max()) > _H2_FIRST_LIMIT:
+            return "h2_first", f"has a first symbol beyond +-{_H2_FIRST_LIMIT}"
+        return None
+
     def _h2_tables(self, quality: Quality) -> CdfTables:
         cdf = self.h2_cdf[quality.index]
         return CdfTables.from_tensor(cdf, torch.full((cdf.shape[0],), cdf.shape[1]), self.h2_first[quality.index])
@@ -175,15 +209,28 @@ class Hyperprior(ExactTwin[_Integers], Codec):
     def _channel_index(like: Tensor) -> Tensor:
         return torch.arange(like.shape[1], device=like.device)[None, :, None, None].expand_as(like)
 
-    def _h2p(self, h2: Tensor) -> Tensor:
+    @staticmethod
+    def _check_length(payloads: Sequence[bytes], tables: CdfTables, positions: int) -> None:
+        """Refuse streams that are too short for their picture whatever they hold, before anything is allocated."""
+        bits = float(tables.fewest_bits.sum()) * positions
+        shortest = fewest_bytes(bits, len(tables.sizes) * positions)
+        for payload in payloads:
+            if len(payload) < shortest:
+                raise BitstreamError(
+                    f"the coded stream has {len(payload)} bytes; a picture of the size that the file claims takes at "
+                    f"least {math.ceil(shortest)}"
+                )
+
+    @staticmethod
+    def _h2p(exact: _Integers, h2: Tensor) -> Tensor:
         """Integer output of Decoder_h2 and the Prediction Model for decoded fixed-point h2."""
-        return predict(self.exact.prediction, self.exact.decoder_h2(h2.double()))
+        return predict(exact.prediction, exact.decoder_h2(h2.double()))
 
     def _group_parameters(
-        self, k: int, h2p: Tensor, decoded: list[Tensor], gain: ExactGain
+        self, exact: _Integers, k: int, h2p: Tensor, decoded: list[Tensor], gain: ExactGain
     ) -> tuple[Tensor, Tensor, ExactGain]:
         """Mean, table rows and gains of group k, all int64."""
-        mean, log2_sigma = self.cahcm.parameters_of(k, self.exact.groups[k], h2p, [d.double() for d in decoded])
+        mean, log2_sigma = self.cahcm.parameters_of(k, exact.groups[k], h2p, [d.double() for d in decoded])
         own = gain.part(self._group(k))
         return mean.long(), sigma_index(log2_sigma.long(), own.log2), own
 
@@ -193,9 +240,16 @@ class Hyperprior(ExactTwin[_Integers], Codec):
 
     def encode_with_side(self, x: Tensor, quality: Quality) -> tuple[list[bytes], SideInfo]:
         """The streams, and the side information as the encoder has it."""
+        streams, levels = self.encode_latents(*self.latents(pad_to(x, STRIDE)), quality)
+        return streams, SideInfo(levels, (x.shape[-2], x.shape[-1]))
+
+    def encode_latents(
+        self, h1_float: Tensor, h2_float: Tensor, quality: Quality
+    ) -> tuple[list[bytes], tuple[Tensor, Tensor]]:
+        """The streams of unquantised h1 and h2, and both as a decoder will have them."""
         gain1, gain2 = self.gain_h1.row(quality), self.gain_h2.row(quality)
-        h1, h2 = (to_fixed(t) for t in self.latents(pad_to(x, self.layout.alignment)))
-        batch = len(x)
+        h1, h2 = to_fixed(h1_float), to_fixed(h2_float)
+        batch = len(h1)
         streams = [StreamEncoder() for _ in range(batch)]
         zero = torch.zeros_like(h2)
         symbols = gain2.quantize(h2, zero, MAX_SYMBOL)
@@ -204,31 +258,33 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         channels = self._channel_index(symbols)
         for b in range(batch):
             streams[b].push(symbols[b], channels[b], tables)
-        h2p = self._h2p(h2_hat)
+        exact = self.exact  # looked up once: each look-up walks over all weights
+        h2p = self._h2p(exact, h2_hat)
         decoded: list[Tensor] = []
         for k in range(self.params.groups):
-            mean, rows, gain = self._group_parameters(k, h2p, decoded, gain1)
+            mean, rows, gain = self._group_parameters(exact, k, h2p, decoded, gain1)
             symbols = gain.quantize(h1[:, self._group(k)], mean, MAX_SYMBOL)
             decoded.append(gain.dequantize(symbols, mean))
             for b in range(batch):
                 streams[b].push(symbols[b], rows[b], gaussian_tables())
-        side = SideInfo((to_float(torch.cat(decoded, 1)), to_float(h2_hat)), (x.shape[-2], x.shape[-1]))
-        return [stream.finish() for stream in streams], side
+        return [stream.finish() for stream in streams], (to_float(torch.cat(decoded, 1)), to_float(h2_hat))
 
     def decode(self, payloads: Sequence[bytes], size: tuple[int, int], quality: Quality) -> SideInfo:
         """Exactly the side information that the encoder had; see `Codec.decode`."""
         gain1, gain2 = self.gain_h1.row(quality), self.gain_h2.row(quality)
         height, width = (-(-s // 64) for s in size)
+        tables = self._h2_tables(quality)
+        self._check_length(payloads, tables, height * width)
         capacity = height * width * (self.params.h2_channels + 4 * self.params.h1_channels)
         streams = [StreamDecoder(payload, capacity) for payload in payloads]
-        tables = self._h2_tables(quality)
         rows = self._channel_index(self.h2_cdf.new_empty(1, self.params.h2_channels, height, width))
         symbols = torch.cat([stream.pull(rows, tables) for stream in streams])
         h2 = gain2.dequantize(symbols, torch.zeros_like(symbols))
-        h2p = self._h2p(h2)
+        exact = self.exact
+        h2p = self._h2p(exact, h2)
         decoded: list[Tensor] = []
         for k in range(self.params.groups):
-            mean, rows, gain = self._group_parameters(k, h2p, decoded, gain1)
+            mean, rows, gain = self._group_parameters(exact, k, h2p, decoded, gain1)
             symbols = torch.stack([stream.pull(rows[b], gaussian_tables()) for b, stream in enumerate(streams)])
             decoded.append(gain.dequantize(symbols, mean))
         for stream in streams:

@@ -6,14 +6,20 @@ afterwards. Between the trained qualities gains are interpolated geometrically, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from icm_core.coding import FRACTION_BITS, LIMIT, rescale
+from icm_core.coding.rans import MAX_SYMBOL
 from icm_core.errors import InputError, WeightsError
+from icm_core.exactness import Bound
 from icm_core.quality import STEPS_PER_UNIT, Quality
 
 INVERSE_BITS = 20
+LOWEST_LOG2, HIGHEST_LOG2 = -7, 10
+"""What `GainUnit.freeze` holds gains within, so that no product of `ExactGain` leaves 64 bits."""
 
 
 class GainUnit(nn.Module):
@@ -50,10 +56,39 @@ class GainUnit(nn.Module):
         """Write the integer tables from the learned gains."""
         steps = self.table.shape[0]
         quality = torch.arange(steps, device=self.table.device) / STEPS_PER_UNIT + 1
-        log2 = self.log2(quality.double()).double()[:, :, 0, 0].clamp(-7, 10)
+        log2 = self.log2(quality.double()).double()[:, :, 0, 0].clamp(LOWEST_LOG2, HIGHEST_LOG2)
         gain = (log2.exp2() * 2**FRACTION_BITS).round()
         inverse = (2.0 ** (INVERSE_BITS + FRACTION_BITS) / gain).round()
         self.table.copy_(torch.stack([gain, inverse, (log2 * 2**FRACTION_BITS).round()], 1))
+
+    def problem(self, values: Mapping[str, Tensor]) -> tuple[str, str] | None:
+        """What is wrong with tables that are about to be loaded; a table that was never frozen is all zero."""
+        table = values["table"].detach().cpu().double()
+        if not bool(table.any()):
+            return None
+        gain, inverse, log2 = table.unbind(1)
+        low, high = (2.0 ** (log2 + FRACTION_BITS) for log2 in (LOWEST_LOG2, HIGHEST_LOG2))
+        if not bool(((gain >= low) & (gain <= high)).all()):
+            return "table", (
+                f"has gains from {int(gain.min())} to {int(gain.max())}; a gain lies between {low:g} and {high:g}"
+            )
+        if not torch.equal(inverse, (2.0 ** (INVERSE_BITS + FRACTION_BITS) / gain).round()):
+            return "table", "has inverse gains that do not belong to its gains"
+        # A logarithm in steps of 2**-12 is off by at most 2**-13, and the gain was rounded as well.
+        if not bool(((log2 * 2.0**-FRACTION_BITS).exp2() * 2**FRACTION_BITS - gain).abs().le(1 + gain * 2e-4).all()):
+            return "table", "has logarithms that do not belong to its gains"
+        return None
+
+    def bound(self, name: str) -> Bound:
+        """The largest product that quantising or dequantising can form with the frozen tables.
+
+        A mean is the sum of two numbers within +-`LIMIT`, a latent one such number.
+        """
+        gain, inverse, _ = (max(row, 1) for row in self.table.abs().amax((0, 2)).tolist())
+        pairs = set(zip(*(self.table[:, i].flatten().abs().tolist() for i in (0, 1)), strict=True))
+        mean = 2 * LIMIT
+        gained = (((MAX_SYMBOL << FRACTION_BITS) + (mean * g >> FRACTION_BITS) + 1) * i for g, i in pairs)
+        return Bound(name, "int64 product", max(mean * gain, *gained, inverse), 2**63)
 
     def row(self, quality: Quality) -> ExactGain:
         """The integer gains of one quality.

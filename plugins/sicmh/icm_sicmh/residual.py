@@ -22,6 +22,7 @@ from icm_core.coding import (
 )
 from icm_core.coding.rans import MAX_SYMBOL
 from icm_core.errors import SpecError
+from icm_core.exactness import Bound, refuse_inexact
 from icm_core.interfaces import ComponentParams, Enhancement
 from icm_core.noise import uniform_noise
 from icm_core.quality import Quality
@@ -111,10 +112,18 @@ class Residual(ExactTwin[_Integers], Enhancement):
             f"{self.name}/1", self.exact.decoder_h1r.state(), self.exact.prediction.state(), self.gain.table
         )
 
+    def prove(self) -> list[Bound]:
+        """Every layer of Decoder_h1r and the Prediction Model, and the gains."""
+        exact = self.exact
+        bounds = [*exact.decoder_h1r.prove(), *exact.prediction.prove(), self.gain.bound("enhancement.gain")]
+        refuse_inexact(bounds)
+        return bounds
+
     def _distribution(self, side: SideInfo) -> tuple[Tensor, Tensor]:
         """Fixed-point mean and log2 sigma of y_r."""
         h1 = to_fixed(side.levels[0])  # the very integers that the codec decoded
-        mean, log2_sigma = predict(self.exact.prediction, self.exact.decoder_h1r(h1.double())).chunk(2, 1)
+        exact = self.exact
+        mean, log2_sigma = predict(exact.prediction, exact.decoder_h1r(h1.double())).chunk(2, 1)
         return mean.long(), log2_sigma.long()
 
     def encode(self, x: Tensor, coarse: Tensor, side: SideInfo, quality: Quality) -> list[bytes]:
@@ -132,6 +141,10 @@ class Residual(ExactTwin[_Integers], Enhancement):
 
     def decode(self, payloads: Sequence[bytes], coarse: Tensor, side: SideInfo, quality: Quality) -> Tensor:
         """x_f, clamped to [0, 1]."""
+        return self._refine(self.latent(payloads, side, quality), coarse).clamp(0, 1)
+
+    def latent(self, payloads: Sequence[bytes], side: SideInfo, quality: Quality) -> Tensor:
+        """y_r as both sides go on with it."""
         gain = self.gain.row(quality)
         mean, log2_sigma = self._distribution(side)
         rows = sigma_index(log2_sigma, gain.log2)
@@ -140,5 +153,4 @@ class Residual(ExactTwin[_Integers], Enhancement):
             stream = StreamDecoder(payload, rows[b].numel())
             parts.append(stream.pull(rows[b], gaussian_tables()))
             stream.finish()
-        y = to_float(gain.dequantize(torch.stack(parts), mean))
-        return self._refine(y, coarse).clamp(0, 1)
+        return to_float(gain.dequantize(torch.stack(parts), mean))

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from rich.console import Console
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from icm_core.building import build
 from icm_core.errors import InputError, SpecError, TrainingError
@@ -32,6 +31,7 @@ from icm_core.spec import PipelineSpec, read_spec
 from icm_training import checkpoint as checkpoints
 from icm_training.checkpoint import Checkpoint
 from icm_training.data import open_data
+from icm_training.ema import Ema
 from icm_training.feed import RawBatch, Steps, Stream, batches, mixture, seed_of
 from icm_training.folder import RunFolder, device_name, record_of
 from icm_training.log import Log
@@ -56,6 +56,7 @@ class Options:
         device: see `icm_core.load`.
         workers: processes that read pictures.
         memory: bytes of decoded pictures that a data set may take to be kept in memory.
+        given: folders of stages that another run has trained alike; they are taken over.
     """
 
     out: Path
@@ -66,6 +67,7 @@ class Options:
     device: str = "auto"
     workers: int = 1
     memory: float = 2e9
+    given: Mapping[str, Path] = field(default_factory=dict)
 
 
 def train(recipe: RecipeSpec, options: Options, registry: Registry, console: Console | None = None) -> RunFolder:
@@ -90,6 +92,8 @@ def train(recipe: RecipeSpec, options: Options, registry: Registry, console: Con
     if fabric.is_global_zero:
         record = record_of(recipe, device_name(fabric.device))
         folder.open(recipe, spec, resume=options.resume, record=record)
+        for name, source in options.given.items():
+            folder.take(name, source)
     fabric.barrier()
     for index, stage in enumerate(recipe.stages):
         if stage.name in wanted and not folder.is_done(stage.name):
@@ -105,7 +109,7 @@ def pipeline_of(recipe: RecipeSpec, home: Path, registry: Registry) -> PipelineS
     if isinstance(recipe.pipeline, PipelineSpec):
         return recipe.pipeline
     name = recipe.pipeline
-    return read_spec(home / name if name.endswith(".json") else find_spec(name, registry))
+    return read_spec(home / name if name.endswith(".json") else find_spec(name, registry), registry)
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
@@ -164,10 +168,11 @@ class Trainer:
         prepare(self.pipe, self.groups)
         self.module = StageModule(self.pipe, self.stage, [stream.data for stream in self.streams], registry)
         optimizer = make_optimizer(self.groups, self.stage.optimizer)
-        self.ema = self._average()
         self.step, self.seconds = 0, 0.0
         wrapped = self.fabric.setup(self.module, optimizer)
         self.forward, self.optimizer = cast(tuple[nn.Module, torch.optim.Optimizer], wrapped)
+        # Here and not before: the parameters are on their device now, and so are the means that begin with them.
+        self.ema = Ema(self._names(), self._trained(), self.stage.ema) if self.stage.ema is not None else None
         self._restore()
 
     @property
@@ -235,7 +240,7 @@ class Trainer:
                 self._fail(raw, means)
         self.optimizer.step()
         if self.ema is not None:
-            self.ema.update_parameters(self._trained())
+            self.ema.update()
         timing.mark("backward", sum(len(batch.pictures) for batch in raw) * self.fabric.world_size)
         return means
 
@@ -286,8 +291,10 @@ class Trainer:
     def _check_batches(self) -> None:
         for feed in self.stage.feeds:
             if feed.batch % self.fabric.world_size:
-                number = self.fabric.world_size
-                raise SpecError(f"batch is {feed.batch}; it should be a multiple of {number}, the number of processes")
+                raise SpecError(
+                    f"batch is {feed.batch}; it should be a multiple of the number of processes, "
+                    f"{self.fabric.world_size}"
+                )
 
     def _open_data(self) -> dict[str, DataSet]:
         used = {s if isinstance(s, str) else s.name for feed in self.stage.feeds for s in feed.data}
@@ -326,21 +333,16 @@ class Trainer:
         if self.stage.start is not None:
             return self.stage.start
         if self.index:
-            return (StartSpec(stage=self.recipe.stages[self.index - 1].name),)
-        return (StartSpec(weights=self.recipe.start),) if self.recipe.start else ()
+            return (StartSpec.model_validate({"stage": self.recipe.stages[self.index - 1].name}),)
+        return (StartSpec.model_validate({"weights": self.recipe.start}),) if self.recipe.start else ()
 
     def _result(self, stage: str) -> Path:
         if not self.folder.is_done(stage):
             raise InputError(f"it starts from stage {stage!r}, which has not been trained in {self.folder.path}")
         return self.folder.result(stage)
 
-    def _average(self) -> AveragedModel | None:
-        if self.stage.ema is None:
-            return None
-        return AveragedModel(self._trained(), multi_avg_fn=get_ema_multi_avg_fn(self.stage.ema))
-
-    def _trained(self) -> nn.ParameterList:
-        return nn.ParameterList(parameter for group in self.groups for parameter in group.parameters)
+    def _trained(self) -> list[nn.Parameter]:
+        return [parameter for group in self.groups for parameter in group.parameters]
 
     def _names(self) -> list[str]:
         return [name for group in self.groups for name in group.names]
@@ -352,8 +354,7 @@ class Trainer:
             for key, value in states.get(number, {}).items():
                 tensors[f"optimizer.{key}.{name}"] = torch.as_tensor(value).detach().cpu()
         if self.ema is not None:
-            for name, tensor in zip(self._names(), self.ema.module, strict=True):
-                tensors[f"ema.{name}"] = tensor.detach().cpu()
+            tensors |= {f"ema.{name}": tensor.cpu() for name, tensor in self.ema.state().items()}
         return Checkpoint(self.step, self.seconds, {key: tensor.clone() for key, tensor in tensors.items()})
 
     def _restore(self) -> None:
@@ -373,16 +374,11 @@ class Trainer:
         own = self.optimizer.state_dict()
         self.optimizer.load_state_dict({"state": states, "param_groups": own["param_groups"]})
         if self.ema is not None:
-            with torch.no_grad():
-                for name, tensor in zip(self._names(), self.ema.module, strict=True):
-                    tensor.copy_(found.tensors[f"ema.{name}"])
-            self.ema.n_averaged.fill_(self.step)
+            self.ema.restore({key[4:]: tensor for key, tensor in found.tensors.items() if key.startswith("ema.")})
 
     def _finish(self, timing: Timing) -> None:
         if self.ema is not None:
-            with torch.no_grad():
-                for parameter, mean in zip(self._trained(), self.ema.module, strict=True):
-                    parameter.copy_(mean)
+            self.ema.apply()
         if self.fabric.is_global_zero:
             state = {key: tensor.detach().cpu().clone() for key, tensor in self.pipe.state_dict().items()}
             make_folder(self.where)

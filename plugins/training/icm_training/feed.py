@@ -147,29 +147,35 @@ class Stream(Dataset[Item]):
 
 
 def _augmented(sample: Sample, spec: AugmentSpec, ignore: int | None) -> tuple[Tensor, Tensor | None]:
-    dense = sample.target is not None and sample.target.ndim == 2
-    picture = tv_tensors.Image(sample.picture)
-    both = (picture, tv_tensors.Mask(sample.target)) if dense else (picture,)
+    """The picture, and its class map moved alike; other targets stay."""
+    target = sample.target
+    things: list[Tensor] = [tv_tensors.Image(sample.picture)]
+    if target is not None and target.ndim == 2:
+        things.append(tv_tensors.Mask(target))
+    for step in _transforms(spec, (sample.picture.shape[-2], sample.picture.shape[-1]), ignore, len(things) > 1):
+        moved = step(*things)
+        things = list(moved) if len(things) > 1 else [moved]
+    if len(things) > 1:
+        target = things[1].as_subclass(Tensor).long()
+    return things[0].as_subclass(Tensor), target
+
+
+def _transforms(spec: AugmentSpec, size: tuple[int, int], ignore: int | None, dense: bool) -> list[v2.Transform]:
     steps: list[v2.Transform] = []
     if spec.resize is not None:
         steps.append(v2.Resize(spec.resize, antialias=True))
     if spec.scale is not None:
-        own = spec.resize or (sample.picture.shape[-2], sample.picture.shape[-1])
-        steps.append(v2.ScaleJitter(own, spec.scale, antialias=True))
-    if spec.crop is not None:
-        if dense:
-            fill = {tv_tensors.Image: GREY, tv_tensors.Mask: 0 if ignore is None else ignore}
-            steps.append(v2.RandomCrop(spec.crop, pad_if_needed=True, fill=fill))
-        else:
-            steps.append(v2.RandomCrop(spec.crop, pad_if_needed=True, padding_mode="edge"))
+        steps.append(v2.ScaleJitter(spec.resize or size, spec.scale, antialias=True))
+    if spec.crop is not None and dense:
+        fill = {tv_tensors.Image: GREY, tv_tensors.Mask: 0 if ignore is None else ignore}
+        steps.append(v2.RandomCrop(spec.crop, pad_if_needed=True, fill=fill))
+    elif spec.crop is not None:
+        steps.append(v2.RandomCrop(spec.crop, pad_if_needed=True, padding_mode="edge"))
     if spec.flip:
         steps.append(v2.RandomHorizontalFlip())
     if spec.colour is not None:
         steps.append(v2.ColorJitter(*spec.colour))
-    for step in steps:
-        both = step(*both) if dense else (step(both[0]),)
-    target = both[1].as_subclass(Tensor).long() if dense else sample.target
-    return both[0].as_subclass(Tensor), target
+    return steps
 
 
 class Steps:

@@ -69,7 +69,7 @@ class InMemory(DataSet):
 
     def __init__(self, data: DataSet) -> None:
         super().__init__(data.params, data.root, data.split)
-        self.kind = data.kind  # type: ignore[misc] (what it holds decides, not its class)
+        self.__dict__["kind"] = data.kind  # what it holds decides, not its class
         self._labels, self._ignore_index = data.labels, data.ignore_index
         self._samples = [data[number] for number in range(len(data))]
 

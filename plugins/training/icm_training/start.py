@@ -9,7 +9,7 @@ from torch import Tensor
 
 from icm_core.errors import SpecError, WeightsError
 from icm_core.interfaces import TaskHead
-from icm_core.loading import weights_of
+from icm_core.loading import load
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry
 from icm_core.recipe import StartSpec
@@ -54,14 +54,13 @@ def _weights(source: str, home: Path, registry: Registry) -> dict[str, Tensor]:
         beside = home / source
         # Beside a shipped recipe there are no weights: those that it goes on from lie where the user works.
         return read_tensors(beside if beside.exists() else Path(source))
-    return weights_of(source, registry)
+    return dict(load(source, device="cpu", registry=registry).state_dict())
 
 
 def _head(pipe: Pipeline, module: str) -> TaskHead:
-    for name, task in pipe.tasks.items():
+    for name in pipe.tasks:
         if module == f"tasks.{name}.head":
-            head: TaskHead = task.head
-            return head
+            return pipe.task(name).head
     raise SpecError(unknown("head", module, [f"tasks.{name}.head" for name in pipe.tasks]))
 
 

@@ -33,13 +33,14 @@ def validate(pipe: Pipeline, data: DataSet, spec: ValidationSpec, log: Log, step
 
 
 def _figures(pipe: Pipeline, data: DataSet, spec: ValidationSpec, log: Log, step: int) -> dict[str, float]:
-    numbers = torch.linspace(0, len(data) - 1, min(spec.limit, len(data))).round().long().unique().tolist()
+    count = min(spec.limit, len(data))
+    numbers = sorted({round(i * (len(data) - 1) / max(1, count - 1)) for i in range(count)})
     figures: dict[str, float] = {}
     for quality in spec.qualities:
         metrics = {
-            name: task.head.metric().to(pipe.device)
-            for name, task in pipe.tasks.items()
-            if task.head.kind in ("reconstruction", data.kind)
+            name: pipe.task(name).head.metric().to(pipe.device)
+            for name in pipe.tasks
+            if pipe.task(name).head.kind in ("reconstruction", data.kind)
         }
         bits: list[Tensor] = []
         for position, number in enumerate(numbers):
@@ -65,7 +66,8 @@ def _target(sample: Sample, x: Tensor, kind: str) -> Tensor:
 
 def _show(pipe: Pipeline, x: Tensor, side: SideInfo, quality: float, log: Log, step: int) -> None:
     log.picture("picture", x[0], step)
-    for name, task in pipe.tasks.items():
+    for name in pipe.tasks:
+        task = pipe.task(name)
         features = task.adapter(side)
         if "image" in features.maps:
             log.picture(f"{name}/semantic image", features.cropped("image")[0], step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,9 @@ def run(
         import tensorboard  # noqa: F401
     except ImportError as error:
         raise InputError(f"training needs {error.name}; install it with: pip install 'icm[train]'") from error
+
+    # Its remarks about precision and processes are for those who build on it.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
     from icm_core.plugins import build_registry
     from icm_training.engine import Options, train

@@ -1,0 +1,66 @@
+"""The package keeps icm's contracts, and counts in files of before."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+import icm_core
+from icm_core.cli import app
+from icm_core.testing import DataSetCase, HeadCase, parametrize_with_checks
+from icm_core.weights import stored_state
+from icm_count import Density, Objects
+
+_FOLDER = tempfile.TemporaryDirectory()
+ROOT = Path(_FOLDER.name)
+for folder in ("train", "trainannot"):
+    (ROOT / folder).mkdir()
+for number in range(3):
+    classes = np.zeros((60, 80), dtype=np.uint8)
+    for place in range(number):
+        classes[5:20, 5 + 25 * place : 20 + 25 * place] = 8  # so many cars
+    classes[40:43, 40:43] = 9  # too small for a pedestrian
+    Image.fromarray(classes * 20).convert("RGB").save(ROOT / f"train/{number}.png")
+    Image.fromarray(classes).save(ROOT / f"trainannot/{number}.png")
+
+
+@parametrize_with_checks(
+    [HeadCase(Density, {"objects": ["car", "bicyclist"], "width": 8}), DataSetCase(Objects, root=ROOT)]
+)
+def test_conformance(case, check) -> None:
+    check(case)
+
+
+def test_parts_of_a_class_are_counted() -> None:
+    data = Objects(Objects.Params(), ROOT, "train")
+    assert [data[number].target.tolist() for number in range(3)] == [[0, 0, 0], [1, 0, 0], [2, 0, 0]]
+
+
+def test_a_file_from_before_the_head_existed_is_counted(tmp_path: Path) -> None:
+    before = icm_core.load("sicmh-small", device="cpu")
+    old = before.encode(torch.rand(3, 70, 90), quality=2)
+    torch.manual_seed(0)
+    pipe = icm_core.load("icm-count", device="cpu", weights="available")
+    assert pipe.base_fingerprint == before.base_fingerprint
+    counts = pipe.decode(old, tasks=["counts"])["counts"]
+    assert counts.labels == ("car", "pedestrian", "bicyclist") and counts.output.shape == (1, 3)
+
+    new = {key: value for key, value in stored_state(pipe).items() if key.startswith("tasks.counts.")}
+    save_file(new, tmp_path / "counts.safetensors")
+    spec = {"icm": 1, "name": "trained", "extends": "icm-count", "weights": "counts.safetensors"}
+    (tmp_path / "trained.json").write_text(json.dumps(spec))
+    (tmp_path / "old.icm").write_bytes(old)
+    run = CliRunner().invoke(
+        app, ["decode", str(tmp_path / "old.icm"), "-m", str(tmp_path / "trained.json"), "-t", "counts", "--json"]
+    )
+    assert run.exit_code == 0, run.output
+    (row,) = json.loads(run.stdout)
+    assert [value["label"] for value in row["tasks"]["counts"]["values"]] == ["car", "pedestrian", "bicyclist"]
+    assert row["tasks"]["counts"]["kind"] == "regression"

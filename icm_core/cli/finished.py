@@ -1,0 +1,60 @@
+"""Which pictures an earlier run has already coded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from icm_core.container import Container, read
+from icm_core.errors import BitstreamError
+from icm_core.quality import Quality
+
+if TYPE_CHECKING:
+    from icm_core.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Order:
+    """How pictures are to be coded.
+
+    Attributes:
+        quality: the quality.
+        enhancement: fingerprint of the enhancement layer, None where there is to be none.
+        base: fingerprint of the base layer.
+        control: whether layers carry control hashes.
+    """
+
+    quality: Quality
+    base: bytes
+    enhancement: bytes | None
+    control: bool
+
+    @classmethod
+    def of(cls, pipe: Pipeline, quality: Quality, *, base_only: bool, control: bool) -> Order:
+        """What a pipeline would write."""
+        return cls(quality, pipe.base_fingerprint, None if base_only else pipe.enhancement_fingerprint, control)
+
+    def finished(self, picture: Path, size: tuple[int, int], target: Path) -> bytes | None:
+        """The file at `target` if this order would write one like it, None if it is missing or another.
+
+        It has to be whole, of this pipeline, quality and size, with these layers, and not older than the picture.
+        """
+        try:
+            if target.stat().st_mtime_ns < picture.stat().st_mtime_ns:
+                return None
+            blob = target.read_bytes()
+            return blob if self._fits(read(blob), size) else None
+        except (OSError, BitstreamError):
+            return None
+
+    def _fits(self, file: Container, size: tuple[int, int]) -> bool:
+        fine = file.enhancement
+        return (
+            not file.truncated
+            and (file.height, file.width) == size
+            and file.quality == self.quality
+            and file.base.fingerprint == self.base
+            and (fine.fingerprint if fine else None) == self.enhancement
+            and bool(file.base.control) == self.control
+        )

@@ -1,0 +1,76 @@
+"""One spec laid over another: JSON data in, merged data and the origin of each value out.
+
+* Objects merge key by key; any other value, lists included, replaces what was there.
+* ``null`` removes a key: a task, the enhancement, the description. Inside ``params`` it is a value like any other.
+* A component whose ``use`` becomes another loses its ``params``: they were those of the other component.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar
+
+Place = tuple[str, ...]
+Origin = TypeVar("Origin")
+
+
+class Layers(Generic[Origin]):
+    """JSON objects laid one over the other, and which of them each value comes from.
+
+    Attributes:
+        data: the merged object.
+        origins: where each value that is no object comes from, by its place.
+    """
+
+    def __init__(self) -> None:
+        self.data: dict[str, object] = {}
+        self.origins: dict[Place, Origin] = {}
+
+    def add(self, data: Mapping[str, object], origin: Origin) -> None:
+        """Lay an object over what is there."""
+        self._merge((), self.data, data, origin)
+
+    def drop(self, place: Place) -> None:
+        """Remove a value, with everything in it."""
+        parent: object = self.data
+        for key in place[:-1]:
+            parent = parent.get(key) if isinstance(parent, dict) else None
+        if isinstance(parent, dict):
+            parent.pop(place[-1], None)
+        for known in [known for known in self.origins if known[: len(place)] == place]:
+            del self.origins[known]
+
+    def _merge(self, place: Place, below: dict[str, object], above: Mapping[str, object], origin: Origin) -> None:
+        if "use" in above and above["use"] != below.get("use") and _is_component(place):
+            self.drop((*place, "params"))
+        for key, value in above.items():
+            here = (*place, key)
+            if value is None and "params" not in place:
+                self.drop(here)
+            elif isinstance(value, Mapping):
+                inner = below.get(key)
+                if not isinstance(inner, dict):
+                    self.drop(here)
+                    below[key] = inner = {}
+                if not value:
+                    self.origins.setdefault(here, origin)
+                else:
+                    self.origins.pop(here, None)
+                self._merge(here, inner, value, origin)
+            else:
+                self.drop(here)
+                below[key] = value
+                self.origins[here] = origin
+
+
+def _is_component(place: Place) -> bool:
+    return place in (("codec",), ("enhancement",)) or (len(place) == 3 and place[0] == "tasks")
+
+
+def values(data: Mapping[str, object], place: Place = ()) -> Iterator[tuple[Place, object]]:
+    """Every value that is no object with its place, and empty objects."""
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            yield from values(value, (*place, key))
+        else:
+            yield (*place, key), value

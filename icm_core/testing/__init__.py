@@ -1,0 +1,94 @@
+"""Conformance kit: does a component keep its contract? For the tests of anybody's plugin.
+
+::
+
+    from icm_core.testing import parametrize_with_checks
+    from mylab.depth import Depth
+
+    @parametrize_with_checks([Depth])
+    def test_conformance(case, check):
+        check(case)
+
+A component that needs parameters, or a layout of its own, is described by a case: ``HeadCase(Depth, {"width": 8})``.
+Each check is a function of a case, and can be called without pytest; what it finds wrong it raises as
+`ConformanceError`, whose message says what was seen and what to do.
+"""
+
+from icm_core.testing.adapters import AdapterCase
+from icm_core.testing.case import Case, ComponentCase, Example
+from icm_core.testing.codecs import CodecCase
+from icm_core.testing.coding import (
+    check_coding_state,
+    check_damaged_input,
+    check_decoding_is_exact,
+    check_rate_estimate,
+    check_round_trip,
+    check_stream_is_exhausted,
+    check_truncated_input,
+)
+from icm_core.testing.data import (
+    check_keys,
+    check_labels,
+    check_length,
+    check_missing_folder,
+    check_order,
+    check_samples,
+)
+from icm_core.testing.datasets import DataSetCase
+from icm_core.testing.declared import check_declaration, check_needs_no_network, check_parameters
+from icm_core.testing.enhancements import EnhancementCase
+from icm_core.testing.failing import ConformanceError
+from icm_core.testing.heads import HeadCase
+from icm_core.testing.learning import check_gradients, check_loss_falls, check_loss_is_finite
+from icm_core.testing.metrics import check_drawing, check_metric, check_missing_features, check_prediction
+from icm_core.testing.placing import check_builds_on_meta, check_device_moves
+from icm_core.testing.running import check_batch_independence, check_eval_is_deterministic, check_shapes
+from icm_core.testing.selection import case_of, checks_for, parametrize_with_checks, run_checks
+from icm_core.testing.state import check_pickling, check_state_dict, check_stored_weights
+
+__all__ = [
+    "AdapterCase",
+    "Case",
+    "CodecCase",
+    "ComponentCase",
+    "ConformanceError",
+    "DataSetCase",
+    "EnhancementCase",
+    "Example",
+    "HeadCase",
+    "case_of",
+    "check_batch_independence",
+    "check_builds_on_meta",
+    "check_coding_state",
+    "check_damaged_input",
+    "check_declaration",
+    "check_decoding_is_exact",
+    "check_device_moves",
+    "check_drawing",
+    "check_eval_is_deterministic",
+    "check_gradients",
+    "check_keys",
+    "check_labels",
+    "check_length",
+    "check_loss_falls",
+    "check_loss_is_finite",
+    "check_metric",
+    "check_missing_features",
+    "check_missing_folder",
+    "check_needs_no_network",
+    "check_order",
+    "check_parameters",
+    "check_pickling",
+    "check_prediction",
+    "check_rate_estimate",
+    "check_round_trip",
+    "check_samples",
+    "check_shapes",
+    "check_state_dict",
+    "check_stored_weights",
+    "check_stream_is_exhausted",
+    "check_truncated_input",
+    "checks_for",
+    "parametrize_with_checks",
+    "run_checks",
+]

@@ -1,0 +1,137 @@
+"""Which checks a component has to pass, and how pytest runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from icm_core.testing import coding, data, declared, learning, metrics, placing, running, state
+from icm_core.testing.adapters import AdapterCase
+from icm_core.testing.case import Case
+from icm_core.testing.codecs import CodecCase
+from icm_core.testing.datasets import DataSetCase
+from icm_core.testing.enhancements import EnhancementCase
+from icm_core.testing.failing import ConformanceError
+from icm_core.testing.heads import HeadCase
+
+if TYPE_CHECKING:
+    import pytest
+
+Check = Callable[[Any], None]
+
+_DECLARED: tuple[Check, ...] = (declared.check_declaration, declared.check_parameters)
+_COMPONENT: tuple[Check, ...] = (
+    *_DECLARED,
+    declared.check_needs_no_network,
+    placing.check_builds_on_meta,
+    placing.check_device_moves,
+    running.check_shapes,
+    running.check_batch_independence,
+    running.check_eval_is_deterministic,
+    learning.check_gradients,
+    state.check_state_dict,
+    state.check_stored_weights,
+    state.check_pickling,
+)
+_CODING: tuple[Check, ...] = (
+    *_COMPONENT,
+    coding.check_round_trip,
+    coding.check_decoding_is_exact,
+    coding.check_stream_is_exhausted,
+    coding.check_truncated_input,
+    coding.check_damaged_input,
+    coding.check_rate_estimate,
+    coding.check_coding_state,
+)
+_CHECKS: tuple[tuple[type[Case], tuple[Check, ...]], ...] = (
+    (CodecCase, _CODING),
+    (EnhancementCase, _CODING),
+    (AdapterCase, _COMPONENT),
+    (
+        HeadCase,
+        (
+            *_COMPONENT,
+            learning.check_loss_is_finite,
+            learning.check_loss_falls,
+            metrics.check_prediction,
+            metrics.check_metric,
+            metrics.check_drawing,
+            metrics.check_missing_features,
+        ),
+    ),
+    (
+        DataSetCase,
+        (
+            *_DECLARED,
+            declared.check_needs_no_network,
+            data.check_length,
+            data.check_order,
+            data.check_keys,
+            data.check_samples,
+            data.check_labels,
+            data.check_missing_folder,
+        ),
+    ),
+)
+
+
+def case_of(component: Case | type[Any]) -> Case:
+    """A case as it is; of a class the case with default parameters.
+
+    Raises:
+        TypeError: it is neither, or a data set, which needs a folder.
+    """
+    if isinstance(component, Case):
+        return component
+    for kind, _ in _CHECKS:
+        if isinstance(component, type) and issubclass(component, kind.contract):
+            if kind is DataSetCase:
+                raise TypeError(f"a data set needs a folder: DataSetCase({component.__name__}, root=...)")
+            return kind(component)
+    raise TypeError(f"{component!r} is neither a case nor the class of a component")
+
+
+def checks_for(case: Case) -> tuple[Check, ...]:
+    """The checks of the case's contract, in the order in which they are best read.
+
+    Raises:
+        ValueError: the case declares an exception from a check that there is not.
+    """
+    checks = next(found for kind, found in _CHECKS if isinstance(case, kind))
+    known = [check.__name__ for check in checks]
+    for name, reason in case.exceptions.items():
+        if name not in known:
+            raise ValueError(f"{case.name} has no check {name!r} to be excepted from; it has {', '.join(known)}")
+        if not reason.strip():
+            raise ValueError(f"{case.name} is excepted from {name} without a reason")
+    return checks
+
+
+def run_checks(component: Case | type[Any]) -> list[tuple[str, str]]:
+    """Every check without pytest: the name of each that failed, with its message; declared exceptions are left out."""
+    case, failures = case_of(component), []
+    for check in checks_for(case):
+        if check.__name__ not in case.exceptions:
+            try:
+                check(case)
+            except ConformanceError as error:
+                failures.append((check.__name__, str(error)))
+    return failures
+
+
+def parametrize_with_checks(components: Iterable[Case | type[Any]]) -> pytest.MarkDecorator:
+    """A pytest mark for a test with the arguments ``case`` and ``check``: one test for each check of each component.
+
+    A check that a case is excepted from has to fail: an exception that is no longer needed is reported.
+    """
+    import pytest
+
+    parameters = []
+    for component in components:
+        case = case_of(component)
+        for check in checks_for(case):
+            reason = case.exceptions.get(check.__name__)
+            marks = [pytest.mark.xfail(reason=reason, strict=True, raises=ConformanceError)] if reason else []
+            label = f"{case.name}-{check.__name__.removeprefix('check_')}"
+            parameters.append(pytest.param(case, check, id=label, marks=marks))
+    return pytest.mark.parametrize(("case", "check"), parameters)

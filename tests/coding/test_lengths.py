@@ -1,0 +1,64 @@
+"""How short a stream can be: never shorter than what its symbols tell, and what is shorter is refused early."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from icm_core import BitstreamError
+from icm_core.coding import CdfTables, StreamDecoder, StreamEncoder, gaussian_tables
+from icm_core.coding.rans import fewest_bytes
+
+messages = st.tuples(st.integers(1, 400), st.integers(0, 79), st.floats(0, 60), st.integers(0, 2**16))
+
+
+def message(count: int, row: int, spread: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    values = (torch.randn(count, generator=generator) * spread).round().long()
+    return values, torch.full((count,), row)
+
+
+@settings(deadline=None)
+@given(messages)
+def test_no_stream_is_shorter_than_the_bound(case: tuple[int, int, float, int]) -> None:
+    symbols, rows = message(*case)
+    encoder = StreamEncoder()
+    encoder.push(symbols, rows, gaussian_tables())
+    payload = encoder.finish()
+    assert fewest_bytes(gaussian_tables().bits(symbols, rows), len(rows)) <= len(payload)
+    assert float(gaussian_tables().fewest_bits[rows].sum()) <= gaussian_tables().bits(symbols, rows) + 1e-9
+    decoder = StreamDecoder(payload, len(rows))
+    assert torch.equal(decoder.pull(rows, gaussian_tables()), symbols)
+    decoder.finish()
+
+
+def test_the_longest_run_of_the_most_probable_symbol_is_read() -> None:
+    # Where the coder's own rounding matters most: 200,000 symbols in a few words.
+    rows = torch.zeros(200_000, dtype=torch.int64)
+    encoder = StreamEncoder()
+    encoder.push(rows, rows, gaussian_tables())
+    payload = encoder.finish()
+    assert len(payload) < 40
+    decoder = StreamDecoder(payload, len(rows))
+    assert not bool(decoder.pull(rows, gaussian_tables()).any())
+    decoder.finish()
+
+
+def test_information_is_counted_by_interval(tables: CdfTables) -> None:
+    row = tables.cdfs[1]
+    costs = [16 - torch.tensor(float(b - a)).log2().item() for a, b in itertools.pairwise(row)]
+    # Row 1 has the symbols 4 and 5; anything else is the escape, its last interval.
+    for symbol, cost in [(4, costs[0]), (5, costs[1]), (3, costs[2]), (6, costs[2]), (-9, costs[2])]:
+        assert tables.bits(torch.tensor([symbol]), torch.tensor([1])) == pytest.approx(cost, abs=1e-5)
+    assert tables.fewest_bits[1].item() == pytest.approx(min(costs), abs=1e-5)
+
+
+def test_a_stream_that_is_too_short_for_its_symbols_is_refused_when_they_are_read() -> None:
+    rows = torch.full((5000,), 40)
+    decoder = StreamDecoder(bytes(range(1, 41)), len(rows))
+    with pytest.raises(BitstreamError, match="its 40 bytes cannot hold the symbols"):
+        decoder.pull(rows, gaussian_tables())

@@ -1,0 +1,374 @@
+"""Components with one mistake each: the check that is there for it finds it and says what to do."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+import torchmetrics
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from icm_core import InputError, SpecError, testing
+from icm_core.interfaces import ComponentParams, DataSet, Sample, SideInfoAdapter, TaskHead
+from icm_core.testing import AdapterCase, Case, CodecCase, DataSetCase, HeadCase
+from icm_core.types import CodecOutput, Features, Level, SideInfo
+from icm_sicmh import Hyperprior
+
+CODEC = {"width": 8, "h1_channels": 16, "h2_channels": 8, "groups": 4, "context_channels": 8, "qualities": 4}
+SIZES = ((64, 64), (20, 70))
+
+
+class Good(TaskHead):
+    """A head without mistakes."""
+
+    name: ClassVar[str] = "test.good"
+    kind = "classification"
+
+    class Params(ComponentParams):
+        """How many."""
+
+        classes: int = Field(3, ge=2, description="number of classes")
+
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        if "image" not in features:
+            raise SpecError("needs the map 'image'")
+        self.conv = nn.Conv2d(3, 4, 3, 2)
+        self.linear = nn.Linear(4, params.classes)
+
+    def forward(self, features: Features) -> Tensor:
+        return self.linear(self.conv(features.cropped("image")).relu().mean((2, 3)))
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output, target)
+
+    def metric(self) -> torchmetrics.Metric:
+        return torchmetrics.classification.MulticlassAccuracy(self.params.classes, average="micro")
+
+    def draw(self, prediction: object) -> None:
+        return None
+
+
+class Shouting(Good):
+    name = "Test.Good"
+
+
+class Undescribed(Good):
+    class Params(Good.Params):
+        """One field says nothing."""
+
+        depth: int = 3
+
+
+class Counting(Good):
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        self.scale = float(self.conv.weight.abs().sum())
+
+
+class Padded(Good):
+    kind = "segmentation"
+
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        self.linear = nn.Conv2d(4, 3, 1)
+
+    def forward(self, features: Features) -> Tensor:
+        image = features.maps["image"]  # with the padding
+        return F.interpolate(self.linear(self.conv(image)), size=image.shape[-2:])
+
+    def metric(self) -> torchmetrics.Metric:
+        return torchmetrics.classification.MulticlassJaccardIndex(3)
+
+
+class Mixing(Good):
+    def forward(self, features: Features) -> Tensor:
+        found = super().forward(features)
+        return found - found.mean(0)
+
+
+class Restless(Good):
+    def forward(self, features: Features) -> Tensor:
+        return F.dropout(super().forward(features), 0.5, training=True)
+
+
+class Unused(Good):
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        self.extra = nn.Linear(3, 3)
+
+
+class Wandering(Good):
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        found = F.cross_entropy(output, target)
+        return found.detach() * 2 - found  # its gradient has the wrong sign
+
+
+class Overflowing(Good):
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.nll_loss(output.softmax(1).log(), target)
+
+
+class Sharing(Good):
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        self.counts = super().metric()
+
+    def metric(self) -> torchmetrics.Metric:
+        return self.counts
+
+
+class Unpicklable(Good):
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        self.function = lambda value: value
+
+
+class Forgetful(Good):
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        self.register_buffer("mask", torch.rand(params.classes), persistent=False)
+
+    def forward(self, features: Features) -> Tensor:
+        return super().forward(features) * self.mask
+
+
+class Careless(Good):
+    def __init__(self, params: Any, features: Any) -> None:
+        features["image"]
+        super().__init__(params, features)
+
+
+class Staying(SideInfoAdapter):
+    """An adapter that keeps a tensor where .to() does not see it."""
+
+    name: ClassVar[str] = "test.staying"
+
+    def __init__(self, params: Any, layout: Any) -> None:
+        super().__init__(params, layout)
+        self.conv = nn.Conv2d(layout.levels[0].channels, 4, 1)
+        self.offset = torch.ones(1, 4, 1, 1)
+
+    @property
+    def features(self) -> dict[str, Level]:
+        return {"fused": Level(4, self.layout.levels[0].stride)}
+
+    def forward(self, side: SideInfo) -> Features:
+        return Features({"fused": self.conv(side.levels[0]) + self.offset}, side.size)
+
+
+class Boasting(Staying):
+    def __init__(self, params: Any, layout: Any) -> None:
+        super().__init__(params, layout)
+        del self.offset
+        self.register_buffer("offset", torch.ones(1, 4, 1, 1))
+
+    @property
+    def features(self) -> dict[str, Level]:
+        return {"fused": Level(4, 1)}
+
+
+class Lenient(Hyperprior):
+    def encode(self, x: Any, quality: Any) -> list[bytes]:
+        return [struct.pack(">I", len(payload)) + payload for payload in super().encode(x, quality)]
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        return super().decode([p[4 : 4 + int.from_bytes(p[:4], "big")] for p in payloads], size, quality)
+
+
+class Unguarded(Hyperprior):
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        for payload in payloads:
+            struct.unpack(">Q", payload[:8])
+        return super().decode(payloads, size, quality)
+
+
+class Trusting(Hyperprior):
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        try:
+            return super().decode(payloads, size, quality)
+        except Exception as error:
+            raise AssertionError("a sound payload was expected") from error
+
+
+class InBytes(Hyperprior):
+    def forward(self, x: Any, quality: Any) -> CodecOutput:
+        out = super().forward(x, quality)
+        return CodecOutput(out.side, {name: bits / 8 for name, bits in out.bits.items()})
+
+
+class Averaging(Hyperprior):
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        side = super().decode(payloads, size, quality)
+        return SideInfo(tuple(level - level.mean() / 8 for level in side.levels), side.size)
+
+
+class Louder(Hyperprior):
+    def forward(self, x: Any, quality: Any) -> CodecOutput:
+        out = super().forward(x, quality)
+        return CodecOutput(SideInfo(tuple(level * 1.5 for level in out.side.levels), out.side.size), out.bits)
+
+
+class Addressed(Hyperprior):
+    def coding_state(self) -> bytes:
+        return super().coding_state() + str(id(self)).encode()
+
+
+class Numbers(DataSet):
+    """Grey pictures of classes, without mistakes."""
+
+    name: ClassVar[str] = "test.numbers"
+    kind = "classification"
+
+    def __init__(self, params: Any, root: Path, split: str) -> None:
+        super().__init__(params, root, split)
+        if not (root / split).is_dir():
+            raise InputError(f"no folder {root / split}")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ("one", "two")
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, number: int) -> Sample:
+        return Sample(f"{self.split}/{number}", torch.full((3, 4, 5), number).byte(), torch.tensor(number % 2))
+
+
+class Shuffled(Numbers):
+    """Other pixels at every call."""
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(found.key, torch.randint(0, 256, (3, 40, 50)).byte(), found.target)
+
+
+class Located(Numbers):
+    """Keys with the folder in them."""
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(str(self.root / found.key), found.picture, found.target)
+
+
+class Floats(Numbers):
+    """Pictures in [0, 1]."""
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(found.key, found.picture / 255, found.target)
+
+
+class FromOne(Numbers):
+    """Classes from 1."""
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(found.key, found.picture, found.target + 1)
+
+
+class Anywhere(Numbers):
+    """Looks at no folder."""
+
+    def __init__(self, params: Any, root: Path, split: str) -> None:
+        DataSet.__init__(self, params, root, split)
+
+
+HEADS = [
+    (Shouting, testing.check_declaration, "Set name: ClassVar[str] to 'plugin.component' in lower case"),
+    (Undescribed, testing.check_parameters, "fields without description: depth. Write Field(default, description="),
+    (Counting, testing.check_builds_on_meta, "shapes, not values"),
+    (Padded, testing.check_shapes, "a head's output the picture itself"),
+    (Mixing, testing.check_batch_independence, "nothing may be computed over the batch"),
+    (Restless, testing.check_eval_is_deterministic, "only where self.training is True"),
+    (Unused, testing.check_gradients, "no gradient reaches extra.weight, extra.bias. Remove parameters"),
+    (Wandering, testing.check_loss_falls, "look at its sign"),
+    (Overflowing, testing.check_loss_is_finite, "cross_entropy, not log of softmax"),
+    (Sharing, testing.check_metric, "Make a new torchmetrics.Metric at every call"),
+    (Unpicklable, testing.check_pickling, "Keep no lambdas"),
+    (Forgetful, testing.check_state_dict, "parameters and buffers"),
+    (Careless, testing.check_missing_features, "Raise icm_core.SpecError that names the feature"),
+]
+ADAPTERS = [
+    (Staying, testing.check_device_moves, "keeps tensors as plain attributes: offset. Make them parameters"),
+    (Boasting, testing.check_shapes, "should have (2, 4, 64, 64)"),
+]
+CODECS = [
+    (Lenient, testing.check_stream_is_exhausted, "check that the stream is exhausted"),
+    (Unguarded, testing.check_truncated_input, "unpack requires a buffer of 8 bytes. Raise icm_core.BitstreamError"),
+    (Trusting, testing.check_damaged_input, "a file may come from anybody"),
+    (InBytes, testing.check_rate_estimate, "in bits per picture"),
+    (Averaging, testing.check_decoding_is_exact, "alone. Compute what decoding goes on from in integers"),
+    (Louder, testing.check_round_trip, "Training has to see what decoding gives"),
+    (Addressed, testing.check_coding_state, "no id(), no hash()"),
+]
+BROKEN: list[tuple[Case, Any, str]] = [
+    *((HeadCase(cls, sizes=SIZES), check, advice) for cls, check, advice in HEADS),
+    *((AdapterCase(cls, sizes=SIZES), check, advice) for cls, check, advice in ADAPTERS),
+    *((CodecCase(cls, CODEC, sizes=SIZES), check, advice) for cls, check, advice in CODECS),
+]
+
+
+@pytest.mark.parametrize(("case", "check", "advice"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
+def test_a_mistake_is_found_and_the_message_says_what_to_do(case: Case, check: Any, advice: str) -> None:
+    with pytest.raises(testing.ConformanceError) as caught:
+        check(case)
+    assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "check", "advice"),
+    [
+        (Shuffled, "check_order", "leave random crops and flips to training"),
+        (Located, "check_keys", "Use the path inside the folder"),
+        (Floats, "check_samples", "Make it (3, H, W) uint8, RGB"),
+        (FromOne, "check_labels", "Classes count from 0"),
+        (Anywhere, "check_missing_folder", "Look at the folder when built"),
+    ],
+)
+def test_a_data_sets_mistake_is_found_by_one_check(
+    tmp_path: Path, data: type[DataSet], check: str, advice: str
+) -> None:
+    (tmp_path / "train").mkdir()
+    ((found, message),) = testing.run_checks(DataSetCase(data, root=tmp_path))
+    assert found == check
+    assert advice in message
+
+
+def test_components_without_mistakes_pass(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    assert testing.run_checks(HeadCase(Good, sizes=SIZES)) == []
+    assert testing.run_checks(DataSetCase(Numbers, root=tmp_path)) == []
+
+
+def test_a_declared_exception_is_left_out_and_needs_a_reason() -> None:
+    excused = {"check_loss_falls": "its loss is for show"}
+    assert testing.run_checks(HeadCase(Wandering, sizes=SIZES, exceptions=excused)) == [
+        ("check_declaration", "test.good has no docstring. Say in a line what it is; icm schema shows it in editors.")
+    ]
+    with pytest.raises(ValueError, match="excepted from check_shapes without a reason"):
+        testing.checks_for(HeadCase(Good, exceptions={"check_shapes": " "}))
+    with pytest.raises(ValueError, match="has no check 'check_shape' to be excepted from"):
+        testing.checks_for(HeadCase(Good, exceptions={"check_shape": "why"}))
+
+
+def test_an_exception_becomes_a_strict_expected_failure() -> None:
+    case = HeadCase(Good, exceptions={"check_shapes": "why"})
+    mark = testing.parametrize_with_checks([case]).mark
+    marked = {
+        param.id: [(m.name, m.kwargs["reason"], m.kwargs["strict"]) for m in param.marks] for param in mark.args[1]
+    }
+    assert marked["test.good-shapes"] == [("xfail", "why", True)]
+    assert marked["test.good-pickling"] == []
+
+
+def test_a_data_set_needs_a_folder() -> None:
+    with pytest.raises(TypeError, match=r"DataSetCase\(Numbers, root=\.\.\.\)"):
+        testing.case_of(Numbers)
+    assert isinstance(testing.case_of(Good), HeadCase)

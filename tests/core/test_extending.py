@@ -1,0 +1,240 @@
+"""Specs that extend others: what merges how, from which file, and whose weights are loaded."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+
+from icm_core import (
+    Registry,
+    SpecError,
+    WeightsError,
+    build_registry,
+    hookimpl,
+    json_schema,
+    load,
+    parse_spec,
+    read_spec,
+)
+from icm_core import weights as w
+from icm_core.composing import MAX_BASES, compose
+from icm_core.merging import Layers
+from icm_core.sources import sources
+
+Write = Callable[..., Path]
+NEW_TASK = {"more": {"adapter": {"use": "tiny.enlarge"}, "head": {"use": "tiny.classes", "params": {"classes": 4}}}}
+
+
+def merged(*layers: dict[str, Any]) -> dict[str, Any]:
+    found: Layers[int] = Layers()
+    for number, layer in enumerate(layers):
+        found.add(layer, number)
+    return found.data
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "expected"),
+    [
+        ({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": 1, "c": 3}}),
+        ({"weights": ["x", "y"]}, {"weights": ["z"]}, {"weights": ["z"]}),
+        ({"tasks": {"s": {}, "t": {}}}, {"tasks": {"s": None}}, {"tasks": {"t": {}}}),
+        (
+            {"codec": {"params": {"stage": 3}}},
+            {"codec": {"params": {"stage": None}}},
+            {"codec": {"params": {"stage": None}}},
+        ),
+        ({"codec": {"use": "a", "params": {"x": 1}}}, {"codec": {"use": "b"}}, {"codec": {"use": "b"}}),
+        (
+            {"enhancement": {"use": "a", "over": "t", "params": {"x": 1}}},
+            {"enhancement": {"use": "b", "params": {"y": 2}}},
+            {"enhancement": {"use": "b", "over": "t", "params": {"y": 2}}},
+        ),
+        (
+            {"tasks": {"s": {"head": {"use": "a", "params": {"x": 1}}}}},
+            {"tasks": {"s": {"head": {"use": "a", "params": {"y": 2}}}}},
+            {"tasks": {"s": {"head": {"use": "a", "params": {"x": 1, "y": 2}}}}},
+        ),
+        (
+            {"codec": {"params": {"use": 1, "z": 1}}},
+            {"codec": {"params": {"use": 2}}},
+            {"codec": {"params": {"use": 2, "z": 1}}},
+        ),
+        ({"a": 1}, {"a": {"b": 2}}, {"a": {"b": 2}}),
+        ({"a": {"b": 2}}, {"a": 1}, {"a": 1}),
+    ],
+)
+def test_what_merges_how(below: dict[str, Any], above: dict[str, Any], expected: dict[str, Any]) -> None:
+    kept = copy.deepcopy((below, above))
+    assert merged(below, above) == expected
+    assert (below, above) == kept
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def put(name: str, data: dict[str, Any], folder: str = ".") -> Path:
+        path = tmp_path / folder / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"icm": 1, "name": name, **data}))
+        return path
+
+    return put
+
+
+@pytest.fixture
+def base(write: Write, data: dict[str, Any], registry: Registry) -> Path:
+    """A spec in a folder of its own, with its weights."""
+    path = write("base", {**data, "name": "base", "weights": "base.safetensors"}, "shipped")
+    torch.manual_seed(3)
+    w.save(load(path, weights=False, registry=registry), {path.parent / "base.safetensors": [""]})
+    return path
+
+
+@pytest.fixture
+def shipping(base: Path, tiny: ModuleType) -> Registry:
+    """A registry that ships that spec."""
+    module = ModuleType("lab")
+    setattr(module, "icm_specs", hookimpl(lambda: [base], specname="icm_specs"))  # noqa: B010
+    return build_registry(path=[], extra={"tiny": tiny, "lab": module})
+
+
+def test_a_spec_extends_a_shipped_one(write: Write, shipping: Registry, data: dict[str, Any]) -> None:
+    changes = {"extends": "base", "tasks": {"labels": None, **NEW_TASK}, "enhancement": None}
+    found = read_spec(write("mine", changes), shipping)
+    assert list(found.tasks) == ["classes", "coarse", "more"]
+    assert found.enhancement is None and found.name == "mine"
+    assert found.codec == parse_spec(data).codec
+    assert parse_spec(found.to_json()) == found
+
+
+def test_a_new_head_decodes_files_from_before_it_existed(
+    write: Write, base: Path, shipping: Registry, picture: torch.Tensor, tmp_path: Path
+) -> None:
+    before = load(base, device="cpu", registry=shipping)
+    old = before.encode(picture, quality=3)
+    path = write("mine", {"extends": "base", "tasks": NEW_TASK, "weights": "mine.safetensors"})
+    trained = load(write("draft", {"extends": "base", "tasks": NEW_TASK}), weights="available", registry=shipping)
+    new_part = {key: value for key, value in w.stored_state(trained).items() if key.startswith("tasks.more.")}
+    w.safetensors.torch.save_file(new_part, tmp_path / "mine.safetensors")
+    after = load(path, device="cpu", registry=shipping)
+    found = after.decode(old)
+    assert list(found) == ["labels", "classes", "coarse", "more", "fine"]
+    assert found["more"].output.shape == (1, 4)
+    for task, prediction in before.decode(old).items():
+        assert torch.equal(prediction.output, found[task].output)
+    assert after.encode(picture, quality=3) == old
+
+
+def test_own_weights_lie_over_those_of_the_base(write: Write, base: Path, shipping: Registry, tmp_path: Path) -> None:
+    w.safetensors.torch.save_file({"tasks.coarse.head.shift": torch.ones(1, 3, 1, 1)}, tmp_path / "own.safetensors")
+    path = write("mine", {"extends": "base", "weights": "own.safetensors"})
+    found = load(path, device="cpu", registry=shipping)
+    expected = load(base, device="cpu", registry=shipping).state_dict()
+    assert {k for k, v in found.state_dict().items() if not torch.equal(v, expected[k])} == {"tasks.coarse.head.shift"}
+
+
+def test_what_has_no_weights_yet_is_named(write: Write, shipping: Registry) -> None:
+    path = write("mine", {"extends": "base", "tasks": NEW_TASK})
+    with pytest.raises(WeightsError, match=r"\(of tasks\.more\.adapter, tasks\.more\.head, to be trained\)"):
+        load(path, registry=shipping)
+    with pytest.raises(WeightsError, match="names no weights"):
+        load(write("none", {"extends": "base", "weights": None}), registry=shipping)
+
+
+def test_another_class_does_not_get_weights_of_the_one_before(write: Write, shipping: Registry, base: Path) -> None:
+    changes = {"extends": "base", "tasks": {"labels": {"head": {"use": "tiny.classes", "params": {"classes": 3}}}}}
+    middle = write("middle", changes, "shipped")
+    composed = compose(write("last", {"extends": "middle.json", "tasks": NEW_TASK}, "shipped"), shipping)
+    assert [source.file.name for source in composed.inherited] == ["base.safetensors"]
+    assert "tasks.labels.head" not in composed.inherited[0].parts
+    assert {"codec", "tasks.labels.adapter", "tasks.classes.head"} <= composed.inherited[0].parts
+    with pytest.raises(WeightsError, match=r"\(of tasks\.labels\.head, to be trained\)"):
+        load(middle, registry=shipping)
+
+
+def test_a_files_pipeline_is_the_base_rather_than_what_extends_it(
+    write: Write, base: Path, tiny: ModuleType, shipping: Registry, picture: torch.Tensor
+) -> None:
+    paths = [write("a-mine", {"extends": "base", "tasks": {"labels": None}}), base]
+    module = ModuleType("lab")
+    setattr(module, "icm_specs", hookimpl(lambda: paths, specname="icm_specs"))  # noqa: B010
+    registry = build_registry(path=[], extra={"tiny": tiny, "lab": module})
+    fingerprint = load(base, device="cpu", registry=registry).base_fingerprint
+    assert w.find_pipeline(fingerprint, registry) == "base"
+
+
+def test_every_value_has_its_source(write: Write, shipping: Registry) -> None:
+    middle = write("middle", {"extends": "base", "codec": {"params": {"steps": 4}}})
+    path = write("mine", {"extends": "middle.json", "tasks": {"classes": {"head": {"params": {"classes": 5}}}}})
+    found = {one.field: (one.value, one.origin) for one in sources(compose(path, shipping), shipping)}
+    assert found["name"] == ("mine", str(path))
+    assert found["codec.use"] == ("tiny.thumbnail", "base")
+    assert found["codec.params.steps"] == (4, str(middle))
+    assert found["tasks.classes.head.params.classes"] == (5, str(path))
+    assert found["tasks.classes.adapter.params.offers"] == ("image", "default")
+    assert found["enhancement.over"] == ("coarse", "base")
+    assert found["weights"][1] == "inherited" and "base.safetensors (for codec, enh" in str(found["weights"][0])
+
+
+@pytest.mark.parametrize(
+    ("extends", "says"),
+    [
+        ("bse", "unknown pipeline 'bse'; did you mean 'base'?"),
+        ("../shipped/base.json", "inside it, not as '../shipped/base.json'"),
+        ("/etc/base.json", "inside it, not as '/etc/base.json'"),
+        ("gone.json", "gone.json: no such file"),
+        ("mine.json", "which extends this spec in turn"),
+        (3, "extends is 3; it should be a shipped pipeline's name or the path of a spec"),
+        (None, "extends is None; it should be"),
+    ],
+)
+def test_what_cannot_be_extended(write: Write, shipping: Registry, extends: object, says: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_spec(write("mine", {"extends": extends}), shipping)
+    assert says in str(caught.value)
+
+
+def test_a_link_out_of_the_folder_is_refused(write: Write, shipping: Registry, base: Path, tmp_path: Path) -> None:
+    path = write("mine", {"extends": "link.json"}, "lab")
+    (tmp_path / "lab/link.json").symlink_to(base)
+    with pytest.raises(SpecError, match="leads out of the spec's folder"):
+        read_spec(path, shipping)
+
+
+def test_chains_are_bounded_and_cycles_found(write: Write, shipping: Registry) -> None:
+    write("s0", {"extends": "base"})
+    for number in range(1, MAX_BASES + 1):
+        write(f"s{number}", {"extends": f"s{number - 1}.json"})
+    assert read_spec(write("good", {"extends": f"s{MAX_BASES - 2}.json"}), shipping).name == "good"
+    with pytest.raises(SpecError, match=f"a chain of specs has at most {MAX_BASES} bases"):
+        read_spec(write("long", {"extends": f"s{MAX_BASES}.json"}), shipping)
+    one = write("one", {"extends": "two.json"})
+    write("two", {"extends": "one.json"})
+    with pytest.raises(SpecError, match="which extends this spec in turn"):
+        read_spec(one, shipping)
+
+
+def test_an_extending_spec_has_a_name_and_validates(write: Write, shipping: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "nameless.json"
+    path.write_text('{"icm": 1, "extends": "base"}')
+    with pytest.raises(SpecError, match=r"nameless\.json: the field name is missing"):
+        read_spec(path, shipping)
+    with pytest.raises(SpecError, match=r"mine\.json: unknown field 'head_' in tasks\.labels"):
+        read_spec(write("mine", {"extends": "base", "tasks": {"labels": {"head_": {}}}}), shipping)
+    with pytest.raises(SpecError, match="read it with read_spec"):
+        parse_spec({"icm": 1, "name": "x", "extends": "base"})
+
+
+def test_the_schema_takes_extending_specs(registry: Registry) -> None:
+    validator = jsonschema.Draft202012Validator(json_schema(registry))
+    spec = {"icm": 1, "name": "mine", "extends": "base", "tasks": {"labels": None, "classes": {"head": {"params": {}}}}}
+    assert validator.is_valid(spec)
+    assert not validator.is_valid({**spec, "tsks": {}})
+    assert not validator.is_valid({"icm": 1, "extends": "base"})

@@ -1,0 +1,80 @@
+"""Writes the second set of golden files: the structure that both presets share, at toy widths.
+
+    python tests/golden/make_presets.py
+
+sicmh-small and sicmh-paper differ in widths alone: 8 groups, 4 qualities, h1 twice as wide as h2. This set has that
+structure, streams with control hashes, and a pair of parts. Like the first set (``make.py``) it is kept for ever, so
+this program only ever writes it where it is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from make import decoded, picture, random_pipeline
+
+from icm_core import load
+from icm_core.parts import split
+from icm_core.weights import save
+
+FOLDER = Path(__file__).parent / "presets"
+SPEC: dict[str, Any] = {
+    "icm": 1,
+    "name": "golden-presets",
+    "description": "the presets' structure at toy widths with random weights; kept for ever like the first set",
+    "codec": {
+        "use": "sicmh.hyperprior",
+        "params": {
+            "width": 8,
+            "h1_channels": 8,
+            "h2_channels": 4,
+            "groups": 8,
+            "context_channels": 8,
+            "qualities": 4,
+        },
+    },
+    "tasks": {"coarse": {"adapter": {"use": "sicmh.one_scale"}, "head": {"use": "sicmh.coarse"}}},
+    "enhancement": {"use": "sicmh.residual", "over": "coarse", "params": {"qualities": 4}},
+    "weights": "presets.safetensors",
+}
+# name: height, width, quality, with enhancement, with control hashes
+PICTURES = {
+    "column": (129, 1, 1.0, True, False),
+    "control": (61, 67, 4.0, True, True),
+    "odd": (37, 141, 2.25, True, False),
+    "parts": (70, 65, 1.5, True, True),
+    "rough": (97, 63, 3.9375, True, False),
+    "base": (131, 66, 3.0, False, True),
+}
+
+
+def main() -> None:
+    """Write all files, or refuse."""
+    if FOLDER.exists():
+        sys.exit("the golden files exist and are kept for ever; new ones go into another folder")
+    FOLDER.mkdir()
+    (FOLDER / "presets.json").write_text(json.dumps(SPEC, indent=2) + "\n")
+    save(random_pipeline(SPEC, 2026), {FOLDER / "presets.safetensors": [""]})
+    pipeline = load(FOLDER / "presets.json", device="cpu")
+    hashes = {}
+    for name, (height, width, quality, enhancement, control) in PICTURES.items():
+        blob = pipeline.encode(picture(height, width), quality, enhancement=enhancement, control=control)
+        (FOLDER / f"{name}.icm").write_bytes(blob)
+        hashes[name] = {
+            "height": height,
+            "width": width,
+            "quality": quality,
+            "control": control,
+            "sha256": decoded(pipeline, blob, enhancement),
+        }
+        print(f"{name}.icm: {len(blob)} bytes, {8 * len(blob) / math.prod((height, width)):.2f} bpp")
+    (FOLDER / "parts.icme").write_bytes(split((FOLDER / "parts.icm").read_bytes())[1])
+    (FOLDER / "hashes.json").write_text(json.dumps(hashes, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
