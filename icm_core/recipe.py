@@ -28,7 +28,7 @@ from icm_core.spec import PIPELINE_NAME, ComponentSpec, PipelineSpec
 from icm_core.strict_json import read_json
 
 STAGE_NAME = r"^[a-z][a-z0-9_-]{0,63}$"
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["32-true", "bf16-mixed"]
 
 
 class _Model(BaseModel):

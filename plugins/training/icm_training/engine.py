@@ -127,7 +127,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
         devices=devices,
         num_nodes=max(1, world // local),
         strategy=strategy,
-        precision=cast(Literal["32-true", "bf16-mixed", "16-mixed"], precision),
+        precision=cast(Literal["32-true", "bf16-mixed"], precision),
     )
     fabric.launch()
     return fabric
