@@ -58,6 +58,13 @@ def test_an_unknown_stage_and_a_device_that_is_not_there_are_refused(tmp_path: P
     assert "device 'gpu' is unknown" in refused("smoke", "-o", tmp_path / "run", "--device", "gpu")
 
 
+def test_a_batch_that_processes_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")  # as torchrun says it to each of three
+    output = refused("smoke", "-o", tmp_path / "run", *CPU)
+    assert "stage 'joint': batch is 4; it should be a multiple of the number of processes, 3" in output
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_is_one_runs_alone(tmp_path: Path) -> None:
     out = tmp_path / "run"
     code, output = train("smoke", "-o", out, *CPU, *SHORT)

@@ -97,13 +97,6 @@ def test_two_processes_train_what_one_does(pipe: Pipeline, tmp_path: Path) -> No
         assert float(ours["gradient"]) == pytest.approx(float(theirs["gradient"]), rel=1e-3)
 
 
-def test_a_batch_that_processes_cannot_share_is_refused(tmp_path: Path) -> None:
-    changed = command(tmp_path / "run", "--set", "stages.joint.feeds.0.batch=3", launcher=two_processes())
-    found = subprocess.run(changed, capture_output=True, text=True, env=environment(), timeout=400)
-    assert found.returncode != 0
-    assert "stage 'joint': batch is 3; it should be a multiple of the number of processes, 2" in found.stderr
-
-
 def test_a_second_run_needs_another_folder_or_resume(unbroken: Path) -> None:
     found = subprocess.run(command(unbroken, *SHORT), capture_output=True, text=True, env=environment(), timeout=100)
     assert found.returncode == 2

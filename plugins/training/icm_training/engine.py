@@ -26,7 +26,7 @@ from icm_core.interfaces import DataSet
 from icm_core.loading import find_spec, pick_device
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry
-from icm_core.recipe import OptimizerSpec, RecipeSpec, StartSpec
+from icm_core.recipe import OptimizerSpec, RecipeSpec, StageSpec, StartSpec
 from icm_core.spec import PipelineSpec, read_spec
 from icm_training import checkpoint as checkpoints
 from icm_training.checkpoint import Checkpoint
@@ -86,6 +86,7 @@ def train(recipe: RecipeSpec, options: Options, registry: Registry, console: Con
     for name in wanted:
         if name not in known:
             raise SpecError(f"recipe {recipe.recipe!r} has no stage {name!r}; its stages are {', '.join(known)}")
+    _check_batches([stage for stage in recipe.stages if stage.name in wanted])
     spec = pipeline_of(recipe, options.home, registry)
     folder = RunFolder(options.out)
     fabric = make_fabric(options.device, recipe.precision)
@@ -102,6 +103,18 @@ def train(recipe: RecipeSpec, options: Options, registry: Registry, console: Con
             except (SpecError, InputError) as error:
                 raise type(error)(f"stage {stage.name!r}: {error}") from error
     return folder
+
+
+def _check_batches(stages: Sequence[StageSpec]) -> None:
+    """Every process takes as many pictures as the others."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    for stage in stages:
+        for feed in stage.feeds:
+            if feed.batch % world:
+                raise SpecError(
+                    f"stage {stage.name!r}: batch is {feed.batch}; it should be a multiple of the number of "
+                    f"processes, {world}"
+                )
 
 
 def pipeline_of(recipe: RecipeSpec, home: Path, registry: Registry) -> PipelineSpec:
@@ -159,7 +172,6 @@ class Trainer:
         self.recipe, self.stage, self.folder, self.options = recipe, recipe.stages[index], folder, options
         self.registry, self.console, self.index = registry, console, index
         self.fabric = make_fabric(options.device, self.stage.precision or recipe.precision)
-        self._check_batches()
         self.data = self._open_data()
         self.streams = self._streams(spec)
         self.schedule = Schedule(self.stage.schedule, len(self.streams[0].data) / self.stage.feeds[0].batch)
@@ -287,14 +299,6 @@ class Trainer:
             readers.append(batches(stream, steps, self.options.workers, fabric.device.type == "cuda"))
         for raw in zip(*readers, strict=True):
             yield [_moved(batch, fabric) for batch in raw]
-
-    def _check_batches(self) -> None:
-        for feed in self.stage.feeds:
-            if feed.batch % self.fabric.world_size:
-                raise SpecError(
-                    f"batch is {feed.batch}; it should be a multiple of the number of processes, "
-                    f"{self.fabric.world_size}"
-                )
 
     def _open_data(self) -> dict[str, DataSet]:
         used = {s if isinstance(s, str) else s.name for feed in self.stage.feeds for s in feed.data}
