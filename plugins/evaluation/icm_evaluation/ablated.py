@@ -11,8 +11,8 @@ from typing import Any
 from icm_core.files import write_atomically
 from icm_evaluation.ablation import Job
 from icm_evaluation.plots import Line, Panel, figure, write_plot
-from icm_evaluation.reproduce import table
 from icm_evaluation.results import HIGHER_IS_BETTER, TITLES, UNITS, Result, describe_data
+from icm_evaluation.tables import table
 
 NAMES = ("ablation.json", "ablation.md", "ablation.png", "ablation.svg")
 
