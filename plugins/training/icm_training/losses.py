@@ -19,6 +19,8 @@ from icm_core.types import Features
 COUNTED = 500
 """Pictures of a data set that class weights are made from, evenly spread."""
 
+MAX_CLASS_WEIGHT = 10.0
+
 
 def _task(loss: str, task: str | None) -> str:
     if task is None:
@@ -207,4 +209,5 @@ def _class_weights(data: DataSet, classes: int, ignore: int) -> Tensor:
         if target is not None:
             values = target.reshape(-1).long()
             counts += torch.bincount(values[values != ignore], minlength=classes)[:classes]
-    return (counts.median() / counts.clamp_min(1)).sqrt().float()
+    # A class that hardly occurs would otherwise outweigh all others where it does.
+    return (counts.median() / counts.clamp_min(1)).sqrt().clamp_max(MAX_CLASS_WEIGHT).float()
