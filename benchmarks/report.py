@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from icm_evaluation.ablated import page, panels
 from icm_evaluation.compare import compare, sentence
-from icm_evaluation.plots import curves_plot, write_plot
+from icm_evaluation.plots import curves_plot, figure, write_plot
 from icm_evaluation.results import Result, describe_data, read_result
 from icm_evaluation.tables import page_of_tables, table
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
 SPECS = ROOT / "plugins/sicmh/icm_sicmh/specs"
 SMALL = "sicmh-small"
+ABLATION = RESULTS / "ablation.json"
 HIDDEN = {"step", "loss", "lr", "gradient", "pictures/s", "data share", "forward share", "backward share"}
 
 
@@ -205,6 +207,11 @@ do not rely on it for safety, and expect worse results on other scenes.
 """
 
 
+def ablation_page(found: dict[str, Any]) -> str:
+    """docs/ablation.md."""
+    return (ROOT / "benchmarks/ablation.md.in").read_text().replace("@TABLE@\n", page(found))
+
+
 def outputs() -> dict[Path, str]:
     """Each file and what it has to hold."""
     coding = json.loads((RESULTS / f"{SMALL}.coding.json").read_text())
@@ -213,6 +220,7 @@ def outputs() -> dict[Path, str]:
     block = re.compile(r"(<!-- results -->\n).*?(\n<!-- /results -->)", re.DOTALL)
     return {
         ROOT / "docs/results.md": results_page(coding),
+        ROOT / "docs/ablation.md": ablation_page(json.loads(ABLATION.read_text())),
         SPECS / f"{SMALL}.md": model_card(training),
         readme: block.sub(lambda m: m[1] + readme_block() + m[2], readme.read_text()),
     }
@@ -229,6 +237,8 @@ def main() -> int:
     for path, text in pages.items():
         path.write_text(text)
     write_plot(ROOT / "docs/results-compared.png", curves_plot(systems("compared")))
+    found = json.loads(ABLATION.read_text())
+    write_plot(ROOT / "docs/ablation.png", figure(panels(found), f"Ablation, {found['data']}"))
     return 0
 
 
