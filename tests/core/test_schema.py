@@ -60,7 +60,7 @@ def test_schema_refuses_what_validation_refuses(
     assert not valid(schema, data)
     if value != "3":  # pydantic reads a number in a string; an editor should still say so
         with pytest.raises(SpecError):
-            resolve(parse_spec(data), registry)
+            resolve(read_spec(registry.specs.get(name), registry), registry)
 
 
 def test_parameters_are_described(schema: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ def test_shipped_specs_validate() -> None:
     import icm_sicmh
     import icm_tasks
 
-    extra = {"baselines": icm_baselines, "sicmh": icm_sicmh, "tasks": icm_tasks}
+    extra: dict[str, object] = {"baselines": icm_baselines, "sicmh": icm_sicmh, "tasks": icm_tasks}
     registry = build_registry(path=[], extra=extra)
     validator = jsonschema.Draft202012Validator(json_schema(registry))
     assert {"sicmh-paper", "sicmh-small", "siic-small", "jpeg-camvid"} <= set(registry.specs.names)
@@ -88,4 +88,4 @@ def test_shipped_specs_validate() -> None:
         data = json.loads(registry.specs.get(name).read_text())
         validator.validate(data)
         assert data["name"] == name
-        resolve(parse_spec(data), registry)
+        resolve(read_spec(registry.specs.get(name), registry), registry)

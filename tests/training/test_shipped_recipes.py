@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-import icm_training
 from icm_core import Pipeline, Registry, build, build_registry, parse_spec
 from icm_core.interfaces import ComponentParams, DataSet, Sample
 from icm_core.recipe import RecipeSpec
 from icm_registry import RegistryError
+from icm_training import plugin as icm_training
 from icm_training.engine import pipeline_of
 from icm_training.finding import find_recipe
 from icm_training.parts import groups_of, prepare
