@@ -10,6 +10,7 @@ import pytest
 
 from icm_core import Registry, SpecError, build_registry, json_schema, parse_spec
 from icm_core.resolve import resolve
+from icm_core.spec import read_spec
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_schema_refuses_what_validation_refuses(
     assert not valid(schema, data)
     if value != "3":  # pydantic reads a number in a string; an editor should still say so
         with pytest.raises(SpecError):
-            resolve(read_spec(registry.specs.get(name), registry), registry)
+            resolve(parse_spec(data), registry)
 
 
 def test_parameters_are_described(schema: dict[str, Any]) -> None:
