@@ -48,13 +48,13 @@ def load(
     path = find_spec(model, registry)
     composed = compose(path, registry)
     spec = composed.spec
-    if weights is True and not composed.has_weights:
-        raise WeightsError(f"{path}: pipeline {spec.name!r} names no weights; weights=False builds it untrained")
     try:
         pipeline = build(spec, registry)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
     pipeline.precision = precision
+    if weights is True and not composed.has_weights and pipeline.state_dict():
+        raise WeightsError(f"{path}: pipeline {spec.name!r} names no weights; weights=False builds it untrained")
     if weights:
         load_weights(pipeline, composed.weights, inherited=composed.inherited, partly=weights == "available")
     pipeline = pipeline.to(place)

@@ -21,8 +21,11 @@ from torch import Tensor, nn
 from icm_core.composing import Inherited, compose
 from icm_core.errors import SpecError, WeightsError
 from icm_core.files import write_atomically
+from icm_core.fingerprint import base_fingerprint
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry
+from icm_core.resolve import resolve
+from icm_core.spec import PipelineSpec
 from icm_registry import nearest
 
 MAX_FILE_BYTES = 25_000_000
@@ -183,6 +186,8 @@ def metadata(path: Path) -> dict[str, str]:
 def find_pipeline(base: bytes, registry: Registry, enhancement: bytes | None = None) -> str | None:
     """Name of the shipped pipeline that decodes layers with these fingerprints, None if there is none.
 
+    Codecs without weights, such as the external ones, have their fingerprint computed.
+
     Args:
         base: fingerprint of a file's base layer.
         registry: whose specs are searched, in the order of their names.
@@ -195,14 +200,24 @@ def find_pipeline(base: bytes, registry: Registry, enhancement: bytes | None = N
             composed = compose(registry.specs.get(name), registry)
             own = [metadata(file) for file in composed.weights]
             older = [(metadata(source.file), source.parts) for source in composed.inherited]
+            has_codec = bool(own) or any("codec" in parts for _, parts in older)
+            computed = None if has_codec else _stateless(composed.spec, registry)
         except (SpecError, WeightsError):
             continue  # a damaged pipeline is no answer, and none of this caller's business
         bases = [*own, *(entry for entry, parts in older if "codec" in parts)]
-        if any(entry.get(BASE) == base.hex() for entry in bases):
+        if computed == base or any(entry.get(BASE) == base.hex() for entry in bases):
             entries = [*own, *(entry for entry, parts in older if {"codec", "enhancement"} <= parts)]
             refines = enhancement and any(entry.get(ENHANCEMENT) == enhancement.hex() for entry in entries)
             matches.append((not refines, bool(composed.inherited), name))
     return min(matches)[-1] if matches else None
+
+
+def _stateless(spec: PipelineSpec, registry: Registry) -> bytes | None:
+    """Fingerprint of a pipeline whose codec has no weights, None if it has some."""
+    found = resolve(spec, registry).codec
+    with torch.device("meta"):
+        codec = found.cls(found.params)
+    return None if codec.state_dict() else base_fingerprint(codec)
 
 
 def _metadata(pipeline: Pipeline, state: Mapping[str, Tensor]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import typer
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.options import AsJson
 from icm_core.cli.sizes import Size, parse_size
-from icm_core.errors import SpecError
+from icm_core.errors import InputError, SpecError
 
 if TYPE_CHECKING:
     from icm_core.account import Account, Cost, Sharing

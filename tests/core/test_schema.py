@@ -76,12 +76,14 @@ def test_with_nothing_installed_nothing_validates(data: dict[str, Any]) -> None:
 
 
 def test_shipped_specs_validate() -> None:
+    import icm_baselines
     import icm_sicmh
     import icm_tasks
 
-    registry = build_registry(path=[], extra={"sicmh": icm_sicmh, "tasks": icm_tasks})
+    extra = {"baselines": icm_baselines, "sicmh": icm_sicmh, "tasks": icm_tasks}
+    registry = build_registry(path=[], extra=extra)
     validator = jsonschema.Draft202012Validator(json_schema(registry))
-    assert {"sicmh-paper", "sicmh-small"} <= set(registry.specs.names)
+    assert {"sicmh-paper", "sicmh-small", "siic-small", "jpeg-camvid"} <= set(registry.specs.names)
     for name in registry.specs.names:
         data = json.loads(registry.specs.get(name).read_text())
         validator.validate(data)

@@ -1,1 +1,4 @@
-"""Measuring: rate and quality of a pipeline over a data set, comparisons, reports."""
+"""Measurements: points from files that were written, comparisons between systems, plots and reports.
+
+Commands: ``icm evaluate``, ``icm compare``, ``icm report``, ``icm reproduce``.
+"""

@@ -8,14 +8,15 @@ from icm_core.hookspecs import hookimpl
 from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
 from icm_sicmh.adapters import MultiScale, OneScale, TwoScale
 from icm_sicmh.coarse import Coarse
+from icm_sicmh.coarse_to_fine import CoarseToFine
 from icm_sicmh.codec import Hyperprior
 from icm_sicmh.residual import Residual
 
 
 @hookimpl
 def icm_codecs() -> list[type[Codec]]:
-    """SICMH's codec."""
-    return [Hyperprior]
+    """SICMH's codec, and the one that it comes from."""
+    return [Hyperprior, CoarseToFine]
 
 
 @hookimpl
@@ -38,6 +39,5 @@ def icm_enhancements() -> list[type[Enhancement]]:
 
 @hookimpl
 def icm_specs() -> list[Path]:
-    """sicmh-small and sicmh-paper."""
-    folder = Path(__file__).with_name("specs")
-    return [folder / "sicmh-paper.json", folder / "sicmh-small.json"]
+    """sicmh-small, sicmh-paper, and what they are compared with."""
+    return sorted(Path(__file__).with_name("specs").glob("*.json"))

@@ -39,6 +39,7 @@ from icm_sicmh.networks import decoder_h2, encoder, encoder_h1, encoder_h2
 from icm_sicmh.prediction import CAHCM, predict, prediction_layers
 
 _H2_HALF_SUPPORT = 32
+STRIDE = 64  # of h2; pictures are padded to multiples of it
 _H2_FIRST_LIMIT = 2**24  # keeps the coder's differences of symbols within 32 bits
 
 
@@ -112,13 +113,22 @@ class Hyperprior(ExactTwin[_Integers], Codec):
 
     def latents(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Unquantised h1 and h2 of padded pictures, float32 (Eq. 1-3)."""
-        h1 = self.encoder_h1(self.encoder(x - 0.5))  # mid grey is what the convolutions pad with
-        return h1.float(), self.encoder_h2(h1).float()
+        return self.analyse(x)[1:]
+
+    def analyse(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Unquantised y, h1 and h2 of padded pictures, float32 (Eq. 1-3)."""
+        y = self.encoder(x - 0.5)  # mid grey is what the convolutions pad with
+        h1 = self.encoder_h1(y)
+        return y.float(), h1.float(), self.encoder_h2(h1).float()
 
     def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
         """See `Codec.forward`; noise stands for rounding in the rate, straight-through rounding in the side info."""
-        size = (x.shape[-2], x.shape[-1])
-        h1, h2 = self.latents(pad_to(x, self.layout.alignment))
+        h1, h2 = self.latents(pad_to(x, STRIDE))
+        decoded, bits = self.quantised(h1, h2, quality)
+        return CodecOutput(SideInfo(decoded, (x.shape[-2], x.shape[-1])), bits)
+
+    def quantised(self, h1: Tensor, h2: Tensor, quality: Tensor) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+        """h1 and h2 as a decoder has them, and the bits of both, in training."""
         gain1, gain2 = self.gain_h1.log2(quality).exp2(), self.gain_h2.log2(quality).exp2()
         h2_hat = round_ste(h2 * gain2) / gain2
         bits2 = self.density.bits(self._perturb(h2 * gain2), gain2)
@@ -132,8 +142,7 @@ class Hyperprior(ExactTwin[_Integers], Codec):
             bits = gaussian_bits(self._perturb(difference), (log2_sigma.clamp(-20, 20)).exp2() * gain1[:, own])
             bits1 = bits1 + bits.flatten(1).sum(1)
             decoded.append(round_ste(difference) / gain1[:, own] + mean)
-        side = SideInfo((torch.cat(decoded, 1), h2_hat), size)
-        return CodecOutput(side, {"h1": bits1, "h2": bits2.flatten(1).sum(1)})
+        return (torch.cat(decoded, 1), h2_hat), {"h1": bits1, "h2": bits2.flatten(1).sum(1)}
 
     def _perturb(self, value: Tensor) -> Tensor:
         return value + uniform_noise(value) if self.training else value.round()
@@ -231,9 +240,16 @@ class Hyperprior(ExactTwin[_Integers], Codec):
 
     def encode_with_side(self, x: Tensor, quality: Quality) -> tuple[list[bytes], SideInfo]:
         """The streams, and the side information as the encoder has it."""
+        streams, levels = self.encode_latents(*self.latents(pad_to(x, STRIDE)), quality)
+        return streams, SideInfo(levels, (x.shape[-2], x.shape[-1]))
+
+    def encode_latents(
+        self, h1_float: Tensor, h2_float: Tensor, quality: Quality
+    ) -> tuple[list[bytes], tuple[Tensor, Tensor]]:
+        """The streams of unquantised h1 and h2, and both as a decoder will have them."""
         gain1, gain2 = self.gain_h1.row(quality), self.gain_h2.row(quality)
-        h1, h2 = (to_fixed(t) for t in self.latents(pad_to(x, self.layout.alignment)))
-        batch = len(x)
+        h1, h2 = to_fixed(h1_float), to_fixed(h2_float)
+        batch = len(h1)
         streams = [StreamEncoder() for _ in range(batch)]
         zero = torch.zeros_like(h2)
         symbols = gain2.quantize(h2, zero, MAX_SYMBOL)
@@ -251,8 +267,7 @@ class Hyperprior(ExactTwin[_Integers], Codec):
             decoded.append(gain.dequantize(symbols, mean))
             for b in range(batch):
                 streams[b].push(symbols[b], rows[b], gaussian_tables())
-        side = SideInfo((to_float(torch.cat(decoded, 1)), to_float(h2_hat)), (x.shape[-2], x.shape[-1]))
-        return [stream.finish() for stream in streams], side
+        return [stream.finish() for stream in streams], (to_float(torch.cat(decoded, 1)), to_float(h2_hat))
 
     def decode(self, payloads: Sequence[bytes], size: tuple[int, int], quality: Quality) -> SideInfo:
         """Exactly the side information that the encoder had; see `Codec.decode`."""

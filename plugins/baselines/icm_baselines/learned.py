@@ -1,0 +1,287 @@
+"""Learned codecs from CompressAI's model classes, coded to real bytes with CompressAI's coder."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+from compressai.models import Cheng2020Anchor, JointAutoregressiveHierarchicalPriors, ScaleHyperprior, get_scale_table
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from icm_core.coding import CdfTables, StreamDecoder, StreamEncoder, serialize
+from icm_core.coding.rans import MAX_SYMBOL
+from icm_core.interfaces import Codec, ComponentParams
+from icm_core.memo import Memo
+from icm_core.quality import Quality
+from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
+
+_STRIDE = 64  # of z; y is at 16
+_CONTEXT = 5  # side of the context model's window
+
+
+class HyperpriorParams(ComponentParams):
+    """Widths, with CompressAI's names."""
+
+    n: int = Field(128, ge=8, le=512, description="N, channels inside the networks and of z (CompressAI: 128 or 192)")
+    m: int = Field(192, ge=8, le=512, description="M, channels of the latent y (CompressAI: 192 or 320)")
+
+
+@dataclass(frozen=True)
+class _Tables:
+    z: CdfTables
+    y: CdfTables
+    scales: Tensor
+
+
+class LearnedCodec(Codec):
+    """A model of CompressAI with one rate, so that 1 is its only quality; its side information is the picture.
+
+    Probabilities come from float networks: a file decodes where the same library runs on the same kind of machine with
+    as many threads, and nothing is promised beyond that. (SICMH's own codecs compute them in integers.) Cumulative
+    tables are made from the weights when first needed, and are in no state.
+
+    Bytes: one stream of CompressAI's range coder, the symbols of z and then those of y.
+    """
+
+    net: nn.Module
+
+    def __init__(self, params: ComponentParams) -> None:
+        super().__init__(params)
+        # Some of CompressAI's layers mix devices while they are built, if the default one is not the CPU.
+        place = torch.get_default_device()
+        with torch.device("cpu"):
+            self.net = self._make()
+        for module in self.net.modules():
+            for name in ("_offset", "_quantized_cdf", "_cdf_length", "scale_table"):
+                if name in dict(module.named_buffers(recurse=False)):
+                    module.register_buffer(name, getattr(module, name), persistent=False)
+        self.net.to(place)
+        self._memo: Memo[_Tables] = Memo()
+
+    @abstractmethod
+    def _make(self) -> nn.Module:
+        """CompressAI's model."""
+
+    @property
+    def layout(self) -> SideInfoLayout:
+        """The decoded picture: 3 channels at full size."""
+        return SideInfoLayout((Level(3, 1),), 3)
+
+    @property
+    def quality_range(self) -> tuple[float, float]:
+        """1 alone: a model has the rate that it was trained for."""
+        return 1.0, 1.0
+
+    def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:  # noqa: ARG002
+        """See `Codec.forward`; the picture is not clamped."""
+        size = (x.shape[-2], x.shape[-1])
+        found = self._shapes(_padded(x)) if x.is_meta else self.net(_padded(x))
+        bits = {name: -mass.float().log2().flatten(1).sum(1) for name, mass in found["likelihoods"].items()}
+        picture: Tensor = found["x_hat"]
+        return CodecOutput(SideInfo((picture.float()[..., : size[0], : size[1]],), size), bits)
+
+    def _shapes(self, x: Tensor) -> dict[str, Any]:
+        """What the model returns on the meta device, where CompressAI's entropy models do not run."""
+        net = cast(Any, self.net)
+        y = net.g_a(x)
+        z = net.h_a(self._hyper_input(y))
+        self._parameters_of(y, net.h_s(z))
+        return {"x_hat": net.g_s(y), "likelihoods": {"y": torch.empty_like(y), "z": torch.empty_like(z)}}
+
+    def _parameters_of(self, y: Tensor, hyper: Tensor) -> Tensor:  # noqa: ARG002
+        """What the distributions of y are made of, for all positions at once."""
+        return hyper
+
+    @torch.no_grad()
+    def freeze_tables(self) -> None:
+        """Find the ends and medians of z's densities, which CompressAI keeps as parameters with a loss of their own."""
+        cast(Any, self.net).entropy_bottleneck._update_quantiles()
+
+    def coding_state(self) -> bytes:
+        """Digest of all weights: the decoded picture depends on every one of the decoder's."""
+        parts: list[bytes | str] = [f"{self.name}/1", self.params.model_dump_json()]
+        for name, tensor in sorted(self.net.state_dict().items()):
+            parts += [name, tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()]
+        return serialize(*parts)
+
+    def encode(self, x: Tensor, quality: Quality) -> list[bytes]:  # noqa: ARG002
+        """One stream a picture."""
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            return [self._encode(picture[None]) for picture in x.float()]
+
+    def decode(self, payloads: Sequence[bytes], size: tuple[int, int], quality: Quality) -> SideInfo:  # noqa: ARG002
+        """The decoded pictures, in [0, 1]; see `Codec.decode`."""
+        place = next(self.net.parameters()).device
+        with torch.no_grad(), torch.autocast(place.type, enabled=False):
+            pictures = [self._decode(payload, size, place) for payload in payloads]
+        return SideInfo((torch.cat(pictures)[..., : size[0], : size[1]].contiguous(),), size)
+
+    def _tables(self) -> _Tables:
+        return self._memo.get([self.net], self._build_tables)
+
+    def _build_tables(self) -> _Tables:
+        net = cast(Any, self.net)
+        # Copies: what is written into the model itself would count as a change of its weights.
+        bottleneck, gaussian = (
+            copy.deepcopy(part).cpu() for part in (net.entropy_bottleneck, net.gaussian_conditional)
+        )
+        bottleneck.update(force=True)
+        gaussian.update_scale_table(get_scale_table(), force=True)
+        z, y = (
+            CdfTables.from_tensor(part.quantized_cdf, part.cdf_length, part.offset) for part in (bottleneck, gaussian)
+        )
+        return _Tables(z, y, gaussian.scale_table)
+
+    def _rows(self, scales: Tensor) -> Tensor:
+        """Row of the Gaussians' table for each scale, int64: the smallest in the table that is not below it."""
+        return torch.bucketize(scales.contiguous(), self._tables().scales[:-1].to(scales.device))
+
+    def _channels(self, like: Tensor) -> Tensor:
+        return torch.arange(like.shape[1], device=like.device)[None, :, None, None].expand_as(like)
+
+    def _encode(self, x: Tensor) -> bytes:
+        net, stream = cast(Any, self.net), StreamEncoder()
+        y = net.g_a(_padded(x))
+        medians = net.entropy_bottleneck.quantiles[:, 0, 1][None, :, None, None]
+        symbols = _symbols(net.h_a(self._hyper_input(y)) - medians)
+        stream.push(symbols, self._channels(symbols), self._tables().z)
+        self._encode_latent(stream, y, net.h_s(symbols + medians))
+        return stream.finish()
+
+    def _decode(self, payload: bytes, size: tuple[int, int], place: torch.device) -> Tensor:
+        net = cast(Any, self.net)
+        height, width = (-(-side // _STRIDE) for side in size)
+        stream = StreamDecoder(payload, height * width * (net.N + 16 * net.M))
+        rows = self._channels(torch.empty(1, net.N, height, width, device=place))
+        medians = net.entropy_bottleneck.quantiles[:, 0, 1][None, :, None, None]
+        z = stream.pull(rows, self._tables().z) + medians
+        y = self._decode_latent(stream, net.h_s(z))
+        stream.finish()
+        picture: Tensor = net.g_s(y)
+        return picture.clamp(0, 1)
+
+    def _hyper_input(self, y: Tensor) -> Tensor:
+        return y
+
+    @abstractmethod
+    def _encode_latent(self, stream: StreamEncoder, y: Tensor, hyper: Tensor) -> None: ...
+
+    @abstractmethod
+    def _decode_latent(self, stream: StreamDecoder, hyper: Tensor) -> Tensor: ...
+
+
+class ScaleHyperpriorCodec(LearnedCodec):
+    """Scale hyperprior (Ballé, Minnen, Singh, Hwang, Johnston, ICLR 2018), CompressAI's ``bmshj2018-hyperprior``."""
+
+    name: ClassVar[str] = "baselines.bmshj2018_hyperprior"
+
+    class Params(HyperpriorParams):
+        """See `HyperpriorParams`."""
+
+    params: HyperpriorParams
+
+    def _make(self) -> nn.Module:
+        model: nn.Module = ScaleHyperprior(self.params.n, self.params.m)
+        return model
+
+    def _hyper_input(self, y: Tensor) -> Tensor:
+        return y.abs()
+
+    def _encode_latent(self, stream: StreamEncoder, y: Tensor, hyper: Tensor) -> None:
+        stream.push(_symbols(y), self._rows(hyper), self._tables().y)
+
+    def _decode_latent(self, stream: StreamDecoder, hyper: Tensor) -> Tensor:
+        return stream.pull(self._rows(hyper), self._tables().y).float()
+
+
+class ContextCodec(LearnedCodec):
+    """Joint autoregressive and hierarchical priors (Minnen, Ballé, Toderici, 2018), CompressAI's ``mbt2018``.
+
+    Position after position is coded with the distribution that its decoded neighbours give, in both directions one by
+    one: seconds a picture.
+    """
+
+    name: ClassVar[str] = "baselines.mbt2018"
+
+    class Params(HyperpriorParams):
+        """See `HyperpriorParams`."""
+
+        n: int = Field(192, ge=8, le=512, description="N, channels inside the networks and of z (CompressAI: 192)")
+
+    params: ComponentParams
+
+    def _make(self) -> nn.Module:
+        params = cast(HyperpriorParams, self.params)
+        model: nn.Module = JointAutoregressiveHierarchicalPriors(params.n, params.m)
+        return model
+
+    def _encode_latent(self, stream: StreamEncoder, y: Tensor, hyper: Tensor) -> None:
+        symbols, rows = [], []
+
+        def code(i: int, j: int, means: Tensor, its_rows: Tensor) -> Tensor:
+            symbols.append(_symbols(y[:, :, i, j] - means))
+            rows.append(its_rows)
+            return symbols[-1]
+
+        self._positions(hyper, code)
+        stream.push(torch.cat(symbols), torch.cat(rows), self._tables().y)
+
+    def _decode_latent(self, stream: StreamDecoder, hyper: Tensor) -> Tensor:
+        tables = self._tables().y
+        return self._positions(hyper, lambda i, j, means, rows: stream.pull(rows, tables))  # noqa: ARG005
+
+    def _parameters_of(self, y: Tensor, hyper: Tensor) -> Tensor:
+        net = cast(Any, self.net)
+        both: Tensor = net.entropy_parameters(torch.cat([hyper, net.context_prediction(y)], 1))
+        return both
+
+    def _positions(self, hyper: Tensor, code: Callable[[int, int, Tensor, Tensor], Tensor]) -> Tensor:
+        """The decoded latent (1, M, h, w).
+
+        Args:
+            hyper: what z says of it, (1, 2M, h, w).
+            code: gives the symbols (1, M) of a position from its row, column, means and table rows, both (1, M).
+        """
+        net = cast(Any, self.net)
+        height, width = hyper.shape[-2:]
+        margin = _CONTEXT // 2
+        y = hyper.new_zeros(1, net.M, height + 2 * margin, width + 2 * margin)
+        weight, bias = net.context_prediction.weight * net.context_prediction.mask, net.context_prediction.bias
+        for i in range(height):
+            for j in range(width):
+                context = F.conv2d(y[:, :, i : i + _CONTEXT, j : j + _CONTEXT], weight, bias)
+                both = net.entropy_parameters(torch.cat([hyper[:, :, i : i + 1, j : j + 1], context], 1))
+                scales, means = both[:, :, 0, 0].chunk(2, 1)
+                y[:, :, i + margin, j + margin] = code(i, j, means, self._rows(scales)) + means
+        return y[:, :, margin : margin + height, margin : margin + width]
+
+
+class Cheng2020AnchorCodec(ContextCodec):
+    """Residual blocks and sub-pixel convolutions (Cheng et al., CVPR 2020), CompressAI's ``cheng2020-anchor``."""
+
+    name: ClassVar[str] = "baselines.cheng2020_anchor"
+
+    class Params(ComponentParams):
+        """The one width, with CompressAI's name."""
+
+        n: int = Field(192, ge=8, le=512, description="N, channels of networks and latents (CompressAI: 128 or 192)")
+
+    def _make(self) -> nn.Module:
+        model: nn.Module = Cheng2020Anchor(cast(Cheng2020AnchorCodec.Params, self.params).n)
+        return model
+
+
+def _padded(x: Tensor) -> Tensor:
+    """Pictures continued to the right and below by their edge, to multiples of 64."""
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % _STRIDE, 0, -height % _STRIDE), mode="replicate")
+
+
+def _symbols(value: Tensor) -> Tensor:
+    return value.round().clamp(-MAX_SYMBOL, MAX_SYMBOL).long()

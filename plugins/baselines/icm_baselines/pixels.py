@@ -1,0 +1,79 @@
+"""What stands behind a codec that decodes pictures: the adapter `pixels` and the head `picture`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torchmetrics
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics.image import PeakSignalNoiseRatio
+
+from icm_core.errors import SpecError
+from icm_core.images import to_picture
+from icm_core.interfaces import ComponentParams, SideInfoAdapter, TaskHead
+from icm_core.types import FeatureLayout, Features, Kind, Level, Prediction, SideInfo, SideInfoLayout
+
+_PICTURE = Level(3, 1)
+
+
+class PixelsAdapter(SideInfoAdapter):
+    """The decoded picture as the map ``image``, so that any task network stands behind any picture codec."""
+
+    name: ClassVar[str] = "baselines.pixels"
+
+    class Params(ComponentParams):
+        """No parameters."""
+
+    def __init__(self, params: Params, layout: SideInfoLayout) -> None:
+        super().__init__(params, layout)
+        if layout.levels != (_PICTURE,):
+            raise SpecError(
+                f"adapter '{self.name}' takes a codec whose side information is the decoded picture; "
+                f"this one gives {[(level.channels, level.stride) for level in layout.levels]} (channels, stride)"
+            )
+
+    @property
+    def features(self) -> FeatureLayout:
+        """image: the picture, 3 channels at full size, in [0, 1]."""
+        return {"image": _PICTURE}
+
+    def forward(self, side: SideInfo) -> Features:
+        """The picture as it is."""
+        return Features({"image": side.levels[0]}, side.size)
+
+
+class Picture(TaskHead):
+    """The map ``image`` itself as a reconstruction: the decoded picture, to be looked at and measured."""
+
+    name: ClassVar[str] = "baselines.picture"
+    kind: ClassVar[Kind] = "reconstruction"
+
+    class Params(ComponentParams):
+        """No parameters."""
+
+    def __init__(self, params: Params, features: FeatureLayout) -> None:
+        super().__init__(params, features)
+        if features.get("image") != _PICTURE:
+            raise SpecError(f"head '{self.name}' needs 'image' as {_PICTURE}, and its adapter gives {dict(features)}")
+
+    def forward(self, features: Features) -> Tensor:
+        """(B, 3, H, W), not clamped."""
+        return features.cropped("image")
+
+    def predict(self, features: Features) -> Prediction:
+        """The picture clamped to [0, 1]."""
+        return Prediction(self.kind, self(features).float().clamp(0, 1))
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean squared error."""
+        return F.mse_loss(output, target)
+
+    def metric(self) -> torchmetrics.Metric:
+        """PSNR in dB over RGB, mean over pictures."""
+        return PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3), reduction="elementwise_mean")
+
+    def draw(self, prediction: Prediction) -> Image.Image:
+        """The picture itself."""
+        return to_picture(prediction.output[:1])

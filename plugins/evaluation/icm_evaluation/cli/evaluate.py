@@ -1,0 +1,92 @@
+"""``icm evaluate``: a pipeline over a data set, measured on files that were written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icm_core.cli.console import print_table
+from icm_core.cli.options import Device, Precision
+from icm_evaluation.cli.bar import bar
+from icm_evaluation.cli.options import DataParams, Limit, Split
+
+if TYPE_CHECKING:
+    from icm_evaluation.results import Result
+
+NAME = "evaluate"
+EXAMPLE = "Example: icm evaluate sicmh-small --data camvid:data/camvid --split val -q 1,2,3,4 --json sicmh-small.json"
+
+
+def run(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A shipped pipeline's name or a spec file (.json).")],
+    data: Annotated[str, typer.Option("--data", metavar="NAME:FOLDER", help="A data set and where it is.")],
+    output: Annotated[Path, typer.Option("--json", metavar="OUT", help="File for the result.")],
+    split: Split = "val",
+    data_params: DataParams = "",
+    qualities: Annotated[
+        str, typer.Option("--qualities", "-q", metavar="Q,...", help="All whole numbers that there are, if not given.")
+    ] = "",
+    limit: Limit = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", help="Processes; one a core, at most 8, if not given.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="DIR", help="Keep the coded files in this folder.")
+    ] = None,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+) -> None:
+    """Measure rate and quality over a data set.
+
+    Every picture is encoded to the bytes of a file at every quality, and everything is decoded from those bytes. Heads
+    also run on the clean pictures. A run that was stopped goes on where it was when it is started again; the figures
+    do not depend on the number of workers.
+    """
+    from icm_evaluation.options import Options, parse_numbers
+    from icm_evaluation.run import evaluate
+
+    options = Options(
+        model=model,
+        data=data,
+        params=data_params,
+        split=split,
+        qualities=parse_numbers(qualities, "-q") if qualities else None,
+        limit=limit,
+        workers=workers,
+        device=device,
+        precision=precision,
+        keep=keep,
+    )
+    with bar(f"measuring {Path(model).stem}") as advance:
+        result = evaluate(options, output, advance=advance)
+    _print(result)
+    typer.echo(f"result: {output}")
+
+
+def _print(result: Result) -> None:
+    from icm_evaluation.results import describe_data
+
+    names = [(task, figure) for task, found in result.points[0].tasks.items() for figure in found]
+    print_table(
+        (">q", ">bpp", ">base bpp", *(f">{task} {figure}" for task, figure in names), ">encode s", ">decode s"),
+        [
+            (
+                f"{point.quality:g}",
+                f"{point.bpp:.4f}",
+                f"{point.base_bpp:.4f}",
+                *(_cell(point.tasks[task].get(figure)) for task, figure in names),
+                f"{point.encode_seconds:.2f}",
+                f"{point.decode_seconds:.2f}",
+            )
+            for point in result.points
+        ],
+        f"{result.system} on {describe_data(result)}",
+    )
+    for task, why in result.skipped.items():
+        typer.echo(f"not measured: {task}: {why}")
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"

@@ -1,0 +1,61 @@
+"""``icm report``: results as one page to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from icm_core.cli.options import Device
+from icm_core.files import write_atomically
+from icm_evaluation.cli.bar import bar
+from icm_evaluation.cli.options import DataParams, Draws, OptionalData, OptionalModels, Split
+
+NAME = "report"
+EXAMPLE = "Example: icm report jpeg.json sicmh-small.json -o report.html --data camvid:data/camvid -m sicmh-small"
+
+
+def run(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULT.json...", help="What `icm evaluate` wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page.")] = Path("report.html"),
+    anchor: Annotated[
+        str | None, typer.Option("--anchor", metavar="SYSTEM", help="Compare with this one; the first if not given.")
+    ] = None,
+    data: OptionalData = None,
+    split: Split = "val",
+    data_params: DataParams = "",
+    models: OptionalModels = None,
+    pictures: Annotated[int, typer.Option("--pictures", metavar="N", min=1, help="So many pictures are shown.")] = 3,
+    draws: Draws = 1000,
+    device: Device = "auto",
+) -> None:
+    """Write curves, tables and pictures into one HTML page that needs nothing else.
+
+    Pictures are shown if --data says where they are: each system, by default those of the results, at the highest
+    quality that needs no more bytes than the first of them.
+    """
+    from icm_evaluation.compare import compare
+    from icm_evaluation.report import report
+    from icm_evaluation.results import read_result
+
+    read = [read_result(path) for path in results]
+    comparisons = compare(read, anchor=anchor, count=draws) if len(read) > 1 else []
+    shots = []
+    if data is not None:
+        from icm_core import build_registry, load
+        from icm_core.datasets import open_dataset
+        from icm_evaluation.gallery import shoot
+        from icm_evaluation.options import Options, parse_models, spread
+
+        registry = build_registry()
+        names = parse_models(models or [result.system for result in read])
+        opened = open_dataset(data, split, registry, Options(names[0], data, data_params).data_params())
+        pipes = [load(name, device=device, registry=registry) for name in names]
+        numbers = spread(len(opened), pictures)
+        with bar("pictures") as advance:
+            for done, number in enumerate(numbers):
+                advance(done, len(numbers), "")
+                shots.append(shoot(pipes, opened, number))
+    write_atomically(output, report(read, comparisons, shots).encode())
+    typer.echo(f"page: {output}")

@@ -1,0 +1,97 @@
+"""What can be measured of a pipeline on a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from icm_core.errors import InputError
+from icm_core.interfaces import DataSet, TaskHead
+from icm_core.pipeline import Pipeline
+from icm_core.quality import Quality
+from icm_core.spec import FINE
+from icm_core.types import Level
+from icm_evaluation.results import TaskInfo
+
+MOST_CLASSES = 256
+"""Of a head and a data set that both do not name theirs; what a class map of 8 bits can hold."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured of each picture.
+
+    Attributes:
+        qualities: rising.
+        tasks: the outputs that are measured, by name.
+        skipped: the others, and why they are not.
+        classes: for each task with targets, the head's number of each class of the data set.
+        clean: tasks whose head also runs on the picture itself.
+        ignore: value in the data set's class maps that counts nowhere.
+    """
+
+    qualities: tuple[float, ...]
+    tasks: dict[str, TaskInfo]
+    skipped: dict[str, str]
+    classes: dict[str, tuple[int, ...]]
+    clean: tuple[str, ...]
+    ignore: int | None
+
+
+def make_plan(pipe: Pipeline, data: DataSet, qualities: Sequence[float]) -> Plan:
+    """A task is measured where the data set has what it is about; pictures are measured on every data set.
+
+    Raises:
+        InputError: the pipeline has no such quality, or nothing of it can be measured.
+    """
+    low, high = pipe.codec.quality_range
+    for quality in qualities:
+        if not low <= quality <= high:
+            raise InputError(f"quality {quality:g} is out of range; pipeline {pipe.name!r} has {low:g} to {high:g}")
+    tasks: dict[str, TaskInfo] = {}
+    skipped: dict[str, str] = {}
+    classes: dict[str, tuple[int, ...]] = {}
+    for name, task in pipe.spec.tasks.items():
+        head = pipe.task(name).head
+        count = len(head.labels)
+        if head.kind != "reconstruction":
+            if head.kind != data.kind:
+                skipped[name] = f"the data set has targets of kind {data.kind}, the head is of kind {head.kind}"
+                continue
+            numbers = class_numbers(data.labels, head)
+            if numbers is None:
+                skipped[name] = f"the head has {count} classes, and they are not the data set's {len(data.labels)}"
+                continue
+            classes[name] = numbers
+        tasks[name] = TaskInfo(kind=head.kind, head=task.head.use, adapter=task.adapter.use, whole=False)
+    if pipe.spec.enhancement is not None:
+        use = pipe.spec.enhancement.use
+        tasks[FINE] = TaskInfo(kind="reconstruction", head=use, adapter="", whole=True)
+    if not tasks:
+        why = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+        raise InputError(f"nothing of pipeline {pipe.name!r} can be measured on this data set: {why}")
+    clean = tuple(name for name in classes if _reads_pictures(pipe.task(name).head))
+    steps = sorted({Quality.of(quality).value for quality in qualities})
+    return Plan(tuple(steps), tasks, skipped, classes, clean, data.ignore_index)
+
+
+def class_numbers(labels: Sequence[str], head: TaskHead) -> tuple[int, ...] | None:
+    """The head's number of each class of a data set, by name where the names are known, else in order.
+
+    None if the two do not speak of the same classes.
+    """
+    count = len(head.labels) or len(labels) or MOST_CLASSES
+    if not labels:
+        return tuple(range(count))
+    if tuple(labels) == tuple(head.labels):  # names may occur twice: ImageNet has two cranes
+        return tuple(range(count))
+    # A classifier of ImageNet also knows its classes by the names of their folders.
+    for names in (head.labels, tuple(getattr(head, "synsets", ()))):
+        if all(names.count(label) == 1 for label in labels):
+            return tuple(names.index(label) for label in labels)
+    return tuple(range(count)) if len(labels) == count else None
+
+
+def _reads_pictures(head: TaskHead) -> bool:
+    """Whether the head can run on a clean picture: all that it reads is an RGB picture of full size."""
+    return tuple(head.requires) == ("image",) and head.features["image"] == Level(3, 1)

@@ -1,0 +1,58 @@
+"""Where figures come from: weights, versions, device, command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shlex
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from icm_core import __version__
+from icm_core.pipeline import Pipeline
+from icm_core.plugins import Registry
+from icm_evaluation.options import Options
+
+_LIBRARIES = ("torch", "torchmetrics", "timm", "compressai", "pillow", "numpy")
+
+
+def weights_digest(pipe: Pipeline) -> str:
+    """Names a pipeline's spec and everything that was loaded into it: 16 hexadecimal digits of a SHA-256."""
+    found = hashlib.sha256(json.dumps(pipe.spec.to_json(), sort_keys=True).encode())
+    for name, tensor in sorted(pipe.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def device_name(pipe: Pipeline) -> str:
+    """Where it runs, for people."""
+    if pipe.device.type == "cuda":
+        return torch.cuda.get_device_name(pipe.device)
+    return f"{platform.machine()} {pipe.device.type.upper()}, 1 thread a picture"
+
+
+def versions(registry: Registry) -> dict[str, str]:
+    """Versions of this program, of the libraries that figures may depend on, and of every installed plugin."""
+    found = {"icm": __version__, "python": platform.python_version()}
+    found |= {library: metadata.version(library) for library in _LIBRARIES}
+    for plugin in registry.plugins:
+        found.setdefault(plugin.owner.distribution, plugin.owner.version)
+    return found
+
+
+def command_of(options: Options, qualities: Sequence[float]) -> str:
+    """What to type for the same figures, with folders left out: they are of one machine."""
+    words = ["icm", "evaluate", Path(options.model).name, "--data", f"{options.data_name}:FOLDER"]
+    if options.params:
+        words += ["--data-params", options.params]
+    words += ["--split", options.split, "-q", ",".join(f"{quality:g}" for quality in qualities)]
+    if options.limit is not None:
+        words += ["--limit", str(options.limit)]
+    if options.precision != "fp32":
+        words += ["--precision", options.precision]
+    return shlex.join(words)

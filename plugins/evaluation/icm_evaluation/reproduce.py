@@ -1,0 +1,209 @@
+"""The paper's figures from results that were measured here, beside the paper's own points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image
+
+from icm_core.account import account
+from icm_core.errors import InputError
+from icm_core.files import make_folder, write_atomically
+from icm_core.interfaces import DataSet
+from icm_core.loading import find_spec
+from icm_core.metering import Cost
+from icm_core.pipeline import Pipeline
+from icm_core.plugins import Registry
+from icm_core.spec import read_spec
+from icm_evaluation.curves import Curve, curves_of
+from icm_evaluation.gallery import Shot, shoot
+from icm_evaluation.options import spread
+from icm_evaluation.papers import AccountOf, Clean, Curves, Pictures
+from icm_evaluation.plots import Line, Mark, Panel, clean_levels, figure, line_of, pictures_figure, write_plot
+from icm_evaluation.results import Result, describe_data
+
+_SPREAD = 4
+"""Figures with pictures choose among so many, spread evenly over the data set."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What figures are made from.
+
+    Attributes:
+        results: what was measured, on any data.
+        registry: what is installed.
+        source: where the paper's points are from.
+        models: names of pipelines, for costs.
+        pipes: loaded pipelines and
+        data: a data set, for pictures; none and None if there are none.
+        data_name: what the data set is called.
+    """
+
+    results: Sequence[Result]
+    registry: Registry
+    source: str
+    models: Sequence[str] = ()
+    pipes: Sequence[Pipeline] = ()
+    data: DataSet | None = None
+    data_name: str = ""
+
+
+def draw(name: str, wanted: Curves | Pictures | Clean | AccountOf, material: Material, folder: Path) -> list[Path]:
+    """Make one figure and return the written files.
+
+    Raises:
+        InputError: what it needs is not there; the message says what that is.
+    """
+    make_folder(folder)
+    if isinstance(wanted, Curves):
+        return _curves(name, wanted, material, folder)
+    if isinstance(wanted, Pictures):
+        return _pictures(name, wanted, material, folder)
+    text = _clean(wanted, material) if isinstance(wanted, Clean) else _account(wanted, material)
+    path = folder / f"{name}.md"
+    write_atomically(path, f"# {wanted.title}\n\n{text}\n\nPaper: {material.source}.\n".encode())
+    return [path]
+
+
+def _curves(name: str, wanted: Curves, material: Material, folder: Path) -> list[Path]:
+    groups: dict[str, list[Curve]] = {}
+    for result in material.results:
+        for curve in curves_of(result):
+            if _shown(curve, wanted):
+                groups.setdefault(describe_data(result), []).append(curve)
+    groups = {data: curves for data, curves in groups.items() if len(curves) >= wanted.of.lines}
+    if not groups:
+        raise InputError(f"{name} needs {wanted.needs}")
+    marks = [Mark(point.label, point.bpp, point.value, point.relation) for point in wanted.points]
+    written = []
+    for number, (data, curves) in enumerate(groups.items()):
+        panel = Panel(wanted.of.metric, [_line(curve, wanted) for curve in curves], marks, clean_levels(curves))
+        if wanted.of.whole:
+            panel = replace(panel, levels=())
+        hollow = "Hollow marks: the paper's own points, on its own data. " if marks else ""
+        drawn = figure(
+            [panel], f"{wanted.title}: {_instead(data, wanted.paper_data)}", hollow + _note(wanted, material)
+        )
+        for suffix in (".png", ".svg"):
+            path = folder / f"{name}{f'-{number + 1}' if number else ''}{suffix}"
+            write_plot(path, drawn)
+            written.append(path)
+    return written
+
+
+def _shown(curve: Curve, wanted: Curves) -> bool:
+    of, task = wanted.of, curve.result.tasks[curve.task]
+    return (
+        curve.result.data.kind == of.data
+        and curve.metric == of.metric
+        and (not of.adapters or task.adapter in of.adapters)
+        and (not of.whole or task.whole)
+    )
+
+
+def _line(curve: Curve, wanted: Curves) -> Line:
+    line = line_of(curve)
+    if wanted.of.adapters:
+        return replace(line, label=f"{curve.label} ({curve.result.tasks[curve.task].adapter})", system=curve.label)
+    if wanted.of.whole:
+        low, high = (curve.result.points[index].base_bpp for index in (0, -1))
+        return replace(line, label=f"{curve.label}, base {low:.2f} to {high:.2f} bpp")
+    return line
+
+
+def _pictures(name: str, wanted: Pictures, material: Material, folder: Path) -> list[Path]:
+    if material.data is None or not material.pipes:
+        raise InputError(f"{name} needs {wanted.needs}")
+    numbers = spread(len(material.data), _SPREAD)
+    number = numbers[wanted.picture % len(numbers)]
+    base_only = wanted.tasks != "reconstruction"
+    shot = shoot(material.pipes, material.data, number, wanted.limits, base_only=base_only)
+    kept = [_only(shot, step_number, wanted, material) for step_number in range(len(shot.steps))]
+    first: list[tuple[str, Image.Image | None]] = [("original", shot.original)]
+    if wanted.tasks == "segmentation" and shot.truth is not None:
+        first.append(("annotation", shot.truth))
+    rows = [[*first, *cells] for cells in kept]
+    data = f"{material.data_name}, {shot.key}, {shot.original.width}x{shot.original.height}"
+    title = f"{wanted.title}: {_instead(data, wanted.paper_data)}"
+    path = folder / f"{name}.png"
+    write_plot(path, pictures_figure(rows, title, _note(wanted, material)))
+    return [path]
+
+
+def _only(shot: Shot, number: int, wanted: Pictures, material: Material) -> list[tuple[str, Image.Image | None]]:
+    """Titles and pictures of the outputs of one kind; None for a system that cannot be so small."""
+    kinds = {f"{pipe.name}: {task}": pipe.task(task).head.kind for pipe in material.pipes for task in pipe.tasks}
+    step = shot.steps[number]
+    return [
+        (f"{cell.title}\n{step.title}: {cell.caption}", cell.picture)
+        for cell in step.cells
+        # What has no task of its own, the fine picture and JPEG, is a picture.
+        if cell.picture is None or kinds.get(cell.title, "reconstruction") == wanted.tasks
+    ]
+
+
+def _clean(wanted: Clean, material: Material) -> str:
+    rows = []
+    for head, stated in wanted.heads.items():
+        for result in material.results:
+            for task, info in result.tasks.items():
+                if info.head == head and info.kind == "segmentation":
+                    clean = result.points[0].tasks[task].get("clean")
+                    if clean is not None:
+                        rows.append((head, f"{stated:.2f} %", f"{clean:.2f} %", result.system, describe_data(result)))
+    if not rows:
+        raise InputError(f"the figures on clean pictures need {wanted.needs}")
+    missing = [head for head in wanted.heads if head not in {row[0] for row in rows}]
+    text = table(["head", f"paper, {wanted.paper_data}", "here", "system", "data here"], rows)
+    return text + "".join(f"\n\nNot measured here: {head}." for head in missing)
+
+
+def _account(wanted: AccountOf, material: Material) -> str:
+    height, width = wanted.size
+    parts = []
+    for model in material.models or wanted.models:
+        spec = read_spec(find_spec(model, material.registry))
+        sharing = account(spec, material.registry, height=height, width=width).sharing
+        costs: list[tuple[str, Cost]] = [
+            ("a, codec", sharing.a),
+            ("b, adapter (mean)", sharing.b),
+            ("c, coarse reconstruction", sharing.c),
+            ("d, enhancement", sharing.d),
+            (f"shared: {sharing.shared_formula}", sharing.shared),
+            (f"separate: {sharing.separate_formula}", sharing.separate),
+        ]
+        if not sharing.separate.parameters:
+            parts.append(f"{spec.name} has no networks but the heads, so it has nothing to share.")
+            continue
+        rows = [(label, f"{cost.parameters:,}", f"{cost.kmac_per_pixel:,.2f}") for label, cost in costs]
+        saved = 1 - sharing.shared.parameters / sharing.separate.parameters
+        faster = 1 - sharing.shared.kmac_per_pixel / sharing.separate.kmac_per_pixel
+        parts.append(
+            f"{spec.name}, pictures of {width}x{height}\n\n"
+            f"{table(['modules', 'parameters', 'kMAC per pixel'], rows)}\n\n"
+            f"Sharing saves {saved:.1%} of the parameters and {faster:.1%} of the operations."
+        )
+    return "\n\n".join([*parts, f"In the paper: {wanted.claims}"])
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _instead(data: str, paper_data: str) -> str:
+    """What was measured on, and in whose place it stands."""
+    return f"{data}, in place of the paper's {paper_data}"
+
+
+def _note(wanted: Curves | Pictures, material: Material) -> str:
+    return f"{wanted.claims} {material.source}.".strip()
+
+
+def overview(figures: Mapping[str, Curves | Pictures | Clean | AccountOf]) -> list[tuple[str, str, str]]:
+    """Name, title and needs of each."""
+    return [(name, figure.title, figure.needs) for name, figure in figures.items()]

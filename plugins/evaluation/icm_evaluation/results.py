@@ -1,0 +1,171 @@
+"""The JSON that ``icm evaluate`` writes and everything else reads.
+
+Shares are in percent, PSNR is in dB of 8-bit RGB samples, rates are in bits per pixel of the original picture.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from icm_core.errors import InputError, SpecError
+from icm_core.explain import explain
+from icm_core.files import write_atomically
+from icm_core.interfaces.dataset import DataKind
+from icm_core.strict_json import read_json
+from icm_core.types import Kind
+
+MAX_BYTES = 500_000_000
+"""Confusion matrices of many classes, pictures and qualities take room."""
+
+HIGHER_IS_BETTER = ("miou", "top1", "top5", "psnr", "ms_ssim")
+"""What is measured, in the order in which it is shown; more is better for all of them."""
+
+UNITS = {"miou": "%", "top1": "%", "top5": "%", "psnr": "dB", "ms_ssim": ""}
+TITLES = {"miou": "mIoU", "top1": "top-1 accuracy", "top5": "top-5 accuracy", "psnr": "PSNR", "ms_ssim": "MS-SSIM"}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Tally(_Model):
+    """What one output says about one picture; the fields of its kind are set, the others are None."""
+
+    confusion: list[int] | None = Field(
+        default=None, description="pixels, truth by row, prediction by column, K * K numbers"
+    )
+    top1: bool | None = Field(default=None, description="the true class is the most probable one")
+    top5: bool | None = Field(
+        default=None, description="the true class is among the five most probable; None below 5 classes"
+    )
+    psnr: float | None = Field(default=None, description="dB; None where the picture is equal to the original")
+    ms_ssim: float | None = Field(default=None, description="0 to 1; None where a side is 160 pixels or less")
+
+
+class Coded(_Model):
+    """One picture at one quality."""
+
+    quality: float = Field(description="what it was encoded with")
+    bytes: int = Field(ge=1, description="the whole file")
+    base_bytes: int = Field(ge=1, description="the file with its base layer only")
+    payload_bytes: int = Field(ge=0, description="the codec's own bytes: the file without its headers")
+    encode_seconds: float = Field(ge=0, description="picture in memory to bytes, wall clock")
+    decode_seconds: float = Field(ge=0, description="bytes to all predictions, wall clock")
+    tasks: dict[str, Tally] = Field(description="by task")
+
+
+Counted = Literal["file", "payload"]
+
+
+def counted_bytes(coded: Coded, whole: bool, counted: Counted) -> int:
+    """The bytes that an output needs: of the whole file, or of the file with its base layer only."""
+    if counted == "payload":
+        return coded.payload_bytes
+    return coded.bytes if whole else coded.base_bytes
+
+
+class PictureRow(_Model):
+    """One picture."""
+
+    key: str = Field(description="its name inside the data set")
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    clean: dict[str, Tally] = Field(description="the heads on the picture itself, by task")
+    points: list[Coded] = Field(description="one for each quality, in order")
+
+
+class Point(_Model):
+    """All pictures at one quality: means over pictures, but mIoU from the sum of all confusion matrices."""
+
+    quality: float
+    bpp: float = Field(gt=0, description="whole files; see Result.counted")
+    base_bpp: float = Field(gt=0, description="files with their base layer only; see Result.counted")
+    encode_seconds: float = Field(ge=0)
+    decode_seconds: float = Field(ge=0)
+    tasks: dict[str, dict[str, float | None]] = Field(
+        description="by task: its figures, clean (the first of them on clean pictures) and drop (clean minus coded)"
+    )
+
+
+class Data(_Model):
+    """What was measured on."""
+
+    name: str = Field(description="the data set as on the command line, without its folder")
+    params: dict[str, JsonValue] = Field(description="its parameters")
+    kind: DataKind
+    split: str
+    pictures: int = Field(ge=1)
+    of: int = Field(ge=1, description="pictures in the whole split")
+    sizes: dict[str, int] = Field(description="number of pictures by size, WIDTHxHEIGHT")
+    labels: list[str] = Field(description="classes of the targets")
+
+
+class TaskInfo(_Model):
+    """One measured output."""
+
+    kind: Kind
+    head: str = Field(description="registered name; of the refined picture the enhancement's")
+    adapter: str = Field(description="registered name; empty for the refined picture")
+    whole: bool = Field(description="if True, it needs the whole file, else the base layer only")
+
+
+class Result(_Model):
+    """One system on one data set."""
+
+    icm_evaluation: Literal[1] = Field(description="version of this format")
+    system: str = Field(description="name of the pipeline")
+    codec: str = Field(description="registered name of the codec")
+    counted: Counted = Field(
+        description="what bpp counts: the .icm file, or, of codecs that write files of their own, those files"
+    )
+    weights: str = Field(description="SHA-256 of everything that was loaded, 16 hexadecimal digits")
+    data: Data
+    tasks: dict[str, TaskInfo]
+    skipped: dict[str, str] = Field(description="tasks that were not measured, and why")
+    points: list[Point] = Field(min_length=1, description="by rising quality")
+    pictures: list[PictureRow] = Field(min_length=1, description="in the order of the data set")
+    versions: dict[str, str]
+    device: str
+    precision: str
+    workers: int = Field(ge=1, description="processes at work while the times were taken")
+    command: str = Field(description="what was typed, without folders")
+
+
+def read_result(path: Path) -> Result:
+    """A result from its file; `InputError` names the file and what is wrong in it."""
+    try:
+        data = read_json(path, max_bytes=MAX_BYTES)
+    except SpecError as error:
+        raise InputError(str(error)) from error
+    if not isinstance(data, dict) or "icm_evaluation" not in data:
+        raise InputError(f"{path}: not a result of `icm evaluate`: it has no field 'icm_evaluation'")
+    try:
+        return Result.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"{path}: {explain(error, Result, data)}") from error
+
+
+def write_result(path: Path, result: Result) -> None:
+    """A result as JSON: points first, one line for each picture, so that two of them can be compared by eye."""
+    data = result.model_dump(mode="json", exclude_none=False)
+    pictures = data.pop("pictures")
+    head = json.dumps(data, indent=1, allow_nan=False).removesuffix("\n}")
+    rows = ",\n".join("  " + dump_row(PictureRow.model_validate(row)) for row in pictures)
+    write_atomically(path, f'{head},\n "pictures": [\n{rows}\n ]\n}}\n'.encode())
+
+
+def dump_row(row: PictureRow) -> str:
+    """A picture's row as one line of JSON, without the fields that are not set."""
+    return json.dumps(row.model_dump(mode="json", exclude_none=True), allow_nan=False, separators=(",", ":"))
+
+
+def describe_data(result: Result) -> str:
+    """Data set, number of pictures and their size in a line."""
+    data = result.data
+    some = f"{data.pictures}" if data.pictures == data.of else f"{data.pictures} of {data.of}"
+    sizes = " and ".join(data.sizes) if len(data.sizes) < 3 else f"{len(data.sizes)} sizes"
+    return f"{data.name} {data.split}, {some} pictures of {sizes}"

@@ -1,0 +1,203 @@
+"""External codecs behind the codec contract: real bytes, real pictures, real errors."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+from icm_baselines import EXTERNAL, LEARNED, payload_bytes
+from icm_baselines.bpg import BPG, claimed
+from icm_baselines.jpegxl import JPEGXL, quality_of
+from icm_baselines.still import AVIF, JPEG, JPEG2000, WebP
+from icm_baselines.video import HEVC, VVC
+from icm_core import BitstreamError, InputError, Quality, build, build_registry, parse_spec
+from icm_core.images import to_picture
+
+
+def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
+    return -10 * float((a - b).square().mean().log10())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (37, 53)], ids=str)
+def test_best_quality_is_near_the_picture_whatever_its_size(codec, picture, size) -> None:
+    x = picture(*size)
+    best = Quality.of(codec.quality_range[1])
+    side = codec.decode(codec.encode(x, best), size, best)
+    assert side.size == size and side.levels[0].shape == x.shape and side.levels[0].dtype == torch.float32
+    assert psnr(side.levels[0], x) > 30
+
+
+def test_more_quality_is_more_bytes_and_a_better_picture(codec, picture) -> None:
+    x = picture(96, 128)
+    low, high = (Quality.of(q) for q in codec.quality_range)
+    (few,), (many,) = codec.encode(x, low), codec.encode(x, high)
+    assert len(few) < len(many)
+    assert psnr(codec.decode([few], (96, 128), low).levels[0], x) < psnr(
+        codec.decode([many], (96, 128), high).levels[0], x
+    )
+
+
+def test_the_training_pass_has_the_real_bits_and_pictures(codec, picture) -> None:
+    x, quality = picture(64, 72, 2).requires_grad_(), torch.tensor([1.0, 2.0])
+    found = codec(x, quality)
+    for one in range(2):
+        step = Quality.of(float(quality[one]))
+        payloads = codec.encode(x[one : one + 1], step)
+        assert float(found.total_bits[one]) == 8 * len(payloads[0])
+        assert torch.equal(found.side.levels[0][one], codec.decode(payloads, (64, 72), step).levels[0][0])
+    assert not found.side.levels[0].requires_grad and not found.total_bits.requires_grad
+
+
+def test_encoding_twice_gives_the_same_bytes(codec, picture) -> None:
+    x = picture(64, 64)
+    assert codec.encode(x, Quality.of(2)) == codec.encode(x, Quality.of(2))
+
+
+@pytest.mark.parametrize("what", ["empty", "noise", "start", "other format"])
+def test_payloads_that_the_codec_never_wrote(codec, picture, what) -> None:
+    (good,) = codec.encode(picture(64, 64), Quality.of(3))
+    other = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(other, "PNG")
+    bad = {"empty": b"", "noise": bytes(range(256)), "start": good[:10], "other format": other.getvalue()}[what]
+    with pytest.raises(BitstreamError, match=r"baselines\.") as caught:
+        codec.decode([bad], (64, 64), Quality.of(3))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [(64, 128), (1000, 1000), (128, 64)], ids=str)
+def test_a_picture_of_another_size_than_the_files(codec, picture, size) -> None:
+    payloads = codec.encode(picture(64, 64) if size != (128, 64) else picture(64, 128), Quality.of(3))
+    with pytest.raises(BitstreamError):
+        codec.decode(payloads, size, Quality.of(3))
+
+
+def test_a_large_picture_in_a_small_files_payload_is_not_decoded(codec, picture) -> None:
+    payloads = codec.encode(picture(256, 256), Quality.of(1))
+    with pytest.raises(BitstreamError):
+        codec.decode(payloads, (8, 8), Quality.of(1))
+
+
+def test_the_payload_is_the_codecs_own_file(usable, picture) -> None:
+    jpeg = usable("jpeg")
+    (payload,) = jpeg.encode(picture(40, 50), Quality.of(4))
+    own = io.BytesIO()
+    to_picture(picture(40, 50)).save(own, "JPEG", quality=20, subsampling="4:2:0", optimize=True, progressive=True)
+    assert payload == own.getvalue()
+
+
+def test_payload_bytes_leave_out_the_framework_alone(usable, picture) -> None:
+    codec = usable("jpeg")
+    data = {
+        "icm": 1,
+        "name": "x",
+        "codec": {"use": "baselines.jpeg"},
+        "tasks": {"picture": {"adapter": {"use": "baselines.pixels"}, "head": {"use": "baselines.picture"}}},
+    }
+    import icm_baselines
+
+    pipeline = build(parse_spec(data), build_registry(path=[], extra={"baselines": icm_baselines}))
+    blob = pipeline.encode(picture(40, 50)[0], quality=2)
+    assert payload_bytes(blob) == len(codec.encode(picture(40, 50), Quality.of(2))[0]) == len(blob) - 22
+    assert pipeline.decode(blob)["picture"].output.shape == (1, 3, 40, 50)
+
+
+@pytest.mark.parametrize("cls", [*EXTERNAL, *LEARNED], ids=lambda cls: cls.name)
+def test_construction_runs_and_imports_nothing(cls) -> None:
+    with torch.device("meta"):
+        codec = cls(cls.Params())
+        found = codec(torch.empty(2, 3, 64, 128), torch.ones(2))
+    assert found.side.levels[0].shape == (2, 3, 64, 128) and found.total_bits.shape == (2,)
+
+
+def test_nothing_optional_is_imported_with_the_plugin() -> None:
+    code = "import sys, icm_baselines; print([m for m in ('pillow_jxl', 'imageio_ffmpeg') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("cls", EXTERNAL, ids=lambda cls: cls.name)
+def test_external_codecs_have_no_state_and_a_fingerprint_each(cls) -> None:
+    assert cls(cls.Params()).state_dict() == {}
+    assert cls(cls.Params()).coding_state() not in [o(o.Params()).coding_state() for o in EXTERNAL if o is not cls]
+
+
+@pytest.mark.parametrize(
+    ("cls", "module"), [(JPEGXL, "pillow_jxl"), (HEVC, "imageio_ffmpeg"), (VVC, "imageio_ffmpeg")], ids=str
+)
+def test_missing_packages_are_answered_with_the_way_out(cls, module, monkeypatch, picture) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    codec = cls(cls.Params())
+    with pytest.raises(InputError, match=r"needs .*pip install 'icm\[baselines\]'"):
+        codec.encode(picture(64, 64), Quality.of(1))
+
+
+@pytest.mark.parametrize("cls", [JPEG2000, WebP, AVIF], ids=lambda cls: cls.name)
+def test_a_pillow_without_the_format(cls, monkeypatch, picture) -> None:
+    monkeypatch.setattr("icm_baselines.still.features.check", lambda feature: False)
+    with pytest.raises(InputError, match=r"needs Pillow with .*pip install"):
+        cls(cls.Params()).encode(picture(8, 8), Quality.of(1))
+
+
+def test_missing_programs_are_answered_with_where_they_are(monkeypatch, picture, tmp_path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    codec = BPG(BPG.Params())
+    with pytest.raises(InputError, match=r"needs the program bpgenc on the PATH; .*bellard\.org"):
+        codec.encode(picture(8, 8), Quality.of(1))
+    with pytest.raises(InputError, match="needs the program bpgdec"):
+        codec.decode([b"BPG\xfb"], (8, 8), Quality.of(1))
+
+
+def test_a_picture_that_a_format_cannot_hold() -> None:
+    with pytest.raises(InputError, match=r"baselines\.webp cannot code a picture of 16384x1 pixels"):
+        WebP(WebP.Params()).encode(torch.zeros(1, 3, 1, 16384), Quality.of(1))
+
+
+def test_settings_between_qualities() -> None:
+    jpeg = JPEG(JPEG.Params(settings=(10, 20, 40)))
+    assert jpeg.quality_range == (1.0, 3.0)
+    assert [jpeg.setting(Quality.of(q)) for q in (1, 1.5, 2, 2.25, 3)] == [10, 15, 20, 25, 40]
+    assert HEVC(HEVC.Params()).setting(Quality.of(1.5)) == 48
+
+
+@pytest.mark.parametrize("settings", [(), (10, 10), (10, 20, 15), (0, 5), (90, 101), (1.5, 2), tuple(range(1, 17))])
+def test_settings_that_cannot_be(settings) -> None:
+    with pytest.raises(ValidationError):
+        JPEG.Params(settings=settings)
+
+
+def test_the_size_in_a_bpg_header() -> None:
+    assert claimed(b"BPG\xfb\x20\x00" + bytes([0x83, 0x60, 0x82, 0x60]) + bytes(8)) == (352, 480)
+    with pytest.raises(BitstreamError, match="does not start as a BPG file does"):
+        claimed(b"\x89PNG\r\n\x1a\n")
+
+
+def test_the_size_in_a_jpeg_xl_header(usable, picture) -> None:
+    codec = usable("jpegxl")
+    for size in ((8, 8), (256, 128), (300, 400), (353, 480), (9, 3000)):
+        (payload,) = codec.encode(torch.zeros(1, 3, *size), Quality.of(1))
+        assert codec.claimed(payload) == size
+
+
+def test_jpeg_xl_distances_survive_the_detour_over_qualities() -> None:
+    def distance(quality: float) -> float:  # libjxl's JxlEncoderDistanceFromQuality
+        return 0.1 + (100 - quality) * 0.09 if quality >= 30 else 53 / 3000 * quality**2 - 23 / 20 * quality + 25
+
+    for wanted in (0.1, 1.8, 6.4, 6.5, 9, 15, 25):
+        assert distance(quality_of(wanted)) == pytest.approx(wanted)
+
+
+def test_video_chroma(usable, picture) -> None:
+    usable("hevc")
+    x, best = picture(64, 64), Quality.of(6)
+    full, half = (HEVC(HEVC.Params(chroma=chroma)) for chroma in ("4:4:4", "4:2:0"))
+    (large,), (small,) = full.encode(x, best), half.encode(x, best)
+    assert large != small
+    # Either reads the other's stream: its chroma is in the stream, and both have one fingerprint.
+    assert torch.equal(full.decode([small], (64, 64), best).levels[0], half.decode([small], (64, 64), best).levels[0])
+    assert full.coding_state() == half.coding_state()

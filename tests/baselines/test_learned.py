@@ -1,0 +1,167 @@
+"""Learned codecs from CompressAI's classes at toy widths, and the import of its checkpoints."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from compressai.models import Cheng2020Anchor, JointAutoregressiveHierarchicalPriors, ScaleHyperprior
+
+import icm_core
+from icm_baselines import LEARNED, import_checkpoint
+from icm_baselines.learned import LearnedCodec, ScaleHyperpriorCodec
+from icm_core import BitstreamError, InputError, Quality, SpecError, WeightsError
+from icm_core.weights import load_weights, metadata
+
+ONE = Quality.of(1)
+
+
+def make(cls: type[LearnedCodec]) -> LearnedCodec:
+    torch.manual_seed(0)
+    widths = {"n": 12, "m": 18} if "m" in cls.Params.model_fields else {"n": 12}
+    codec = cls(cls.Params.model_validate(widths)).eval().requires_grad_(False)
+    for name, parameter in codec.net.named_parameters():
+        if name in ("g_a.6.weight", "h_a.4.weight", "h_a.8.weight"):
+            parameter.mul_(8)  # untrained, they would give hardly anything but zeros
+        if name == "h_s.4.bias":
+            parameter.add_(1)  # and scales far below such latents, all of them escapes
+    codec.freeze_tables()
+    return codec
+
+
+@pytest.fixture(params=LEARNED, ids=lambda cls: cls.name)
+def codec(request: pytest.FixtureRequest) -> LearnedCodec:
+    return make(request.param)
+
+
+@pytest.fixture
+def hyperprior() -> LearnedCodec:
+    return make(ScaleHyperpriorCodec)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (70, 100)], ids=str)
+def test_the_decoder_has_the_encoders_latent(codec, picture, size) -> None:
+    x = picture(*size, 2)
+    payloads = codec.encode(x, ONE)
+    latents: list[torch.Tensor] = []
+    codec.net.g_s.register_forward_pre_hook(lambda module, args: latents.append(args[0].clone()))
+    side = codec.decode(payloads, size, ONE)
+    assert side.levels[0].shape == (2, 3, *size)
+    assert float(side.levels[0].min()) >= 0 and float(side.levels[0].max()) <= 1
+    # The encoder's own symbols, from CompressAI's analysis, lie within half a step of what was decoded.
+    padded = torch.nn.functional.pad(x, (0, -size[1] % 64, 0, -size[0] % 64), mode="replicate")
+    for one, latent in enumerate(latents):
+        assert float((codec.net.g_a(padded[one : one + 1]) - latent).abs().max()) <= 0.5001
+    assert float(latents[0].abs().max()) > 0
+
+
+def test_the_hyperprior_decodes_what_compressai_would(hyperprior, picture) -> None:
+    x = picture(64, 128)
+    expected = hyperprior.net(x)["x_hat"].clamp(0, 1)
+    found = hyperprior.decode(hyperprior.encode(x, ONE), (64, 128), ONE).levels[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_bytes_are_within_2_percent_and_16_bytes_of_the_estimate(hyperprior, picture) -> None:
+    bits = float(hyperprior(picture(128, 128), torch.ones(1)).total_bits)
+    (payload,) = hyperprior.encode(picture(128, 128), ONE)
+    assert abs(8 * len(payload) - bits) <= 0.02 * bits + 128
+
+
+def test_table_rows_are_compressais(hyperprior) -> None:
+    from compressai.entropy_models import GaussianConditional
+    from compressai.models import get_scale_table
+
+    theirs = GaussianConditional(None)
+    theirs.update_scale_table(get_scale_table())
+    scales = torch.cat([get_scale_table(), get_scale_table() * 1.001, torch.tensor([-1.0, 0.0, 1e6])])
+    assert torch.equal(hyperprior._rows(scales), theirs.build_indexes(scales).long())
+
+
+def test_damaged_payloads(codec, picture) -> None:
+    (good,) = codec.encode(picture(64, 64), ONE)
+    for bad in (b"", good[:4], good[:-4], good + bytes(4), bytes(len(good)), good[::-1]):
+        with pytest.raises(BitstreamError):
+            codec.decode([bad], (64, 64), ONE)
+
+
+def test_gradients_reach_the_networks(codec, picture) -> None:
+    codec.train().requires_grad_(True)
+    x = picture(64, 64)
+    found = codec(x, torch.ones(1))
+    (found.total_bits.sum() + (found.side.levels[0] - x).square().sum()).backward()
+    without = [name for name, parameter in codec.named_parameters() if parameter.grad is None]
+    assert without == ["net.entropy_bottleneck.quantiles"]  # freeze_tables finds them
+
+
+def test_changed_weights_change_fingerprint_and_tables(hyperprior, picture) -> None:
+    before = hyperprior.coding_state()
+    (payload,) = hyperprior.encode(picture(64, 64), ONE)
+    hyperprior.net.entropy_bottleneck.matrices[0].mul_(1.5)
+    assert hyperprior.coding_state() != before
+    assert hyperprior.encode(picture(64, 64), ONE) != [payload]
+
+
+def checkpoint(path: Path, model: torch.nn.Module, **around: object) -> Path:
+    model.update()
+    torch.save({**around, "state_dict": model.state_dict()} if around else model.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("model", "use", "params"),
+    [
+        (lambda: ScaleHyperprior(12, 18), "baselines.bmshj2018_hyperprior", {"n": 12, "m": 18}),
+        (lambda: JointAutoregressiveHierarchicalPriors(12, 18), "baselines.mbt2018", {"n": 12, "m": 18}),
+        (lambda: Cheng2020Anchor(12), "baselines.cheng2020_anchor", {"n": 12}),
+    ],
+    ids=["bmshj2018-hyperprior", "mbt2018", "cheng2020-anchor"],
+)
+def test_import_of_a_checkpoint(tmp_path, picture, model, use, params) -> None:
+    torch.manual_seed(0)
+    original = model().eval()
+    import_checkpoint(checkpoint(tmp_path / "c.pth.tar", original, epoch=3), tmp_path / "imported.json")
+    pipe = icm_core.load(tmp_path / "imported.json", device="cpu")
+    assert pipe.spec.codec.use == use and pipe.spec.codec.params == params
+    assert torch.equal(pipe.codec.net.g_a[-1].weight, original.g_a[-1].weight.half().float())
+    out = pipe.decode(pipe.encode(picture(64, 64)[0], quality=1))
+    assert set(out) == {"segmentation", "classification", "picture"}
+    stored = metadata(tmp_path / "imported.codec.safetensors")
+    assert stored["icm.fingerprint.base"] == pipe.base_fingerprint.hex() and stored["icm.name"] == "imported"
+
+
+def test_checkpoints_that_cannot_be(tmp_path) -> None:
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    bomb, other, text = tmp_path / "bomb.pth", tmp_path / "other.pth", tmp_path / "text.pth"
+    torch.save({"state_dict": Bomb()}, bomb)
+    torch.save({"layer.weight": torch.zeros(1)}, other)
+    text.write_text("no checkpoint")
+    for path, says in (
+        (bomb, "not a checkpoint of tensors alone"),
+        (text, "not a checkpoint of tensors alone"),
+        (other, "it is none of bmshj2018-hyperprior, mbt2018 and cheng2020-anchor"),
+        (tmp_path / "missing.pth", "no such file"),
+    ):
+        with pytest.raises(WeightsError, match=says):
+            import_checkpoint(path, tmp_path / "x.json")
+    good = checkpoint(tmp_path / "good.pth", ScaleHyperprior(12, 18))
+    with pytest.raises(InputError, match="file ends with"):
+        import_checkpoint(good, tmp_path / "x.txt")
+    with pytest.raises(SpecError, match="name"):
+        import_checkpoint(good, tmp_path / "Upper Case.json")
+    assert not (tmp_path / "executed").exists() and not list(tmp_path.glob("*.safetensors"))
+
+
+def test_weights_are_parameters_without_tables(hyperprior, tmp_path) -> None:
+    from safetensors.torch import save_file
+
+    fresh = make(ScaleHyperpriorCodec)
+    save_file({key: value.contiguous() for key, value in hyperprior.state_dict().items()}, tmp_path / "w.safetensors")
+    load_weights(fresh, [tmp_path / "w.safetensors"])
+    assert fresh.coding_state() == hyperprior.coding_state()
+    assert not [key for key in fresh.state_dict() if "cdf" in key or "offset" in key]

@@ -1,0 +1,79 @@
+"""The decoded picture as features, and the shipped specs of codec and task networks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import icm_core
+from icm_baselines.pixels import Picture, PixelsAdapter
+from icm_core import SpecError, build_registry
+from icm_core.spec import read_spec
+from icm_core.types import Level, Prediction, SideInfo, SideInfoLayout
+from icm_core.weights import find_pipeline
+
+PICTURE = SideInfoLayout((Level(3, 1),), 3)
+
+
+@pytest.fixture(scope="module")
+def registry():
+    import icm_baselines
+    import icm_sicmh
+    import icm_tasks
+
+    return build_registry(path=[], extra={"baselines": icm_baselines, "sicmh": icm_sicmh, "tasks": icm_tasks})
+
+
+def test_the_adapter_hands_the_picture_on(picture) -> None:
+    x = picture(10, 20)
+    adapter = PixelsAdapter(PixelsAdapter.Params(), PICTURE)
+    found = adapter(SideInfo((x,), (10, 20)))
+    assert torch.equal(found.cropped("image"), x) and adapter.features == {"image": Level(3, 1)}
+    assert adapter.state_dict() == {}
+
+
+def test_the_adapter_refuses_side_information_that_is_no_picture() -> None:
+    with pytest.raises(SpecError, match=r"takes a codec whose side information is the decoded picture.*\(96, 32\)"):
+        PixelsAdapter(PixelsAdapter.Params(), SideInfoLayout((Level(96, 32), Level(48, 64)), 64))
+
+
+def test_the_picture_head_is_the_picture_within_0_and_1(picture) -> None:
+    head = Picture(Picture.Params(), {"image": Level(3, 1)})
+    adapter = PixelsAdapter(PixelsAdapter.Params(), PICTURE)
+    found = head.predict(adapter(SideInfo((picture(8, 8) * 2 - 0.5,), (8, 8))))
+    assert torch.equal(found.output, (picture(8, 8) * 2 - 0.5).clamp(0, 1))
+    assert head.draw(Prediction("reconstruction", found.output)).size == (8, 8)
+    with pytest.raises(SpecError, match="needs 'image' as"):
+        Picture(Picture.Params(), {"image": Level(3, 2)})
+
+
+@pytest.mark.parametrize("name", ["jpeg", "jpeg2000", "webp", "avif", "jpegxl", "hevc", "vvc", "bpg"])
+def test_shipped_specs_have_the_heads_of_sicmh_small(registry, name) -> None:
+    own, small = (read_spec(registry.specs.get(spec), registry) for spec in (f"{name}-camvid", "sicmh-small"))
+    assert own.codec.use == f"baselines.{name}"
+    assert own.enhancement is None
+    assert set(own.tasks) == {"segmentation", "classification", "picture"}
+    for task in ("segmentation", "classification"):
+        assert own.tasks[task].head == small.tasks[task].head
+        assert own.tasks[task].adapter.use == "baselines.pixels"
+
+
+def test_a_shipped_spec_at_work_with_inherited_weights(registry, picture) -> None:
+    small = icm_core.load("sicmh-small", device="cpu", registry=registry)
+    pipe = icm_core.load("jpeg-camvid", device="cpu", registry=registry)
+    for task in ("segmentation", "classification"):
+        theirs = small.task(task).head.state_dict()
+        assert all(torch.equal(value, theirs[key]) for key, value in pipe.task(task).head.state_dict().items())
+    blob = pipe.encode(picture(64, 96)[0], quality=3)
+    out = pipe.decode(blob)
+    assert out["segmentation"].output.shape == (1, 11, 64, 96) and out["classification"].output.shape == (1, 1000)
+    assert find_pipeline(pipe.base_fingerprint, registry) == "jpeg-camvid"
+
+
+def test_specs_without_weights_can_be_inspected(registry) -> None:
+    from icm_core.account import account
+
+    for name in ("jpeg-camvid", "coarse-to-fine-small", "siic-small"):
+        found = account(read_spec(registry.specs.get(name)), registry, height=64, width=64)
+        assert found.total.parameters > 0
+    assert found.sharing.tasks == 1

@@ -1,0 +1,182 @@
+"""Comparisons with known answers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from icm_core.errors import InputError
+from icm_evaluation.bd import NO_OVERLAP, TOO_FEW, bd_rate, bd_value, bits_at, ratio_at
+from icm_evaluation.bootstrap import Resampled, draws, miou_of
+from icm_evaluation.compare import compare, sentence
+from icm_evaluation.curves import Points, curves_of
+from icm_evaluation.results import Result, read_result
+
+RATES = [0.1, 0.2, 0.35, 0.6]
+VALUES = [28.0, 31.0, 33.0, 34.5]
+ANCHOR = Points.of(RATES, VALUES)
+
+
+def scaled(result: Result, factor: float, name: str) -> Result:
+    """A system that differs in its bytes alone."""
+    data = result.model_dump()
+    data["system"] = name
+    for point in data["points"]:
+        point["bpp"] *= factor
+        point["base_bpp"] *= factor
+    for row in data["pictures"]:
+        for point in row["points"]:
+            assert point["bytes"] * factor == int(point["bytes"] * factor)
+            point["bytes"] = int(point["bytes"] * factor)
+            point["base_bytes"] = int(point["base_bytes"] * factor)
+    return Result.model_validate(data)
+
+
+@pytest.fixture
+def result(measured) -> Result:
+    return read_result(measured["scalable"])
+
+
+@pytest.mark.parametrize("method", ["pchip", "akima"])
+def test_a_curve_and_itself_at_80_percent_of_the_bits_is_minus_20_percent(method) -> None:
+    test = Points.of([0.8 * rate for rate in RATES], VALUES)
+    assert bd_rate(ANCHOR, test, method).value == pytest.approx(-20, abs=1e-9)
+    assert bd_rate(test, ANCHOR, method).value == pytest.approx(25, abs=1e-9)
+    assert ratio_at(ANCHOR, test, 32.0, method).value == pytest.approx(80, abs=1e-9)
+
+
+def test_a_curve_two_decibels_higher_is_two_decibels() -> None:
+    test = Points.of(RATES, [value + 2 for value in VALUES])
+    assert bd_value(ANCHOR, test).value == pytest.approx(2, abs=1e-9)
+    assert bd_value(test, ANCHOR).value == pytest.approx(-2, abs=1e-9)
+
+
+def test_the_order_of_points_does_not_matter() -> None:
+    test = Points.of([0.8 * rate for rate in reversed(RATES)], list(reversed(VALUES)))
+    assert bd_rate(ANCHOR, test).value == pytest.approx(-20, abs=1e-9)
+
+
+def test_curves_without_common_quality_have_no_overlap() -> None:
+    found = bd_rate(ANCHOR, Points.of(RATES, [value + 10 for value in VALUES]))
+    assert (found.value, found.overlap, found.note) == (None, 0.0, NO_OVERLAP)
+
+
+def test_curves_without_common_rates_have_no_overlap() -> None:
+    found = bd_value(ANCHOR, Points.of([10 * rate for rate in RATES], VALUES))
+    assert (found.value, found.note) == (None, NO_OVERLAP)
+
+
+def test_curves_that_touch_in_a_point_have_no_overlap() -> None:
+    assert bd_rate(ANCHOR, Points.of([1, 2], [34.5, 36])).note == NO_OVERLAP
+
+
+def test_two_points_are_a_line() -> None:
+    line = Points.of([0.1, 0.4], [30, 34])
+    assert bd_rate(line, Points.of([0.05, 0.2], [30, 34])).value == pytest.approx(-50, abs=1e-9)
+    assert bits_at(line, 32) == pytest.approx(0.2)
+
+
+def test_one_point_is_no_curve() -> None:
+    assert bd_rate(ANCHOR, Points.of([0.2], [31])).note == TOO_FEW
+    assert ratio_at(ANCHOR, Points.of([0.2], [31]), 31).note == TOO_FEW
+
+
+def test_a_point_that_another_beats_is_left_out_of_the_rate() -> None:
+    bumpy = Points.of([*(0.8 * rate for rate in RATES), 0.3], [*VALUES, 29.0])
+    assert len(bumpy) - len(bumpy.front()) == 1
+    assert bd_rate(ANCHOR, bumpy).value == pytest.approx(-20, abs=1e-9)
+    assert bd_value(ANCHOR, bumpy).value < bd_value(ANCHOR, bumpy.front()).value
+
+
+def test_values_that_fall_with_the_rate_leave_one_point() -> None:
+    assert bd_rate(ANCHOR, Points.of(RATES, list(reversed(VALUES)))).note == TOO_FEW
+
+
+def test_nothing_is_extrapolated() -> None:
+    assert bits_at(ANCHOR, 27.9) is None
+    assert bits_at(ANCHOR, 34.6) is None
+    assert ratio_at(ANCHOR, Points.of(RATES, VALUES), 40).note == NO_OVERLAP
+
+
+def test_overlap_is_the_common_share_of_both_ranges() -> None:
+    found = bd_rate(Points.of([1, 2], [0, 10]), Points.of([1, 2], [5, 20]))
+    assert (found.overlap, found.low, found.high) == (pytest.approx(0.25), 5, 10)
+
+
+def test_systems_at_half_the_bytes_need_half_the_bits_whatever_pictures_are_drawn(result) -> None:
+    double = scaled(result, 2, "double")
+    said = set()
+    for found in compare([double, result], anchor="double", count=50):
+        if found.anchor.removeprefix("double") != found.test.removeprefix("scalable"):
+            continue  # coarse against fine
+        if found.bd_rate is None:
+            assert found.note
+            continue
+        assert found.bd_rate == pytest.approx(-50, abs=1e-6)
+        assert found.bd_rate_interval == (pytest.approx(-50, abs=1e-6), pytest.approx(-50, abs=1e-6))
+        assert found.at[0].ratio == pytest.approx(50, abs=1e-6)
+        said.add(found.metric)
+    assert "psnr" in said
+
+
+def test_a_draw_of_every_picture_once_is_the_curve_itself(result) -> None:
+    for curve in curves_of(result):
+        (drawn,) = Resampled(curve).points(np.ones((1, len(result.pictures))))
+        assert drawn.rates == pytest.approx(curve.points.rates)
+        assert drawn.values == pytest.approx(curve.points.values, rel=1e-6)
+
+
+def test_the_same_seed_draws_the_same_pictures() -> None:
+    assert np.array_equal(draws(9, 20, 3), draws(9, 20, 3))
+    assert not np.array_equal(draws(9, 20, 3), draws(9, 20, 4))
+    assert (draws(9, 20, 3).sum(1) == 9).all()
+
+
+def test_classes_that_do_not_occur_do_not_count() -> None:
+    assert miou_of(np.array([2.0, 0, 0, 1, 1, 0, 0, 0, 0])) == pytest.approx(100 * (2 / 3 + 1 / 2) / 2)
+    assert np.isnan(miou_of(np.zeros(4)))
+
+
+def test_a_ratio_reads_as_a_sentence(result) -> None:
+    double = scaled(result, 2, "double")
+    (found,) = (one for one in compare([double, result], levels={"psnr": 23.6}, count=0) if "coarse" in one.anchor
+                and "coarse" in one.test and one.metric == "psnr")  # fmt: skip
+    assert sentence(found, found.at[0]) == "scalable coarse uses 50 % of double coarse's bits at PSNR 23.6 dB"
+
+
+def test_results_of_other_pictures_are_not_compared(measure, result) -> None:
+    fewer = measure("single", limit=2)
+    with pytest.raises(InputError, match="'single' was not measured on the pictures of 'scalable'"):
+        compare([result, fewer])
+
+
+def test_unknown_names_are_said(result, measured) -> None:
+    both = [result, read_result(measured["single"])]
+    with pytest.raises(InputError, match="unknown system 'scaleable'; did you mean 'scalable'"):
+        compare(both, anchor="scaleable")
+    with pytest.raises(InputError, match="unknown metric 'mIoU'; did you mean 'miou'"):
+        compare(both, levels={"mIoU": 50})
+    with pytest.raises(InputError, match="takes two results or more"):
+        compare([result])
+    with pytest.raises(InputError, match="two results are of a system called 'scalable'"):
+        compare([result, result])
+
+
+def test_the_command_prints_json(run, measured) -> None:
+    rows = json.loads(run("compare", measured["single"], measured["scalable"], "--draws", 20, "--json"))
+    assert {row["metric"] for row in rows} == {"miou", "psnr"}
+    assert all(row["anchor"].startswith("single") for row in rows)
+
+
+def test_the_command_prints_a_table_and_sentences(run, measured) -> None:
+    shown = run("compare", measured["single"], measured["scalable"], "--draws", 0, "--at", "psnr=60")
+    assert "BD-rate" in shown
+    assert "do not both reach PSNR 60 dB: no overlap" in shown
+
+
+def test_a_file_that_is_no_result_is_said(fail, tmp_path, measured) -> None:
+    (tmp_path / "a.json").write_text('{"a": 1}')
+    assert "not a result of `icm evaluate`" in fail("compare", tmp_path / "a.json", measured["single"])
+    assert "--at is 'psnr:3'" in fail("compare", measured["single"], measured["scalable"], "--at", "psnr:3")

@@ -1,0 +1,226 @@
+"""`evaluate`: its figures against independent computations on the files that it kept, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from icm_core import load
+from icm_core.container import read
+from icm_core.errors import InputError
+from icm_core.images import to_picture
+from icm_evaluation.measure import file_name
+from icm_evaluation.options import spread
+from icm_evaluation.results import Result, read_result
+
+
+def without_times(result: Result) -> dict[str, object]:
+    data = result.model_dump()
+    del data["workers"]
+    for point in (*data["points"], *(point for row in data["pictures"] for point in row["points"])):
+        del point["encode_seconds"], point["decode_seconds"]
+    return data
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image).astype(np.float64)
+
+
+def numpy_miou(pairs: list[tuple[np.ndarray, np.ndarray]], classes: int = 4) -> float:
+    scores = []
+    for number in range(classes):
+        inside = sum(int(((seen == number) & (true == number)).sum()) for true, seen in pairs)
+        around = sum(int((((seen == number) | (true == number)) & (true != 255)).sum()) for true, seen in pairs)
+        if around:
+            scores.append(inside / around)
+    return 100 * float(np.mean(scores))
+
+
+def test_rates_are_those_of_the_files_on_disk(measure, tmp_path, folder) -> None:
+    result = measure(keep=tmp_path / "files")
+    for point, quality in zip(result.points, (1, 3), strict=True):
+        rates, base_rates = [], []
+        for row in result.pictures:
+            file = tmp_path / "files" / file_name(row.key, quality)
+            rates.append(8 * file.stat().st_size / (row.width * row.height))
+            (tmp_path / "base.icm").write_bytes(file.read_bytes()[: read(file.read_bytes()).base_bytes])
+            base_rates.append(8 * (tmp_path / "base.icm").stat().st_size / (row.width * row.height))
+        assert point.bpp == pytest.approx(np.mean(rates), rel=1e-12)
+        assert point.base_bpp == pytest.approx(np.mean(base_rates), rel=1e-12)
+    assert result.data.sizes == {"20x33": 1, "190x180": 1, "40x24": 3}
+
+
+def test_a_base_only_file_is_as_long_as_the_base_bytes_say(measure, folder) -> None:
+    row = measure().pictures[0]
+    pipe = load("scalable", device="cpu")
+    picture = Image.open(folder / "val" / "p0_0.png")
+    assert row.points[0].base_bytes == len(pipe.encode(picture, quality=1, enhancement=False))
+    assert row.points[0].payload_bytes == row.points[0].bytes - 35
+
+
+def test_miou_is_that_of_numpy_over_all_pixels_that_count(measure, tmp_path, folder) -> None:
+    result = measure(keep=tmp_path / "files")
+    pipe = load("scalable", device="cpu")
+    pairs = []
+    for row in result.pictures:
+        blob = (tmp_path / "files" / file_name(row.key, 3)).read_bytes()
+        seen = pipe.decode(blob, tasks=["segmentation"])["segmentation"].output[0].argmax(0).numpy()
+        pairs.append((pixels(folder / "valannot" / f"{Path(row.key).name}.png"), seen))
+    assert result.points[1].tasks["segmentation"]["miou"] == pytest.approx(numpy_miou(pairs), rel=1e-6)
+
+
+def test_clean_and_drop_are_of_the_same_head_on_the_pictures_themselves(measure, folder) -> None:
+    result = measure()
+    head = load("scalable", device="cpu").task("segmentation").head
+    pairs = []
+    for path in sorted((folder / "val").iterdir()):
+        x = torch.from_numpy(pixels(path)).permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            for layer in head.layers:
+                x = layer(x)
+        pairs.append((pixels(folder / "valannot" / path.name), x[0].argmax(0).numpy()))
+    for point in result.points:
+        found = point.tasks["segmentation"]
+        assert found["clean"] == pytest.approx(numpy_miou(pairs), rel=1e-6)
+        assert found["drop"] == pytest.approx(found["clean"] - found["miou"], abs=1e-9)
+
+
+def test_psnr_is_that_of_the_eight_bit_pictures_by_hand(measure, tmp_path, folder) -> None:
+    result = measure(keep=tmp_path / "files")
+    pipe = load("scalable", device="cpu")
+    for task in ("coarse", "fine"):
+        found = []
+        for row in result.pictures:
+            blob = (tmp_path / "files" / file_name(row.key, 1)).read_bytes()
+            shown = np.asarray(to_picture(pipe.decode(blob, tasks=[task])[task].output), dtype=np.float64)
+            original = pixels(folder / "val" / f"{Path(row.key).name}.png")
+            found.append(10 * math.log10(255**2 / np.mean((shown - original) ** 2)))
+        assert result.points[0].tasks[task]["psnr"] == pytest.approx(np.mean(found), abs=1e-5)
+
+
+def test_a_picture_too_small_for_ms_ssim_leaves_it_out(measure) -> None:
+    result = measure()
+    assert result.points[0].tasks["coarse"]["ms_ssim"] is None
+    assert [row.points[0].tasks["coarse"].ms_ssim is not None for row in result.pictures] == [False] * 4 + [True]
+
+
+def test_classes_of_the_data_set_are_found_among_the_heads_by_name(measure, tmp_path) -> None:
+    result = measure(kind="named", keep=tmp_path / "files")
+    pipe = load("scalable", device="cpu")
+    hits = []
+    for row in result.pictures:
+        blob = (tmp_path / "files" / file_name(row.key, 1)).read_bytes()
+        ranking = pipe.decode(blob, tasks=["classification"])["classification"].output[0].argsort(descending=True)
+        place = ranking.tolist().index((5, 0, 3)[int(row.key[-1])])
+        hits.append((place < 1, place < 5))
+    found = result.points[0].tasks["classification"]
+    assert (found["top1"], found["top5"]) == tuple(
+        pytest.approx(100 * np.mean(part)) for part in zip(*hits, strict=True)
+    )
+
+
+def test_only_what_the_data_set_is_about_is_measured(measure) -> None:
+    assert set(measure(kind="plain").tasks) == {"coarse", "fine"}
+    result = measure(kind="named")
+    assert set(result.tasks) == {"classification", "coarse", "fine"}
+    assert list(result.skipped) == ["segmentation"]
+
+
+def test_a_pipeline_without_enhancement_has_base_files_only(measure) -> None:
+    result = measure("single")
+    assert set(result.tasks) == {"segmentation", "coarse"}
+    assert all(point.bpp == point.base_bpp for point in result.points)
+
+
+def test_figures_do_not_depend_on_the_workers(measure) -> None:
+    assert without_times(measure(workers=2)) == without_times(measure(workers=1))
+
+
+def test_a_stopped_run_goes_on_where_it_was(measure, folder, tmp_path, monkeypatch) -> None:
+    root = shutil.copytree(folder, tmp_path / "data")
+    broken = root / "val" / "p3_0.png"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"p3_0\.png cannot be read"):
+        measure(root=root)
+    shutil.copy(folder / "val" / "p3_0.png", broken)
+    # The line that was being written when the power went is not a line yet.
+    with (tmp_path / "scalable.json.journal").open("ab") as journal:
+        journal.write(b'{"number":3,"row":{"ke')
+
+    import icm_evaluation.work as work
+
+    asked: Counter[str] = Counter()
+    original = work.measure
+
+    def counted(pipe, plan, sample, keep):
+        asked[sample.key] += 1
+        return original(pipe, plan, sample, keep)
+
+    monkeypatch.setattr(work, "measure", counted)
+    went_on = measure(root=root)
+    assert sorted(asked) == ["val/p3_0", "val/p4_1"]
+    assert not (tmp_path / "scalable.json.journal").exists()
+    assert without_times(went_on) == without_times(measure())
+
+
+def test_a_journal_of_another_measurement_is_not_gone_on_with(measure, folder, tmp_path) -> None:
+    root = shutil.copytree(folder, tmp_path / "data")
+    (root / "val" / "p3_0.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="cannot be read"):
+        measure(root=root)
+    with pytest.raises(InputError, match="beginning of another measurement"):
+        measure(root=root, qualities=(2.0,))
+
+
+def test_a_limit_spreads_over_the_data_set(measure) -> None:
+    assert spread(101, 4) == [0, 25, 50, 75]
+    assert spread(3, 10) == [0, 1, 2]
+    assert [row.key for row in measure(limit=2).pictures] == ["val/p0_0", "val/p2_2"]
+
+
+def test_the_file_is_the_result(measure, tmp_path) -> None:
+    result = measure()
+    assert read_result(tmp_path / "scalable.json") == result
+
+
+def test_a_result_names_no_folder(measure, tmp_path, folder) -> None:
+    measure()
+    text = (tmp_path / "scalable.json").read_text()
+    assert str(folder) not in text
+    assert json.loads(text)["command"] == "icm evaluate scalable --data maps:FOLDER --split val -q 1,3"
+
+
+def test_a_class_that_the_head_lacks_is_said(measure, folder, tmp_path) -> None:
+    root = shutil.copytree(folder, tmp_path / "data")
+    Image.fromarray(np.full((24, 40), 9, np.uint8)).save(root / "valannot" / "p0_0.png")
+    with pytest.raises(InputError, match="class 9; classes are 0 to 3"):
+        measure(root=root)
+
+
+def test_a_quality_out_of_range_is_said(measure) -> None:
+    with pytest.raises(InputError, match="quality 9 is out of range; pipeline 'scalable' has 1 to 4"):
+        measure(qualities=(1.0, 9.0))
+
+
+def test_the_command_writes_and_prints(run, folder, tmp_path) -> None:
+    shown = run("evaluate", "single", "--data", f"maps:{folder}", "-q", "2", "--limit", 2, "--workers", 1,
+                "--json", tmp_path / "out" / "single.json")  # fmt: skip
+    assert "segmentation miou" in shown
+    assert "not measured: classification" in shown
+    assert read_result(tmp_path / "out" / "single.json").data.pictures == 2
+
+
+def test_the_command_answers_a_wrong_option_with_a_sentence(fail, folder, tmp_path) -> None:
+    common = ("evaluate", "single", "--data", f"maps:{folder}", "--json", tmp_path / "a.json")
+    assert "-q is 'x'" in fail(*common, "-q", "x")
+    assert "limit is 0" in fail(*common, "--limit", "0")
+    assert "unknown data set 'mapz'; did you mean 'maps'" in fail(*common[:3], "mapz:x", *common[4:])
