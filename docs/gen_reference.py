@@ -8,9 +8,10 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import types
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
@@ -145,7 +146,7 @@ def _fields(model: type[BaseModel]) -> Iterator[str]:
             default = f"`{json.dumps(field.default, default=str)}`"
         limits = ", ".join(filter(None, (_limit(item) for item in field.metadata)))
         what = "; ".join(filter(None, [field.description or "", limits]))
-        yield f"| `{name}` | {_cell(f'`{_type(field.annotation)}`')} | {_cell(default)} | {_cell(what)} |"
+        yield f"| `{name}` | `{_type(field.annotation)}` | {_cell(default)} | {_cell(what)} |"
     yield ""
 
 
@@ -161,11 +162,20 @@ def _limit(item: object) -> str:
     return ", ".join(found)
 
 
-def _type(annotation: object) -> str:
-    if isinstance(annotation, type) and not getattr(annotation, "__args__", None):
-        return annotation.__name__
-    words = re.sub(r"\b(?:typing|pydantic|icm_\w+)(?:\.\w+)*\.(?=\w)", "", str(annotation))
-    return re.sub(r"Annotated\[(\w+), .*?\)\]", r"\1", words)
+def _type(annotation: Any) -> str:
+    """A type as one writes it in JSON terms, such as ``"auto" | int | None``."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(inner[0])
+    if origin is Literal:
+        return " | ".join(json.dumps(value) for value in inner)
+    if origin in (Union, types.UnionType):
+        return " | ".join(map(_type, inner))
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(_type, inner))}]"
+    if annotation in (None, type(None), ...):
+        return "..." if annotation is ... else "None"
+    return getattr(annotation, "__name__", str(annotation))
 
 
 def _prose(cls: type) -> str:

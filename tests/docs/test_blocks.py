@@ -40,7 +40,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("page", sorted({block.page for block in BLOCKS if block.language in ("python", "bash", "json")}))
+@pytest.mark.parametrize(
+    "page", sorted({block.page for block in BLOCKS if block.language in ("python", "bash", "json")})
+)
 def test_the_blocks_of_a_page_run_in_order(page: str, data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "reader"
     shutil.copytree(data, folder)
@@ -78,4 +80,6 @@ def test_what_is_not_run_is_marked_with_a_reason() -> None:
     left_out = {name(block): block.why_not for block in BLOCKS if block.why_not}
     allowed = ("GPU", "network", "data")
     assert [why for why in left_out.values() if not any(word in why for word in allowed)] == []
-    print(f"{len(left_out)} blocks are not run:", *(f"{where}: {why}" for where, why in left_out.items()), sep=os.linesep)
+    print(
+        f"{len(left_out)} blocks are not run:", *(f"{where}: {why}" for where, why in left_out.items()), sep=os.linesep
+    )
