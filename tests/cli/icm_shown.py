@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
-from icm_tiny import Labels
+from icm_tiny import Classes, Labels
 from PIL import Image
 
 from icm_core import Prediction, TaskHead, hookimpl
@@ -24,9 +24,20 @@ class ShownLabels(Labels):
         return picture
 
 
+class Counts(Classes):
+    """Values with names."""
+
+    name: ClassVar[str] = "shown.counts"
+    kind = "regression"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ("cars", "<trees>")[: self.params.classes]
+
+
 @hookimpl
 def icm_heads() -> list[type[TaskHead]]:
-    return [ShownLabels]
+    return [ShownLabels, Counts]
 
 
 @hookimpl

@@ -267,3 +267,18 @@ def test_tiny_weights_keep_their_digits(weight: float, expected: int) -> None:
     nn.init.constant_(layer.weight, weight)
     n = torch.full((1, 1, 1, 1), 2.0**22, dtype=torch.float64)
     assert IntegerNetwork("net", layer)(n).item() == expected
+
+
+@pytest.mark.parametrize("size", [3, 4, 5])
+@pytest.mark.parametrize("shape", [(5, 5), (5, 9), (8, 6)])
+def test_on_patches_gives_what_each_patch_alone_gives(size: int, shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    exact = IntegerNetwork("net", nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(4, 2, 3)))
+    n = to_fixed(torch.randn(2, 3, *shape) * 40).double()
+    patches = n.unfold(2, size, 1).unfold(3, size, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, size, size)
+    assert torch.equal(exact.on_patches(n, size), exact(patches))
+
+
+def test_patches_need_a_first_layer_that_can_share() -> None:
+    with pytest.raises(TypeError, match="kernel of 3"):
+        IntegerNetwork("net", nn.Sequential(nn.Conv2d(1, 1, 1))).on_patches(example().double(), 3)

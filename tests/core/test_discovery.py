@@ -125,6 +125,11 @@ def test_a_broken_plugin_is_named_and_breaks_nothing_else(
     assert "bad_dist" not in get_error(catalogue, "good.y")
 
 
+def test_a_plugin_that_is_named_after_its_component_is_found_to_be_broken(tmp_path: Path, install: Install) -> None:
+    install(tmp_path, "lab_depth", "[demo.plugins]\nlab_depth = broken_depth\n", broken_depth="import no_such_thing")
+    assert "lab_depth 1.0 (plugin 'lab_depth') could not be loaded" in get_error(collect(load(tmp_path)), "lab.depth")
+
+
 def test_an_unreadable_target_is_a_broken_plugin(tmp_path: Path, install: Install) -> None:
     install(tmp_path, "odd", "[demo.plugins]\nodd = not a module!\n")
     assert "is not of the form" in load(tmp_path).plugins[0].problem

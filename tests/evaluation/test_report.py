@@ -117,3 +117,17 @@ def test_a_missing_package_is_answered_with_how_to_get_it(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "plotly", None)
     with pytest.raises(InputError, match=r"plotly is not installed; get it with: pip install 'icm\[evaluate\]'"):
         need("plotly")
+
+
+def test_a_markdown_page_holds_every_point_and_results_of_other_data(run, measured, measure, tmp_path) -> None:
+    measure("single", kind="named")
+    other = tmp_path / "single.json"
+    run("report", *measured.values(), other, "-o", tmp_path / "results.md", "--draws", 0)
+    text = (tmp_path / "results.md").read_text()
+    assert text.count("### single") == 2
+    assert "## named val, 5 pictures of 3 sizes" in text
+    for point in read_result(measured["scalable"]).points:
+        figures = point.tasks["segmentation"]
+        cells = (f"{point.base_bpp:.4f} | {point.bpp:.4f} | ", f"{figures['miou']:.2f}", f"{point.quality:g}")
+        assert any(all(cell in line for cell in cells) for line in text.splitlines())
+    assert "| psnr | scalable coarse | single |" in text

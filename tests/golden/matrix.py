@@ -206,13 +206,14 @@ def run(cases: Sequence[Case], conditions: Sequence[Conditions]) -> list[dict[st
     return rows
 
 
-def in_processes(arguments: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of processes that were started with each CPU capability."""
+def in_processes(arguments: Sequence[str], with_compile: bool) -> list[dict[str, Any]]:
+    """The rows of processes that were started with each CPU capability, and of one that compiles."""
     rows = []
-    for capability in CAPABILITIES:
+    for capability in (*CAPABILITIES, *([None] if with_compile else [])):
+        here = [*arguments, *(["--compile"] if capability is None else [])]
         done = subprocess.run(
-            [sys.executable, __file__, "--here", *arguments],
-            env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
+            [sys.executable, __file__, "--here", *here],
+            env=os.environ if capability is None else {**os.environ, "ATEN_CPU_CAPABILITY": capability},
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -236,15 +237,16 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[tuple[str, int, int]]:
 def conditions_of(options: argparse.Namespace) -> list[Conditions]:
     """What the options ask for."""
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    wanted = list(FAST) if options.fast else [one for device in devices for one in combinations(device)]
-    return wanted + ([replace(REFERENCE, compile=True)] if options.compile else [])
+    if options.compile:
+        return [replace(REFERENCE, compile=True, device=device) for device in devices]
+    return list(FAST) if options.fast else [one for device in devices for one in combinations(device)]
 
 
 def main() -> int:
     """Run the matrix and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fast", action="store_true", help="one condition at a time, in this process")
-    parser.add_argument("--compile", action="store_true", help="torch.compile as well")
+    parser.add_argument("--compile", action="store_true", help="torch.compile as well; with --fast, nothing else")
     parser.add_argument("--float", action="store_true", help="with float networks, which have to fail")
     parser.add_argument("--json", type=Path, help="file for the rows")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
@@ -253,7 +255,7 @@ def main() -> int:
         with float_networks() if options.float else nullcontext():
             rows = run(float_cases() if options.float else golden_cases(), conditions_of(options))
     else:
-        rows = in_processes([name for name in ("--compile", "--float") if getattr(options, name[2:])])
+        rows = in_processes(["--float"] if options.float else [], options.compile)
     if options.here:
         print(json.dumps(rows))
         return 0

@@ -57,7 +57,8 @@ def from_planes(raw: bytes, height: int, width: int, halved: bool) -> Pixels:
     red = luma + 2 * (1 - _RED) * to_red
     blue = luma + 2 * (1 - _BLUE) * to_blue
     green = (luma - _RED * red - _BLUE * blue) / _GREEN
-    return np.clip(np.rint(np.stack([red, green, blue], 2) * 255), 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(np.rint(np.stack([red, green, blue], 2) * 255), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def planes_bytes(height: int, width: int, halved: bool) -> int:

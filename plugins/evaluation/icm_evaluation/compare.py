@@ -10,7 +10,7 @@ from icm_core.errors import InputError
 from icm_evaluation.bd import Method, bd_rate, bd_value, bits_at, ratio_at
 from icm_evaluation.bootstrap import DRAWS, Resampled, draws, interval
 from icm_evaluation.curves import Array, Curve, check_comparable, curves_of
-from icm_evaluation.results import HIGHER_IS_BETTER, TITLES, UNITS, Result
+from icm_evaluation.results import HIGHER_IS_BETTER, TITLES, UNITS, Result, describe_data
 from icm_registry import unknown
 
 Range = tuple[float, float]
@@ -92,6 +92,31 @@ def compare(
         for other in curves_of(result)
         if other.metric == mine.metric
     ]
+
+
+def compare_by_data(results: Sequence[Result], *, anchor: str | None = None, count: int = DRAWS) -> list[Comparison]:
+    """`compare` among results of each data set; where the anchor was not measured, the first result stands for it.
+
+    Raises:
+        InputError: as `compare` does.
+    """
+    names = [result.system for result in results]
+    if anchor is not None and anchor not in names:
+        raise InputError(unknown("system", anchor, names))
+    found = []
+    for some in by_data(results).values():
+        if len(some) > 1:
+            own = anchor if anchor in [result.system for result in some] else None
+            found += compare(some, anchor=own, count=count)
+    return found
+
+
+def by_data(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Results by what they were measured on."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(describe_data(result), []).append(result)
+    return groups
 
 
 def _compare(anchor: Curve, test: Curve, level: float | None, method: Method, weights: Array) -> Comparison:

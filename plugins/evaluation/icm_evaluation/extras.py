@@ -10,10 +10,10 @@ from icm_core.errors import InputError
 EXTRA = "evaluate"
 
 
-def need(module: str) -> Any:
-    """A module of the extra ``evaluate``; `InputError` with the line that installs it where it is missing."""
+def need(module: str, extra: str = EXTRA) -> Any:
+    """A module of an extra; `InputError` with the line that installs it where it is missing."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         package = module.split(".")[0]
-        raise InputError(f"the package {package} is not installed; get it with: pip install 'icm[{EXTRA}]'") from error
+        raise InputError(f"the package {package} is not installed; get it with: pip install 'icm[{extra}]'") from error

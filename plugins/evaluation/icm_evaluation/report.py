@@ -13,11 +13,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from icm_evaluation.compare import Comparison, sentence
+from icm_evaluation.compare import Comparison, by_data, sentence
 from icm_evaluation.extras import need
 from icm_evaluation.gallery import Shot
 from icm_evaluation.plots import RATE_AXIS, Panel, looks_of, panels_of
-from icm_evaluation.results import UNITS, Result, describe_data
+from icm_evaluation.results import UNITS, Result
 from icm_evaluation.styles import Style
 
 MAX_SIDE = 1200
@@ -37,9 +37,7 @@ def report(results: Sequence[Result], comparisons: Sequence[Comparison] = (), sh
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["inline"] = _inline
     template = environment.from_string(files("icm_evaluation").joinpath("report.html").read_text("utf-8"))
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        groups.setdefault(describe_data(result), []).append(result)
+    groups = by_data(results)
     panels = [panels_of(some) for some in groups.values()]
     looks = looks_of([panel for some in panels for panel in some])
     plots = [[_plot(panel, looks) for panel in some] for some in panels]
@@ -48,7 +46,7 @@ def report(results: Sequence[Result], comparisons: Sequence[Comparison] = (), sh
         plots=plots,
         data=Markup(_script_json([plot for some in plots for plot in some])),
         plotly=Markup(need("plotly.offline").get_plotlyjs()),
-        columns=_columns,
+        columns=columns_of,
         comparisons=comparisons,
         sentences=[sentence(one, level) for one in comparisons for level in one.at],
         shots=shots,
@@ -58,7 +56,7 @@ def report(results: Sequence[Result], comparisons: Sequence[Comparison] = (), sh
     )
 
 
-def _columns(result: Result) -> list[tuple[str, str, str]]:
+def columns_of(result: Result) -> list[tuple[str, str, str]]:
     """Output, figure and unit of each column of a result's table."""
     first = result.points[0].tasks
     units = {task: UNITS[next(iter(found))] for task, found in first.items()}

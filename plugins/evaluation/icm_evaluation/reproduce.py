@@ -23,6 +23,7 @@ from icm_evaluation.options import spread
 from icm_evaluation.papers import AccountOf, Clean, Curves, Pictures
 from icm_evaluation.plots import Line, Mark, Panel, clean_levels, figure, line_of, pictures_figure, write_plot
 from icm_evaluation.results import Result, describe_data
+from icm_evaluation.tables import table
 
 _SPREAD = 4
 """Figures with pictures choose among so many, spread evenly over the data set."""
@@ -187,12 +188,6 @@ def _account(wanted: AccountOf, material: Material) -> str:
             f"Sharing saves {saved:.1%} of the parameters and {faster:.1%} of the operations."
         )
     return "\n\n".join([*parts, f"In the paper: {wanted.claims}"])
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _instead(data: str, paper_data: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 # Okabe & Ito's colours, which people with any colour vision tell apart; yellow is left out, it vanishes on paper.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
 _MARKERS = (("o", "circle"), ("s", "square"), ("^", "triangle-up"), ("D", "diamond"), ("v", "triangle-down"))
-_LINES = (("-", "solid"), ("--", "dash"), ("-.", "dashdot"), (":", "dot"))
+_LINES = (("-", "solid"), (":", "dot"), ("--", "dash"), ("-.", "dashdot"))
 
 
 @dataclass(frozen=True)

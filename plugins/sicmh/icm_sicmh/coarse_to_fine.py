@@ -89,7 +89,7 @@ class CoarseToFine(Hyperprior):
         return CodecOutput(SideInfo((picture,), size), {**bits, "y": bits_y.flatten(1).sum(1)})
 
     def _picture(self, y: Tensor, h1: Tensor, h2: Tensor, size: tuple[int, int]) -> Tensor:
-        own = self.decoder(y)
+        own: Tensor = self.decoder(y)
         pair = torch.cat([self.decoder_h1c(h1), F.pixel_shuffle(self.decoder_h2c(h2), 2)], 1)
         fused: Tensor = self.fuse_mix(torch.cat([self.fuse_up(pair), own], 1))
         return (own + fused).float()[..., : size[0], : size[1]]

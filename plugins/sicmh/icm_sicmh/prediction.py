@@ -44,9 +44,12 @@ def predict(layers: Network, x: Tensor) -> Tensor:
     strips = []
     for top in range(0, height, rows):
         strip = padded[:, :, top : top + rows + 2 * margin]
-        patches = F.unfold(strip, _NEIGHBOURHOOD).transpose(1, 2)  # (B, positions, 25C)
-        patches = patches.reshape(-1, channels, _NEIGHBOURHOOD, _NEIGHBOURHOOD)
-        strips.append(layers(patches).reshape(batch, -1, width, 2 * channels))
+        if (shared := getattr(layers, "on_patches", None)) is not None:  # integer networks have it
+            found = shared(strip, _NEIGHBOURHOOD)
+        else:
+            patches = F.unfold(strip, _NEIGHBOURHOOD).transpose(1, 2)  # (B, positions, 25C)
+            found = layers(patches.reshape(-1, channels, _NEIGHBOURHOOD, _NEIGHBOURHOOD))
+        strips.append(found.reshape(batch, -1, width, 2 * channels))
     return torch.cat(strips, 1).permute(0, 3, 1, 2).contiguous()
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -26,7 +26,7 @@ from icm_core.interfaces import DataSet
 from icm_core.loading import find_spec, pick_device
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry
-from icm_core.recipe import OptimizerSpec, RecipeSpec, StartSpec
+from icm_core.recipe import OptimizerSpec, RecipeSpec, StageSpec, StartSpec
 from icm_core.spec import PipelineSpec, read_spec
 from icm_training import checkpoint as checkpoints
 from icm_training.checkpoint import Checkpoint
@@ -56,6 +56,7 @@ class Options:
         device: see `icm_core.load`.
         workers: processes that read pictures.
         memory: bytes of decoded pictures that a data set may take to be kept in memory.
+        given: folders of stages that another run has trained alike; they are taken over.
     """
 
     out: Path
@@ -66,6 +67,7 @@ class Options:
     device: str = "auto"
     workers: int = 1
     memory: float = 2e9
+    given: Mapping[str, Path] = field(default_factory=dict)
 
 
 def train(recipe: RecipeSpec, options: Options, registry: Registry, console: Console | None = None) -> RunFolder:
@@ -84,12 +86,15 @@ def train(recipe: RecipeSpec, options: Options, registry: Registry, console: Con
     for name in wanted:
         if name not in known:
             raise SpecError(f"recipe {recipe.recipe!r} has no stage {name!r}; its stages are {', '.join(known)}")
+    _check_batches([stage for stage in recipe.stages if stage.name in wanted])
     spec = pipeline_of(recipe, options.home, registry)
     folder = RunFolder(options.out)
     fabric = make_fabric(options.device, recipe.precision)
     if fabric.is_global_zero:
         record = record_of(recipe, device_name(fabric.device))
         folder.open(recipe, spec, resume=options.resume, record=record)
+        for name, source in options.given.items():
+            folder.take(name, source)
     fabric.barrier()
     for index, stage in enumerate(recipe.stages):
         if stage.name in wanted and not folder.is_done(stage.name):
@@ -98,6 +103,18 @@ def train(recipe: RecipeSpec, options: Options, registry: Registry, console: Con
             except (SpecError, InputError) as error:
                 raise type(error)(f"stage {stage.name!r}: {error}") from error
     return folder
+
+
+def _check_batches(stages: Sequence[StageSpec]) -> None:
+    """Every process takes as many pictures as the others."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    for stage in stages:
+        for feed in stage.feeds:
+            if feed.batch % world:
+                raise SpecError(
+                    f"stage {stage.name!r}: batch is {feed.batch}; it should be a multiple of the number of "
+                    f"processes, {world}"
+                )
 
 
 def pipeline_of(recipe: RecipeSpec, home: Path, registry: Registry) -> PipelineSpec:
@@ -123,7 +140,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
         devices=devices,
         num_nodes=max(1, world // local),
         strategy=strategy,
-        precision=cast(Literal["32-true", "bf16-mixed", "16-mixed"], precision),
+        precision=cast(Literal["32-true", "bf16-mixed"], precision),
     )
     fabric.launch()
     return fabric
@@ -155,7 +172,6 @@ class Trainer:
         self.recipe, self.stage, self.folder, self.options = recipe, recipe.stages[index], folder, options
         self.registry, self.console, self.index = registry, console, index
         self.fabric = make_fabric(options.device, self.stage.precision or recipe.precision)
-        self._check_batches()
         self.data = self._open_data()
         self.streams = self._streams(spec)
         self.schedule = Schedule(self.stage.schedule, len(self.streams[0].data) / self.stage.feeds[0].batch)
@@ -164,10 +180,11 @@ class Trainer:
         prepare(self.pipe, self.groups)
         self.module = StageModule(self.pipe, self.stage, [stream.data for stream in self.streams], registry)
         optimizer = make_optimizer(self.groups, self.stage.optimizer)
-        self.ema = Ema(self._names(), self._trained(), self.stage.ema) if self.stage.ema is not None else None
         self.step, self.seconds = 0, 0.0
         wrapped = self.fabric.setup(self.module, optimizer)
         self.forward, self.optimizer = cast(tuple[nn.Module, torch.optim.Optimizer], wrapped)
+        # Here and not before: the parameters are on their device now, and so are the means that begin with them.
+        self.ema = Ema(self._names(), self._trained(), self.stage.ema) if self.stage.ema is not None else None
         self._restore()
 
     @property
@@ -283,14 +300,6 @@ class Trainer:
         for raw in zip(*readers, strict=True):
             yield [_moved(batch, fabric) for batch in raw]
 
-    def _check_batches(self) -> None:
-        for feed in self.stage.feeds:
-            if feed.batch % self.fabric.world_size:
-                raise SpecError(
-                    f"batch is {feed.batch}; it should be a multiple of the number of processes, "
-                    f"{self.fabric.world_size}"
-                )
-
     def _open_data(self) -> dict[str, DataSet]:
         used = {s if isinstance(s, str) else s.name for feed in self.stage.feeds for s in feed.data}
         if self.stage.validate_on is not None:
@@ -303,6 +312,9 @@ class Trainer:
     def _streams(self, spec: PipelineSpec) -> list[Stream]:
         with torch.device("meta"):
             bounds = build(spec, self.registry).codec.quality_range
+        low, high = self.stage.quality.range or bounds
+        if not bounds[0] <= low <= high <= bounds[1]:
+            raise SpecError(f"quality.range is {low:g} to {high:g}; the codec has {bounds[0]:g} to {bounds[1]:g}")
         return [
             Stream(
                 mixture(feed, self.data),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from torch import nn
+
 from icm_core.building import build
 from icm_core.errors import InputError
 from icm_core.files import make_folder, write_atomically
@@ -122,9 +124,18 @@ def _pipeline(spec: PipelineSpec, weights: Path, registry: Registry) -> Pipeline
 
 
 def _freeze(pipe: Pipeline, recipe: RecipeSpec) -> None:
-    """Make the tables of what the recipe trains; those of a frozen codec stay, and with them its files can be read."""
+    """Make the tables of what the recipe trains, or of what has none yet.
+
+    Those of a frozen codec stay as they are: made anew on another machine they could differ, and old files be refused.
+    """
     modules = [module for stage in recipe.stages for group in stage.train for module in group.modules]
     paths = [path for module in modules for path in paths_of(pipe, module)]
     for name, part in (("codec", pipe.codec), ("enhancement", pipe.enhancement)):
-        if part is not None and any(path.split(".")[0] == name for path in paths):
+        if part is not None and (any(path.split(".")[0] == name for path in paths) or _is_bare(part)):
             part.freeze_tables()
+
+
+def _is_bare(part: nn.Module) -> bool:
+    """Whether a part's integer tables were never filled."""
+    tables = [buffer for buffer in part.buffers() if not buffer.is_floating_point()]
+    return bool(tables) and not any(bool(table.any()) for table in tables)

@@ -28,15 +28,19 @@ def find_recipe(name: str, registry: Registry, changes: Sequence[str] = ()) -> t
     Raises:
         SpecError: there is no such recipe, or it does not validate.
     """
-    if name.endswith(".json") or re.search(r"[/\\]", name):
-        path = Path(name)
-    else:
-        try:
-            path = registry.recipes.get(name)
-        except RegistryError as error:
-            raise SpecError(f"{error}; a path of a recipe ends with .json") from error
+    path = recipe_path(name, registry)
     data = cast(JsonValue, read_json(path))
     try:
         return parse_recipe(with_changes(data, changes)), path.parent
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
+
+
+def recipe_path(name: str, registry: Registry) -> Path:
+    """The file of a recipe, from a shipped name or a path; `SpecError` with the nearest name if there is none."""
+    if name.endswith(".json") or re.search(r"[/\\]", name):
+        return Path(name)
+    try:
+        return registry.recipes.get(name)
+    except RegistryError as error:
+        raise SpecError(f"{error}; a path of a recipe ends with .json") from error

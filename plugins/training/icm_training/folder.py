@@ -79,6 +79,22 @@ class RunFolder:
         self.write_json("run.json", record)
         self.write_json("recipe.json", json.loads(recipe.model_dump_json()))
 
+    def take(self, stage: str, source: Path) -> None:
+        """Copy the result of a stage from another run's folder of it, unless it is here already.
+
+        Raises:
+            InputError: it is not done there, or cannot be copied.
+        """
+        if self.is_done(stage):
+            return
+        if not ((source / "weights.safetensors").is_file() and (source / "done.json").is_file()):
+            raise InputError(f"stage {stage!r} cannot be taken over: {source} holds no result")
+        make_folder(self.stage(stage))
+        # done.json last: with it the stage counts as done.
+        for name in ("log.csv", "weights.safetensors", "done.json"):
+            if (source / name).is_file():
+                write_atomically(self.stage(stage) / name, (source / name).read_bytes())
+
     def write_json(self, name: str, value: object) -> None:
         """A JSON file in the folder."""
         write_atomically(self.path / name, (json.dumps(value, indent=1) + "\n").encode())

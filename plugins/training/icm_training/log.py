@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
+from icm_core.errors import InputError
 from icm_core.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
@@ -77,9 +79,10 @@ class Log:
         self._write()
         text = " ".join(f"{key} {value:.4g}" for key, value in figures.items())
         if self._writer is not None:
-            for key, value in figures.items():
-                self._writer.add_scalar(key.replace(": ", "/"), value, step)
-            self._writer.flush()
+            with self._writing():
+                for key, value in figures.items():
+                    self._writer.add_scalar(key.replace(": ", "/"), value, step)
+                self._writer.flush()
         if self._progress is not None:
             self._progress.update(self._task, figures=text)
             if self._progress.disable:
@@ -88,14 +91,26 @@ class Log:
     def picture(self, name: str, picture: Tensor, step: int) -> None:
         """A sample picture (3, H, W) in [0, 1]."""
         if self._writer is not None:
-            self._writer.add_image(name, picture.detach().float().clamp(0, 1).cpu().to(torch.float32), step)
+            with self._writing():
+                self._writer.add_image(name, picture.detach().float().clamp(0, 1).cpu().to(torch.float32), step)
 
     def close(self) -> None:
         """Put away the progress bar and close the files."""
         if self._progress is not None:
             self._progress.stop()
         if self._writer is not None:
-            self._writer.close()
+            # What could not be written was said by then, and by an error that this one would hide.
+            with contextlib.suppress(OSError):
+                self._writer.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """TensorBoard writes in a thread of its own, whose error comes up at a later call."""
+        try:
+            yield
+        except OSError as error:
+            folder = self.path.parents[1] / "tensorboard"
+            raise InputError(f"cannot write into {folder}: {error.strerror or error}") from error
 
     def _write(self) -> None:
         fields: dict[str, None] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -17,6 +18,8 @@ from icm_core.types import Features
 
 COUNTED = 500
 """Pictures of a data set that class weights are made from, evenly spread."""
+
+MAX_CLASS_WEIGHT = 10.0
 
 
 def _task(loss: str, task: str | None) -> str:
@@ -111,6 +114,11 @@ class CrossEntropy(Loss):
 
         class_weights: Literal["equal", "root_median"] = Field("equal", description="how much each class counts")
         label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+        output: int | None = Field(
+            None,
+            ge=0,
+            description="number of the head's output that counts, alone and with weight 1; None: all of them",
+        )
 
     params: Params
     weights: Tensor
@@ -133,7 +141,7 @@ class CrossEntropy(Loss):
         total = batch.quality.new_zeros(len(batch.pictures))
         counted = target != self.ignore
         share = (self.weights[torch.where(counted, target, 0)] * counted).flatten(1) if target.ndim > 1 else None
-        for weight, output in batch.outputs(_task(self.name, self.task)):
+        for weight, output in self._outputs(batch):
             values = F.cross_entropy(
                 output.float(),
                 target,
@@ -145,6 +153,14 @@ class CrossEntropy(Loss):
             mean = values if share is None else values.flatten(1).sum(1) / share.sum(1).clamp_min(1e-6)
             total = total + weight * mean
         return total
+
+    def _outputs(self, batch: Batch) -> Sequence[tuple[float, Tensor]]:
+        outputs = batch.outputs(_task(self.name, self.task))
+        if (number := self.params.output) is None:
+            return outputs
+        if number >= len(outputs):
+            raise SpecError(f"output is {number}; the head of task {self.task!r} has {len(outputs)}, counted from 0")
+        return [(1.0, outputs[number][1])]
 
 
 class Distillation(Loss):
@@ -193,4 +209,5 @@ def _class_weights(data: DataSet, classes: int, ignore: int) -> Tensor:
         if target is not None:
             values = target.reshape(-1).long()
             counts += torch.bincount(values[values != ignore], minlength=classes)[:classes]
-    return (counts.median() / counts.clamp_min(1)).sqrt().float()
+    # A class that hardly occurs would otherwise outweigh all others where it does.
+    return (counts.median() / counts.clamp_min(1)).sqrt().clamp_max(MAX_CLASS_WEIGHT).float()

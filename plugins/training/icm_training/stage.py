@@ -91,7 +91,8 @@ class StageModule(nn.Module):
             b for b, number in enumerate(numbers) if math.floor((number + 1) * share) > math.floor(number * share)
         ]
         if not chosen:
-            zero = coded.pictures.new_zeros(())
+            # With a gradient, of nothing: this may be all that the step has on this device.
+            zero = coded.pictures.new_zeros((), requires_grad=True)
             return zero, zero
         if spec.input == "clean":
             target = None if coded.target is None else coded.target[chosen]

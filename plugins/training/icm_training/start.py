@@ -30,7 +30,7 @@ def fill(
         pipe: the pipeline; what no source fills keeps its random weights.
         starts: the sources.
         result_of: path of an earlier stage's weights.
-        home: folder that files of weights are relative to.
+        home: folder that files of weights are relative to; what is not there, to the working directory.
         registry: where shipped pipelines are looked up.
 
     Raises:
@@ -51,7 +51,9 @@ def fill(
 
 def _weights(source: str, home: Path, registry: Registry) -> dict[str, Tensor]:
     if source.endswith(".safetensors"):
-        return read_tensors(home / source)
+        beside = home / source
+        # Beside a shipped recipe there are no weights: those that it goes on from lie where the user works.
+        return read_tensors(beside if beside.exists() else Path(source))
     return dict(load(source, device="cpu", registry=registry).state_dict())
 
 

@@ -18,7 +18,9 @@ EXAMPLE = "Example: icm report jpeg.json sicmh-small.json -o report.html --data 
 
 def run(
     results: Annotated[list[Path], typer.Argument(metavar="RESULT.json...", help="What `icm evaluate` wrote.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page, .html or .md.")] = Path(
+        "report.html"
+    ),
     anchor: Annotated[
         str | None, typer.Option("--anchor", metavar="SYSTEM", help="Compare with this one; the first if not given.")
     ] = None,
@@ -30,17 +32,22 @@ def run(
     draws: Draws = 1000,
     device: Device = "auto",
 ) -> None:
-    """Write curves, tables and pictures into one HTML page that needs nothing else.
+    """Write curves, tables and pictures into one HTML page that needs nothing else, or tables alone into a .md file.
 
     Pictures are shown if --data says where they are: each system, by default those of the results, at the highest
     quality that needs no more bytes than the first of them.
     """
-    from icm_evaluation.compare import compare
+    from icm_evaluation.compare import compare_by_data
     from icm_evaluation.report import report
     from icm_evaluation.results import read_result
+    from icm_evaluation.tables import page_of_tables
 
     read = [read_result(path) for path in results]
-    comparisons = compare(read, anchor=anchor, count=draws) if len(read) > 1 else []
+    comparisons = compare_by_data(read, anchor=anchor, count=draws)
+    if output.suffix == ".md":
+        write_atomically(output, page_of_tables(read, comparisons).encode())
+        typer.echo(f"page: {output}")
+        return
     shots = []
     if data is not None:
         from icm_core import build_registry, load

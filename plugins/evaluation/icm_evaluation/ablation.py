@@ -1,0 +1,165 @@
+"""Ablations: every variant trained, exported and measured, with what variants have in common done once.
+
+::
+
+    OUT/<variant>/seed-<n>/run/       a run, as `icm train` makes it
+    OUT/<variant>/seed-<n>/pipeline/  its export
+    OUT/<variant>/seed-<n>/result.json
+    OUT/ablation.json, ablation.md, ablation.png, ablation.svg
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from icm_core.plugins import Registry, build_registry
+from icm_core.recipe import RecipeSpec
+from icm_evaluation.extras import need
+from icm_evaluation.options import Options
+from icm_evaluation.results import Result, read_result
+from icm_evaluation.run import evaluate
+from icm_evaluation.variants import Variant
+from icm_training.engine import Options as TrainOptions
+from icm_training.engine import train
+from icm_training.export import export
+from icm_training.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Job:
+    """One variant with one seed.
+
+    Attributes:
+        variant: the variant.
+        seed: the seed.
+        folder: where everything of it goes.
+    """
+
+    variant: Variant
+    seed: int
+    folder: Path
+
+    @property
+    def recipe(self) -> RecipeSpec:
+        """The variant's recipe with this seed."""
+        return self.variant.recipe.model_copy(update={"seed": self.seed})
+
+    @property
+    def result(self) -> Path:
+        """The measurement."""
+        return self.folder / "result.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An ablation.
+
+    Attributes:
+        jobs: every variant with every seed.
+        train: how runs are carried out; ``out`` is replaced for each job.
+        measure: what is measured; ``model`` is replaced for each job.
+    """
+
+    jobs: Sequence[Job]
+    train: TrainOptions
+    measure: Options
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job still needs.
+
+    Attributes:
+        job: the job.
+        stages: stages to be trained.
+        shared: stages that an earlier job trains alike, with that job's variant.
+        measure: whether the measurement is missing.
+    """
+
+    job: Job
+    stages: tuple[str, ...]
+    shared: tuple[tuple[str, str], ...]
+    measure: bool
+
+
+def jobs_of(variants: Sequence[Variant], seeds: Sequence[int], out: Path) -> list[Job]:
+    """Every variant with every seed."""
+    return [Job(v, seed, out / v.name / f"seed-{seed}") for v in variants for seed in seeds]
+
+
+def work_of(jobs: Sequence[Job]) -> list[Work]:
+    """What is left to do; a stage counts for the first job that has it."""
+    owners: dict[str, Job] = {}
+    found = []
+    for job in jobs:
+        folder = RunFolder(job.folder / "run")
+        own, shared = [], []
+        for stage, key in _keys(job).items():
+            owner = owners.setdefault(key, job)
+            if owner is not job:
+                shared.append((stage, owner.variant.name))
+            elif not folder.is_done(stage):
+                own.append(stage)
+        found.append(Work(job, tuple(own), tuple(shared), not job.result.is_file()))
+    return found
+
+
+def run(plan: Plan, *, parallel: int = 1, told: Callable[[str], None] = lambda _: None) -> list[Result]:
+    """Do what is left to do, and return all measurements in the order of the jobs.
+
+    Args:
+        plan: the ablation.
+        parallel: jobs at a time; more than one needs the extra ``ray``. Jobs that share a stage wait for its owner.
+        told: gets a line about each step.
+
+    Raises:
+        IcmError: anything that cannot be used; what was done until then is kept.
+    """
+    works = work_of(plan.jobs)
+    if parallel > 1:
+        ray = need("ray", "ray")
+        ray.init(num_cpus=parallel, include_dashboard=False, logging_level="warning", log_to_driver=False)
+        try:
+            remote = ray.remote(num_cpus=1)(_do)
+            for wave in ([w for w in works if not w.shared], [w for w in works if w.shared]):
+                for work, reference in [(one, remote.remote(plan, one)) for one in wave]:
+                    ray.get(reference)
+                    told(f"{work.job.variant.name}, seed {work.job.seed}: done")
+        finally:
+            ray.shutdown()
+    else:
+        registry = build_registry()
+        for work in works:
+            told(f"{work.job.variant.name}, seed {work.job.seed}")
+            _do(plan, work, registry)
+    return [read_result(job.result) for job in plan.jobs]
+
+
+def _do(plan: Plan, work: Work, registry: Registry | None = None) -> None:
+    """Train, export and measure one job."""
+    registry = registry or build_registry()
+    job = work.job
+    out = job.folder / "run"
+    folders = {(other.variant.name, other.seed): other.folder for other in plan.jobs}
+    given = {stage: folders[owner, job.seed] / "run" / stage for stage, owner in work.shared}
+    options = replace(plan.train, out=out, resume=(out / "recipe.json").is_file(), given=given)
+    train(job.recipe, options, registry)
+    made = export(out, job.folder / "pipeline", registry, name=job.variant.name)
+    if not job.result.is_file():
+        evaluate(replace(plan.measure, model=str(made.spec)), job.result)
+
+
+def _keys(job: Job) -> dict[str, str]:
+    """What each stage's weights depend on, as a hash: pipeline, seed, data, and all that came before."""
+    recipe = json.loads(job.recipe.model_dump_json())
+    common = {key: value for key, value in recipe.items() if key not in ("stages", "recipe", "description", "files")}
+    common["pipeline"] = {key: value for key, value in common["pipeline"].items() if key not in ("name", "description")}
+    keys, so_far = {}, json.dumps(common, sort_keys=True)
+    for stage in recipe["stages"]:
+        so_far = hashlib.sha256(f"{so_far}{json.dumps(stage, sort_keys=True)}".encode()).hexdigest()
+        keys[stage["name"]] = so_far
+    return keys

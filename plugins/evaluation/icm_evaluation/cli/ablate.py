@@ -1,0 +1,162 @@
+"""``icm ablate``: one pipeline in several variants, trained, measured, compared."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icm_core.cli.console import print_table
+from icm_core.cli.options import Device
+from icm_core.errors import InputError
+from icm_evaluation.cli.options import DataParams, Limit, Split
+
+if TYPE_CHECKING:
+    from icm_evaluation.ablation import Work
+
+NAME = "ablate"
+EXAMPLE = (
+    "Example: icm ablate sicmh-small --vary tasks.segmentation.adapter=sicmh.one_scale,sicmh.multi_scale "
+    "--recipe adapter-camvid --train-data data --data camvid:data/camvid -o ablation"
+)
+
+
+def run(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="The pipeline: a spec file (.json) or a shipped name.")],
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            "--vary",
+            metavar="PATH=A,B",
+            help="Values of a field of the spec; of the recipe if PATH begins with recipe; given again: a grid.",
+        ),
+    ],
+    recipe: Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="What trains each variant.")],
+    data: Annotated[str, typer.Option("--data", metavar="NAME:FOLDER", help="What each variant is measured on.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the ablation.")],
+    train_data: Annotated[
+        Path, typer.Option("--train-data", metavar="DIR", help="Folder that the recipe's data sets are relative to.")
+    ] = Path(),
+    split: Split = "val",
+    data_params: DataParams = "",
+    qualities: Annotated[
+        str, typer.Option("--qualities", "-q", metavar="Q,...", help="All whole numbers that there are, if not given.")
+    ] = "",
+    limit: Limit = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="A change in all variants; given again: more."),
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option("--seeds", metavar="N,...", help="Seeds that every variant is trained with.")
+    ] = "0",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--start",
+            metavar="WEIGHTS",
+            help="Weights that what is not varied starts from; by default SPEC's own, 'none' for none.",
+        ),
+    ] = None,
+    parallel: Annotated[int, typer.Option("--parallel", min=1, metavar="N", help="Variants at a time, with Ray.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the work and do nothing.")] = False,
+    device: Device = "auto",
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read pictures in training.")] = 1,
+) -> None:
+    """Train a pipeline's variants, measure them, and write one table, one plot and one JSON file.
+
+    Every combination of the varied values is a variant. What no path touches starts from the same weights in all of
+    them; what is varied starts untrained in all of them. A stage that two variants have in common is trained once. A
+    run that was stopped goes on when the same command is given again.
+    """
+    from icm_core.composing import compose
+    from icm_core.loading import find_spec
+    from icm_core.plugins import build_registry
+    from icm_core.strict_json import read_json
+    from icm_evaluation.ablated import page, summary, write_summary
+    from icm_evaluation.ablation import Plan, jobs_of, work_of
+    from icm_evaluation.ablation import run as carry_out
+    from icm_evaluation.options import Options, parse_numbers
+    from icm_evaluation.variants import grid, parse_vary
+    from icm_training.engine import Options as TrainOptions
+    from icm_training.finding import recipe_path
+
+    registry = build_registry()
+    path = find_spec(spec, registry)
+    composed = compose(path, registry)
+    source = recipe_path(recipe, registry)
+    weights = start or (spec if composed.has_weights else "none")
+    text = read_json(source)
+    if not isinstance(text, dict):
+        raise InputError(f"{source}: a recipe is a JSON object")
+    variants = grid(
+        composed.spec.to_json(),
+        text,
+        [parse_vary(one) for one in vary],
+        changes or [],
+        None if weights == "none" else weights,
+    )
+    numbers = [round(number) for number in parse_numbers(seeds, "--seeds")]
+    jobs = jobs_of(variants, numbers, output)
+    works = work_of(jobs)
+    if dry_run:
+        _list(works)
+        return
+    plan = Plan(
+        jobs,
+        TrainOptions(out=output, data=train_data, home=source.parent, device=device, workers=workers),
+        Options(
+            model="",
+            data=data,
+            params=data_params,
+            split=split,
+            qualities=parse_numbers(qualities, "-q") if qualities else None,
+            limit=limit,
+            workers=None if parallel == 1 else 1,
+            device=device,
+        ),
+    )
+    results = carry_out(plan, parallel=parallel, told=lambda line: typer.echo(line, err=True))
+    command = shlex.join(
+        ["icm", "ablate", spec, *(word for one in vary for word in ("--vary", one)), "--recipe", recipe]
+        + [word for one in changes or [] for word in ("--set", one)]
+        + ["--seeds", seeds, "--data", f"{data.partition(':')[0]}:DIR", "--split", split]
+        + (["-q", qualities] if qualities else [])
+        + (["--limit", str(limit)] if limit is not None else [])
+    )
+    paths = write_summary(output, jobs, results, command)
+    typer.echo(page(summary(jobs, results, command)))
+    typer.echo(f"written: {', '.join(map(str, paths))}")
+
+
+def _list(works: list[Work]) -> None:
+    rows = []
+    for work in works:
+        stages = {stage.name: stage for stage in work.job.recipe.stages}
+        lengths = [f"{name} ({_length(stages[name].schedule)})" for name in work.stages]
+        shared = [f"{name} of {owner}" for name, owner in work.shared]
+        values = ", ".join(f"{path} = {value}" for path, value in work.job.variant.values.items())
+        rows.append(
+            (
+                work.job.variant.name,
+                work.job.seed,
+                values,
+                ", ".join(lengths) or "-",
+                ", ".join(shared) or "-",
+                "yes" if work.measure else "done",
+            )
+        )
+    print_table(("variant", ">seed", "values", "to be trained", "taken over", "to be measured"), rows, "Work")
+
+
+def _length(schedule: object) -> str:
+    from icm_core.recipe import ScheduleSpec
+
+    assert isinstance(schedule, ScheduleSpec)
+    if schedule.steps is not None:
+        return f"{schedule.steps} steps"
+    if schedule.epochs is not None:
+        return f"{schedule.epochs:g} epochs"
+    return " + ".join(f"{p.steps} steps" if p.steps is not None else f"{p.epochs:g} epochs" for p in schedule.phases)

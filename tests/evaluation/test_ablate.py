@@ -1,0 +1,126 @@
+"""`icm ablate`: the grid, what is shared, and whole runs at toy size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from icm_core.cli import app
+from icm_core.errors import SpecError
+from icm_core.plugins import build_registry
+from icm_evaluation.ablation import jobs_of, work_of
+from icm_evaluation.variants import Json, grid, parse_vary
+
+ADAPTERS = "tasks.segmentation.adapter=sicmh.one_scale,sicmh.two_scale"
+
+
+@pytest.fixture(scope="module")
+def smoke() -> Json:
+    found: Json = json.loads(build_registry().recipes.get("smoke").read_text())
+    for stage in found["stages"]:
+        stage["schedule"] = {"steps": 1}
+        stage.pop("validate_on", None)
+    return found
+
+
+@pytest.fixture(scope="module")
+def toy(smoke: Json) -> Json:
+    return smoke["pipeline"]
+
+
+@pytest.fixture(scope="module")
+def files(smoke: Json, toy: Json, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ablate")
+    (folder / "toy.json").write_text(json.dumps(toy))
+    (folder / "recipe.json").write_text(json.dumps({**smoke, "stages": smoke["stages"][:2]}))
+    return folder
+
+
+def ablate(files: Path, out: Path, *more: str) -> str:
+    words = ["ablate", str(files / "toy.json"), "--recipe", str(files / "recipe.json"), "--data", f"shapes:{files}"]
+    data = ["--data-params", '{"count": 2, "size": 80}', "-q", "1", "--device", "cpu", "--workers", "0"]
+    found = CliRunner().invoke(app, [*words, *data, "-o", str(out), *more])
+    assert found.exit_code == 0, found.output
+    return found.output
+
+
+@pytest.mark.parametrize("text", ["path", "path=one", "=a,b", "path="])
+def test_a_variation_needs_a_path_and_two_values(text: str) -> None:
+    with pytest.raises(SpecError, match="at least two values"):
+        parse_vary(text)
+
+
+def test_values_are_json_or_text() -> None:
+    assert parse_vary("a=1,x,true") == ("a", [1, "x", True])
+    assert parse_vary('a=[[1,2],{"b":3}]') == ("a", [[1, 2], {"b": 3}])
+
+
+def test_every_combination_is_a_variant_with_its_pipeline(toy: Json, smoke: Json) -> None:
+    vary = [parse_vary(ADAPTERS), parse_vary("codec.params.groups=1,2")]
+    found = grid(toy, smoke, vary, ["recipe.seed=7"], None)
+    assert [one.name for one in found] == [
+        "one_scale_groups-1",
+        "one_scale_groups-2",
+        "two_scale_groups-1",
+        "two_scale_groups-2",
+    ]
+    pipeline = found[1].recipe.pipeline
+    assert not isinstance(pipeline, str)
+    assert pipeline.tasks["segmentation"].adapter.use == "sicmh.one_scale"
+    assert pipeline.codec.params["groups"] == 2
+    assert found[1].recipe.seed == 7
+
+
+def test_what_is_varied_starts_untrained_and_the_rest_from_the_weights(toy: Json, smoke: Json) -> None:
+    first = grid(toy, smoke, [parse_vary(ADAPTERS)], [], "some")[0].recipe.stages[0].start
+    assert first is not None
+    modules = {start.module for start in first}
+    assert "codec" in modules and "tasks.segmentation.head" in modules and "tasks.coarse.adapter" in modules
+    assert "tasks.segmentation.adapter" not in modules
+
+
+def test_a_path_that_leads_nowhere_is_named_with_its_neighbour(toy: Json, smoke: Json) -> None:
+    with pytest.raises(SpecError, match="did you mean 'segmentation'"):
+        grid(toy, smoke, [parse_vary("tasks.segmentaton.adapter=a.b,c.d")], [], None)
+
+
+def test_a_stage_before_the_first_difference_is_trained_once(toy: Json, smoke: Json, tmp_path: Path) -> None:
+    variants = grid(toy, smoke, [parse_vary("recipe.stages.fine.clip=1.0,2.0")], [], None)
+    first, second = work_of(jobs_of(variants, [0], tmp_path))
+    assert first.stages == ("joint", "segmentation", "coarse", "fine")
+    assert second.stages == ("fine",)
+    assert [stage for stage, _ in second.shared] == ["joint", "segmentation", "coarse"]
+
+
+def test_a_dry_run_lists_the_work_and_does_none(files: Path, tmp_path: Path) -> None:
+    output = ablate(files, tmp_path / "out", "--vary", ADAPTERS, "--dry-run")
+    assert "one_scale" in output and "joint (1 steps)" in output
+    assert not (tmp_path / "out").exists()
+
+
+def test_variants_are_trained_measured_and_told_of(files: Path, tmp_path: Path) -> None:
+    vary = ("--vary", "recipe.stages.segmentation.clip=0.5,1.0", "--seeds", "0,1")
+    out = tmp_path / "out"
+    ablate(files, out, *vary)
+    found = json.loads((out / "ablation.json").read_text())
+    assert set(found["variants"]) == {"clip-0.5", "clip-1.0"}
+    figures = found["variants"]["clip-1.0"]["points"][0]["tasks"]["segmentation"]["miou"]
+    assert 0 <= figures["mean"] <= 100 and figures["spread"] >= 0
+    assert "±" in (out / "ablation.md").read_text()
+    with Image.open(out / "ablation.png") as picture:
+        assert len(picture.convert("L").getcolors(256) or []) > 10
+    joint = [out / name / "seed-0" / "run" / "joint" / "weights.safetensors" for name in ("clip-0.5", "clip-1.0")]
+    assert joint[0].read_bytes() == joint[1].read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors") if "run" in path.parts}
+    ablate(files, out, *vary)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_variants_run_beside_one_another_with_ray(files: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed; it is the extra icm[ray]")
+    ablate(files, tmp_path / "out", "--vary", ADAPTERS, "--parallel", "2")
+    assert set(json.loads((tmp_path / "out" / "ablation.json").read_text())["variants"]) == {"one_scale", "two_scale"}

@@ -1,0 +1,87 @@
+"""The recipe `smoke`, whole or in parts, and the doors to the engine."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+import icm_datasets
+import icm_sicmh
+import icm_tasks
+import icm_training
+from icm_core import Pipeline, Registry, build, build_registry
+from icm_core.interfaces import DataSet
+from icm_core.recipe import DataSpec, RecipeSpec
+from icm_core.spec import PipelineSpec
+from icm_training.data import open_data
+from icm_training.engine import Options, train
+from icm_training.finding import find_recipe
+from icm_training.folder import RunFolder
+
+SHIPPED = {"datasets": icm_datasets, "sicmh": icm_sicmh, "tasks": icm_tasks, "training": icm_training}
+
+Smoke = Callable[..., RecipeSpec]
+Run = Callable[..., RunFolder]
+Shapes = Callable[..., DataSet]
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    """What ships, whatever else is installed."""
+    return build_registry(path=[], extra=SHIPPED)
+
+
+@pytest.fixture(scope="session")
+def smoke(registry: Registry) -> Smoke:
+    """The recipe `smoke` with changes, values as Python has them: ``smoke(**{"stages.joint.clip": None})``."""
+
+    def change(**changes: object) -> RecipeSpec:
+        return find_recipe("smoke", registry, [f"{key}={json.dumps(value)}" for key, value in changes.items()])[0]
+
+    return change
+
+
+@pytest.fixture(scope="session")
+def run(registry: Registry) -> Run:
+    """Trains a recipe in this process, without worker processes."""
+
+    def start(
+        recipe: RecipeSpec,
+        out: Path,
+        *,
+        stages: tuple[str, ...] = (),
+        resume: bool = False,
+        using: Registry = registry,
+        home: Path = Path(),
+    ) -> RunFolder:
+        options = Options(out, Path(), home, resume=resume, stages=stages, device="cpu", workers=0)
+        return train(recipe, options, using, Console(file=io.StringIO()))
+
+    return start
+
+
+@pytest.fixture
+def pipe(registry: Registry, smoke: Smoke) -> Pipeline:
+    """The pipeline that `smoke` trains, with the random weights that it starts from."""
+    recipe = smoke()
+    assert isinstance(recipe.pipeline, PipelineSpec)
+    torch.manual_seed(recipe.seed)
+    return build(recipe.pipeline, registry)
+
+
+@pytest.fixture
+def shapes(registry: Registry) -> Shapes:
+    """Drawn pictures with class maps."""
+
+    def make(count: int = 6, size: int = 64) -> DataSet:
+        return open_data(
+            DataSpec(use="training.shapes", params={"count": count, "size": size}), Path(), registry, memory=1e9
+        )
+
+    return make

@@ -1,0 +1,88 @@
+"""``icm train``: what a user gets wrong is one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from icm_core.cli import app
+
+CPU = ("--device", "cpu", "--workers", "0")
+SHORT = (
+    "--set",
+    "stages.coarse.start=[]",
+    "--set",
+    'stages.coarse.schedule={"steps": 1}',
+    "--stages",
+    "coarse",
+)
+
+
+def train(*arguments: object) -> tuple[int, str]:
+    found = CliRunner().invoke(app, ["train", *map(str, arguments)], catch_exceptions=False)
+    return found.exit_code, " ".join(found.output.split())
+
+
+def refused(*arguments: object) -> str:
+    code, output = train(*arguments)
+    assert code == 2 and "Traceback" not in output
+    return output
+
+
+def test_an_unknown_recipe_is_named_with_the_nearest(tmp_path: Path) -> None:
+    assert "unknown recipe 'smok'; did you mean 'smoke'" in refused("smok", "-o", tmp_path / "run")
+    assert "absent.json" in refused("absent.json", "-o", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("stages.coarze.clip=1", "unknown item 'coarze'; did you mean 'coarse'"),
+        ("stages.coarse.clip", "is not of the form path=value"),
+        ("stages.coarse.clip=-1", "clip is -1; it should be greater than 0"),
+        ("stages.coarse.clips=1", "unknown field 'clips' in stages[2]; did you mean 'clip'"),
+    ],
+)
+def test_a_wrong_change_is_refused_before_anything_is_written(tmp_path: Path, change: str, says: str) -> None:
+    assert says in refused("smoke", "-o", tmp_path / "run", "--set", change)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_stage_and_a_device_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    output = refused("smoke", "-o", tmp_path / "run", "--stages", "joint,fin", *CPU)
+    assert "recipe 'smoke' has no stage 'fin'; its stages are joint, segmentation, coarse, fine" in output
+    assert "device 'gpu' is unknown" in refused("smoke", "-o", tmp_path / "run", "--device", "gpu")
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")  # as torchrun says it to each of three
+    output = refused("smoke", "-o", tmp_path / "run", *CPU)
+    assert "stage 'joint': batch is 4; it should be a multiple of the number of processes, 3" in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_is_one_runs_alone(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    code, output = train("smoke", "-o", out, *CPU, *SHORT)
+    assert (code, "trained: coarse" in output) == (0, True)
+    assert "--resume goes on with it" in refused("smoke", "-o", out, *CPU, *SHORT)
+    other = refused("smoke", "-o", out, *CPU, *SHORT, "--resume", "--set", "stages.coarse.clip=2", "--set", "seed=4")
+    assert "holds a run of another recipe; what differs: seed, stages[2].clip" in other
+    assert train("smoke", "-o", out, *CPU, *SHORT, "--resume")[0] == 0
+    stored = json.loads((out / "recipe.json").read_text())
+    assert stored["stages"][2]["schedule"]["steps"] == 1
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert "is not empty and holds no run" in refused("smoke", "-o", tmp_path, *CPU)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_data_that_are_not_there_are_named_with_their_stage(tmp_path: Path) -> None:
+    output = refused("camvid-small", "-o", tmp_path / "run", "--data", tmp_path / "nowhere", *CPU)
+    assert "stage 'head': " in output and "nowhere" in output

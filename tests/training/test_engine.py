@@ -1,0 +1,256 @@
+"""Stages run in this process: what changes, what is kept, and what stops them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import resource
+import shutil
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from icm_core import InputError, Pipeline, SpecError
+from icm_core.recipe import RecipeSpec
+from icm_training import checkpoint as checkpoints
+from icm_training.checkpoint import Checkpoint
+from icm_training.folder import RunFolder
+
+Smoke = Callable[..., RecipeSpec]
+Run = Callable[..., RunFolder]
+SEG = "segmentation"
+HEAD = "tasks.segmentation."
+
+
+@pytest.fixture(scope="module")
+def recipe(smoke: Smoke) -> RecipeSpec:
+    """The stage `segmentation` alone, three steps, of which every one leaves a checkpoint."""
+    changes: dict[str, object] = {
+        f"stages.{SEG}.start": [],
+        f"stages.{SEG}.schedule": {"steps": 3, "shape": "constant"},
+        f"stages.{SEG}.ema": 0.5,
+        "checkpoint_every": 1,
+        "log_every": 1,
+        "keep": 3,
+    }
+    return smoke(**changes)
+
+
+@pytest.fixture(scope="module")
+def done(recipe: RecipeSpec, run: Run, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return run(recipe, tmp_path_factory.mktemp("done") / "run", stages=(SEG,))
+
+
+@pytest.fixture
+def broken_off(done: RunFolder, tmp_path: Path) -> RunFolder:
+    """The same run, broken off after its last checkpoint."""
+    shutil.copytree(done.path, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    folder.result(SEG).unlink()
+    (folder.stage(SEG) / "done.json").unlink()
+    return folder
+
+
+def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
+    return load_file(folder.result(SEG))
+
+
+def checkpoint(folder: RunFolder, step: int) -> Path:
+    return folder.stage(SEG) / f"step-{step:09d}.safetensors"
+
+
+def test_what_a_stage_does_not_name_stays_as_it_was(done: RunFolder, pipe: Pipeline) -> None:
+    before, after = pipe.state_dict(), weights(done)
+    assert before.keys() == after.keys()
+    changed = {key for key in after if not torch.equal(after[key], before[key])}
+    trained = {key for key, _ in pipe.named_parameters() if key.startswith(HEAD)}
+    assert changed <= trained
+    assert any("adapter" in key for key in changed) and any("head.backbone" in key for key in changed)
+    # Weights that decay, all of them; some biases have no gradient.
+    assert {key for key in trained if key.endswith("weight") and before[key].ndim > 1} <= changed
+
+
+def test_batch_statistics_move_where_they_are_trained(
+    done: RunFolder, recipe: RecipeSpec, smoke: Smoke, run: Run, pipe: Pipeline, tmp_path: Path
+) -> None:
+    own = smoke(
+        **{
+            f"stages.{SEG}.start": [],
+            f"stages.{SEG}.schedule": {"steps": 1},
+            f"stages.{SEG}.train.0.norm": "trained",
+        }
+    )
+    after, before = weights(run(own, tmp_path / "run", stages=(SEG,))), pipe.state_dict()
+    statistics = [key for key in before if "running_mean" in key]
+    moved = {key for key in statistics if not torch.equal(after[key], before[key])}
+    assert moved and all(key.startswith(f"{HEAD}head.") for key in moved)
+
+
+def test_the_result_is_the_running_mean_of_the_weights(done: RunFolder, pipe: Pipeline) -> None:
+    states = [load_file(checkpoint(done, step)) for step in (1, 2, 3)]
+    after = weights(done)
+    own = {key: value for key, value in pipe.named_parameters() if key.startswith(HEAD)}
+    apart = 0
+    for key, mean in own.items():
+        for state in states:
+            mean = 0.5 * mean + 0.5 * state[f"pipe.{key}"]
+        torch.testing.assert_close(after[key], mean.detach())
+        apart += not torch.equal(after[key], states[-1][f"pipe.{key}"])
+    assert apart > len(own) / 2
+
+
+def test_the_last_checkpoints_are_kept(recipe: RecipeSpec, run: Run, broken_off: RunFolder) -> None:
+    assert sorted(broken_off.stage(SEG).glob("step-*")) == [checkpoint(broken_off, step) for step in (1, 2, 3)]
+    fewer = recipe.model_copy(update={"keep": 1})
+    (broken_off.path / "recipe.json").write_text(fewer.model_dump_json())
+    checkpoint(broken_off, 3).unlink()
+    run(fewer, broken_off.path, stages=(SEG,), resume=True)
+    assert sorted(broken_off.stage(SEG).glob("step-*")) == [checkpoint(broken_off, 3)]
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
+    recipe: RecipeSpec, run: Run, done: RunFolder, broken_off: RunFolder
+) -> None:
+    newest = checkpoint(broken_off, 3)
+    whole = load_file(newest)
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    run(recipe, broken_off.path, stages=(SEG,), resume=True)
+    ours, theirs, again = weights(broken_off), weights(done), load_file(newest)
+    assert [key for key in ours if not torch.equal(ours[key], theirs[key])] == []
+    assert [key for key in whole if not torch.equal(whole[key], again[key])] == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}" * 50, b"\xff" * 100, None])
+def test_the_newest_checkpoint_that_can_be_read_counts(tmp_path: Path, damage: bytes | None) -> None:
+    for step in (9, 10):
+        checkpoints.write(tmp_path, Checkpoint(step, 1.5, {"x": torch.arange(step)}), keep=5)
+    newest = tmp_path / "step-000000010.safetensors"
+    if damage is None:  # a file of safetensors, but of something else
+        checkpoints.write_tensors(newest, {"x": torch.zeros(2)})
+    else:
+        newest.write_bytes(damage)
+    found = checkpoints.newest(tmp_path)
+    assert found is not None and (found.step, found.seconds, found.tensors["x"].tolist()) == (9, 1.5, [*range(9)])
+    assert checkpoints.newest(tmp_path / "nowhere") is None
+
+
+def test_a_full_disk_is_said_and_costs_no_older_checkpoint(recipe: RecipeSpec, run: Run, broken_off: RunFolder) -> None:
+    size = checkpoint(broken_off, 3).stat().st_size
+    for step in (2, 3):
+        checkpoint(broken_off, step).unlink()
+    before = checkpoint(broken_off, 1).read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, hard))  # stands for a disk that is full half way through
+    try:
+        with pytest.raises(InputError, match=r"stage 'segmentation': cannot write .*step-000000002\.safetensors: "):
+            run(recipe, broken_off.path, stages=(SEG,), resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoint(broken_off, 1).read_bytes() == before
+    left = {path.name for path in broken_off.stage(SEG).iterdir()}
+    assert left == {"log.csv", checkpoint(broken_off, 1).name}
+    run(recipe, broken_off.path, stages=(SEG,), resume=True)
+    assert broken_off.is_done(SEG)
+
+
+def test_a_run_folder_says_what_was_done(done: RunFolder, recipe: RecipeSpec) -> None:
+    assert RecipeSpec.model_validate_json((done.path / "recipe.json").read_text()) == recipe
+    assert json.loads((done.path / "pipeline.json").read_text())["name"] == "smoke"
+    record = json.loads((done.path / "run.json").read_text())
+    assert record["seed"] == recipe.seed and record["command"].startswith("icm ")
+    assert record["packages"]["torch"] == version("torch") and {"device", "python", "source"} <= record.keys()
+    stage = json.loads((done.stage(SEG) / "done.json").read_text())
+    assert (stage["steps"], stage["processes"], stage["precision"]) == (3, 1, "32-true")
+    assert stage["data_share"] + stage["forward_share"] + stage["backward_share"] == pytest.approx(1, abs=0.002)
+    with (done.stage(SEG) / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["1", "2", "3"]
+    assert {"loss", "head/segmentation", "distillation/segmentation", "lr", "gradient"} <= rows[0].keys()
+    assert list((done.path / "tensorboard" / SEG).glob("events.*"))
+
+
+def test_a_stage_that_is_done_is_not_trained_again(done: RunFolder, recipe: RecipeSpec, run: Run) -> None:
+    before = done.result(SEG).stat().st_mtime_ns
+    run(recipe, done.path, stages=(SEG,), resume=True)
+    assert done.result(SEG).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages", "error", "says"),
+    [
+        ({}, ("segment",), SpecError, "recipe 'smoke' has no stage 'segment'; its stages are joint, segmentation"),
+        (
+            {},
+            ("coarse",),
+            InputError,
+            "stage 'coarse': it starts from stage 'segmentation', which has not been trained",
+        ),
+        (
+            {"stages.joint.quality.range": [1, 4]},
+            ("joint",),
+            SpecError,
+            "stage 'joint': quality.range is 1 to 4; the codec has 1 to 2",
+        ),
+        ({"stages.joint.quality.range": [2, 1]}, ("joint",), SpecError, "quality.range is 2 to 1"),
+        (
+            {"data.shapes.use": "training.shape"},
+            ("joint",),
+            SpecError,
+            "unknown data set 'training.shape'; did you mean",
+        ),
+        ({"data.shapes.params.count": 0}, ("joint",), SpecError, "count"),
+        ({"stages.joint.train.0.modules": ["AA"]}, ("joint",), SpecError, "stage 'joint': unknown module 'AA'"),
+        ({"stages.joint.start": [{"weights": "absent.safetensors"}]}, ("joint",), Exception, "absent.safetensors"),
+        (
+            {"stages.joint.start": [{"copy_of": "tasks.coarse.head", "module": "tasks.segmentation.head"}]},
+            ("joint",),
+            Exception,
+            "lacks",
+        ),
+        (
+            {"stages.joint.start": [{"pretrained": "imagenet", "module": "codec"}]},
+            ("joint",),
+            SpecError,
+            "unknown head 'codec'",
+        ),
+    ],
+)
+def test_what_keeps_a_stage_from_running_is_one_sentence(
+    smoke: Smoke,
+    run: Run,
+    tmp_path: Path,
+    changes: dict[str, object],
+    stages: tuple[str, ...],
+    error: type[Exception],
+    says: str,
+) -> None:
+    with pytest.raises(error) as caught:
+        run(smoke(**changes), tmp_path / "run", stages=stages)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_weights_are_taken_from_beside_the_recipe_or_from_here(
+    done: RunFolder, smoke: Smoke, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(done.result(SEG), tmp_path / "start.safetensors")
+    changes: dict[str, object] = {
+        "start": "start.safetensors",
+        "stages.joint.schedule": {"steps": 1},
+        "stages.joint.train": [{"modules": ["D"], "lr": 1e-3}],
+        "stages.joint.feeds.0.losses": [{"use": "training.mse", "params": {"of": "fine"}}],
+        "stages.joint.validate_on": None,
+    }
+    before = weights(done)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    run(smoke(**changes), tmp_path / "beside", stages=("joint",), home=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run(smoke(**changes), tmp_path / "here", stages=("joint",), home=elsewhere)
+    for name in ("beside", "here"):
+        after = load_file(tmp_path / name / "joint" / "weights.safetensors")
+        assert {key.partition(".")[0] for key in after if not torch.equal(after[key], before[key])} == {"enhancement"}

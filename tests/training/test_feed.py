@@ -1,0 +1,199 @@
+"""Pictures of a feed: the same for any number of workers and devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from icm_core import InputError, SpecError
+from icm_core.interfaces import ComponentParams, DataSet, Sample
+from icm_core.recipe import AugmentSpec, FeedSpec, QualitySpec
+from icm_training.feed import GREY, RawBatch, Steps, Stream, batches, collate, mixture
+from icm_training.mixture import Mixture, in_memory
+
+Shapes = Callable[..., DataSet]
+IGNORE = 255
+
+
+class Blocks(DataSet):
+    """Class maps of 16x16 blocks, and pictures whose values are the classes times 20."""
+
+    name = "test.blocks"
+    kind = "segmentation"
+    labels = tuple("abcdef")  # type: ignore[assignment]
+    ignore_index = IGNORE  # type: ignore[assignment]
+
+    def __init__(self, height: int = 64, width: int = 96) -> None:
+        super().__init__(ComponentParams(), Path(), "")
+        self.size = (height // 16, width // 16)
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, number: int) -> Sample:
+        blocks = torch.randint(6, self.size, generator=torch.Generator().manual_seed(number), dtype=torch.uint8)
+        target = blocks.repeat_interleave(16, 0).repeat_interleave(16, 1)
+        return Sample(str(number), (target * 20).expand(3, -1, -1).clone(), target)
+
+
+def stream(data: DataSet, *, views: int | None = None, quality: QualitySpec | None = None, **augment: object) -> Stream:
+    spec = AugmentSpec.model_validate(augment)
+    return Stream(data, spec, quality or QualitySpec(), (1.0, 4.0), views, seed=5)
+
+
+def same(one: RawBatch, other: RawBatch) -> bool:
+    assert one.target is not None and other.target is not None
+    return (
+        torch.equal(one.pictures, other.pictures)
+        and torch.equal(one.target, other.target)
+        and (one.quality, one.seeds, one.numbers, one.views) == (other.quality, other.seeds, other.numbers, other.views)
+    )
+
+
+def test_worker_processes_make_the_pictures_that_none_makes(shapes: Shapes) -> None:
+    def read(workers: int) -> list[RawBatch]:
+        feed = stream(shapes(), crop=(32, 32), flip=True, colour=(0.2, 0.2, 0.2, 0.1), scale=(0.7, 1.4))
+        return list(batches(feed, Steps(1, 5, 4, 0, 1), workers, pinned=False))
+
+    none, two = read(0), read(2)
+    assert len(none) == len(two) == 4
+    assert all(same(a, b) for a, b in zip(none, two, strict=True))
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_devices_share_the_very_pictures_of_one(world: int) -> None:
+    whole = list(Steps(3, 7, 8, 0, 1))
+    parts = [list(Steps(3, 7, 8, rank, world)) for rank in range(world)]
+    assert [[number for part in parts for number in part[step]] for step in range(4)] == whole
+    assert whole[0] == list(range(24, 32)) and len(Steps(3, 7, 8, 0, world)) == 4
+
+
+def test_an_epoch_holds_every_picture_once_in_an_order_of_its_own(shapes: Shapes) -> None:
+    data = shapes(8)
+    feed = stream(data)
+    pictures = [data[number].picture for number in range(8)]
+    orders = [
+        [next(n for n in range(8) if torch.equal(pictures[n], feed[epoch * 8 + i].picture)) for i in range(8)]
+        for epoch in range(2)
+    ]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(8))
+    assert orders[0] != orders[1]
+
+
+def test_views_come_again_and_nothing_else_does(shapes: Shapes) -> None:
+    feed = stream(shapes(4), views=2, crop=(32, 32), flip=True)
+    items = [feed[number] for number in range(4 * 6)]
+    assert len({item.view for item in items}) == 8
+    for item in items[8:]:
+        before = next(other for other in items if other.view == item.view)
+        assert torch.equal(before.picture, item.picture)
+        assert (before.quality, before.seed == item.seed) == (item.quality, before.number == item.number)
+    fresh = stream(shapes(4), crop=(32, 32), flip=True)
+    assert {fresh[number].view for number in range(8)} == {-1}
+    assert len({fresh[number].quality for number in range(40)}) > 10
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        {"flip": True},
+        {"crop": (48, 48), "flip": True},
+        {"crop": (96, 128)},
+        {"resize": (128, 192), "flip": True},
+    ],
+)
+def test_class_maps_go_where_their_pictures_go(augment: dict[str, object]) -> None:
+    feed = stream(Blocks(), **augment)
+    for number in range(8):
+        item = feed[number]
+        assert item.target is not None
+        expected = torch.where(item.target == IGNORE, GREY, item.target * 20)
+        # Where a size changes, picture values lie between those of two blocks at their border.
+        off = (item.picture.long() - expected).abs().amax(0) > 4
+        assert off.float().mean() <= (0.2 if "resize" in augment else 0.0)
+        assert bool((item.target == IGNORE).any()) == (augment.get("crop") == (96, 128))
+
+
+def test_scaled_class_maps_follow_their_pictures() -> None:
+    feed = stream(Blocks(128, 128), scale=(0.6, 1.6), crop=(128, 128))
+    agreement = []
+    for number in range(8):
+        item = feed[number]
+        assert item.target is not None
+        expected = torch.where(item.target == IGNORE, GREY, item.target * 20)
+        agreement.append(float(((item.picture.long() - expected).abs().amax(0) <= 4).float().mean()))
+    assert min(agreement) > 0.75
+
+
+def test_qualities_are_whole_or_between_as_asked(shapes: Shapes) -> None:
+    def drawn(trained: float, **more: object) -> list[float]:
+        feed = stream(shapes(1), quality=QualitySpec.model_validate({"trained": trained, **more}))
+        return [feed[number].quality for number in range(60)]
+
+    assert {*drawn(1.0)} == {1.0, 2.0, 3.0, 4.0}
+    between = drawn(0.0)
+    assert all(1 <= quality <= 4 for quality in between) and len({*between}) == 60
+    assert all(2 <= quality <= 3.5 for quality in drawn(0.5, range=(2, 3.5)))
+    assert {*drawn(0.5, range=(2.5, 2.5))} == {2.5}
+
+
+def test_colours_change_pictures_and_leave_classes() -> None:
+    plain, coloured = stream(Blocks()), stream(Blocks(), colour=(0.5, 0.5, 0.5, 0.2))
+    a, b = plain[0], coloured[0]
+    assert a.target is not None and b.target is not None
+    assert torch.equal(a.target, b.target) and not torch.equal(a.picture, b.picture)
+
+
+def test_pictures_of_two_sizes_are_no_batch() -> None:
+    small, large = stream(Blocks(32, 32))[0], stream(Blocks(64, 96))[0]
+    with pytest.raises(InputError, match="sizes 32x32 and 64x96; give the feed a crop or a resize"):
+        collate([small, large])
+
+
+def test_a_mixture_is_its_parts_one_after_the_other(shapes: Shapes) -> None:
+    one, two = shapes(3), shapes(2, 80)
+    feed = FeedSpec.model_validate(
+        {"data": ["one", {"name": "two", "times": 2}], "batch": 1, "losses": [{"use": "training.rate"}]}
+    )
+    both = mixture(feed, {"one": one, "two": two})
+    assert len(both) == 3 + 2 * 2 and both.labels == ("ground", "box", "disc")
+    expected = [one[0], one[1], one[2], two[0], two[1], two[0], two[1]]
+    assert all(torch.equal(both[n].picture, sample.picture) for n, sample in enumerate(expected))
+
+
+def test_a_mixture_of_different_classes_is_refused_and_of_kinds_has_none(shapes: Shapes) -> None:
+    class Unlabelled(Blocks):
+        kind = "pictures"
+        labels = ()
+        ignore_index = None
+
+        def __getitem__(self, number: int) -> Sample:
+            return Sample(str(number), super().__getitem__(number).picture, None)
+
+    with pytest.raises(SpecError, match=r"and test\.blocks of one feed differ in their classes"):
+        Mixture([shapes(2), Blocks()])
+    both = Mixture([Blocks(), Unlabelled()])
+    assert (both.has_targets, both.labels, both.ignore_index) == (False, (), None)
+    assert both[0].target is None and both[5].target is None
+
+
+def test_small_data_sets_are_decoded_once() -> None:
+    class Counted(Blocks):
+        reads = 0
+
+        def __getitem__(self, number: int) -> Sample:
+            self.reads += 1
+            return super().__getitem__(number)
+
+    data = Counted()
+    bytes_all = 4 * (3 + 1) * 64 * 96
+    assert in_memory(data, bytes_all - 1) is data
+    data.reads = 0
+    kept = in_memory(data, bytes_all)
+    reads = data.reads
+    assert [kept[n].key for n in (0, 1, 0, 1, 3)] == ["0", "1", "0", "1", "3"]
+    assert data.reads == reads
+    assert (len(kept), kept.kind, kept.labels, kept.ignore_index) == (4, "segmentation", tuple("abcdef"), IGNORE)

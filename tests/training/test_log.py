@@ -1,0 +1,83 @@
+"""The log of a stage, in CSV and TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from icm_core import InputError
+from icm_training.log import Log
+
+Open = Callable[..., Log]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Open:
+    def new(first: int = 0, *, active: bool = True) -> Log:
+        return Log(tmp_path, "stage", 10, first, active=active, console=Console(file=io.StringIO()))
+
+    return new
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "stage" / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_figures_of_training_and_validation_share_a_table(tmp_path: Path, opened: Open) -> None:
+    log = opened()
+    log.row(2, {"loss": 1.5, "lr": 1e-5})
+    log.row(2, {"val bpp q1": 0.25})
+    log.picture("picture", torch.rand(3, 8, 8), 2)
+    log.close()
+    assert rows(tmp_path) == [
+        {"step": "2", "loss": "1.5", "lr": "1e-05", "val bpp q1": ""},
+        {"step": "2", "loss": "", "lr": "", "val bpp q1": "0.25"},
+    ]
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "stage")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(2, 1.5)]
+    assert [event.step for event in events.Images("picture")] == [2]
+
+
+def test_rows_behind_the_checkpoint_are_written_again(tmp_path: Path, opened: Open) -> None:
+    log = opened()
+    for step in (2, 4, 6):
+        log.row(step, {"loss": float(step)})
+    log.close()
+    log = opened(4)
+    log.row(6, {"loss": 60.0})
+    log.close()
+    assert [(row["step"], row["loss"]) for row in rows(tmp_path)] == [("2", "2"), ("4", "4"), ("6", "60")]
+
+
+def test_other_devices_write_nothing(tmp_path: Path, opened: Open) -> None:
+    log = opened(active=False)
+    log.advance()
+    log.row(1, {"loss": 1.0})
+    log.picture("picture", torch.rand(3, 8, 8), 1)
+    log.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_full_disk_is_said_of_tensorboard_too(tmp_path: Path, opened: Open) -> None:
+    log = opened()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(InputError, match=r"cannot write into .*tensorboard: File too large"):
+            for step in range(10):
+                log.picture("noise", torch.rand(3, 64, 64), step)
+                log.row(step, {"loss": 1.0})
+        log.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [row["loss"] for row in rows(tmp_path)][:1] == ["1"]

@@ -1,0 +1,209 @@
+"""Each loss against a computation by hand, one value for each picture."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from icm_core import Pipeline, Registry, SpecError
+from icm_core.interfaces import DataSet, Loss
+from icm_training.batch import CleanBatch, CodedBatch, Kept
+from icm_training.shapes import Shapes
+
+SEG, COARSE = "segmentation", "coarse"
+
+
+class Ignoring(Shapes):
+    ignore_index = 255  # type: ignore[assignment]
+
+
+class Four(Shapes):
+    labels = ("a", "b", "c", "d")  # type: ignore[assignment]
+
+
+@pytest.fixture
+def batch(pipe: Pipeline) -> CodedBatch:
+    """Three pictures of noise with class maps, 20 columns of the last of which are ignored."""
+    generator = torch.Generator().manual_seed(1)
+    pictures = torch.rand(3, 3, 64, 64, generator=generator)
+    target = torch.randint(3, (3, 64, 64), generator=generator)
+    quality = torch.tensor([1.0, 1.5, 2.0])
+    return CodedBatch(pipe, pictures, target, quality, 0.0, (1, 2, 3), (-1, -1, -1), Kept())
+
+
+@pytest.fixture
+def make(registry: Registry, pipe: Pipeline, shapes: Any) -> Any:
+    """A loss by name, over drawn shapes unless other data are given."""
+
+    def new(name: str, task: str | None = None, data: DataSet | None = None, **params: object) -> Loss:
+        cls = registry.losses.get(f"training.{name}")
+        return cls(cls.Params.model_validate(params), pipe, task, data or shapes())
+
+    return new
+
+
+def clean(batch: CodedBatch) -> CleanBatch:
+    return CleanBatch(batch.pipe, batch.pictures, batch.target, batch.quality, 0.0)
+
+
+def nats(logits: Tensor, target: Tensor, weights: Tensor, ignore: int) -> float:
+    """Weighted cross-entropy of one picture (K, H, W), pixel by pixel in double precision."""
+    logits = logits.double()
+    logits = logits - logits.logsumexp(0)
+    value = total = 0.0
+    for k in range(len(weights)):
+        here = (target == k) & (target != ignore)
+        value -= float(weights[k] * logits[k][here].sum())
+        total += float(weights[k] * here.sum())
+    return value / total
+
+
+@torch.no_grad()
+def test_rate_is_bits_over_the_pixels_of_the_picture(make: Any, batch: CodedBatch) -> None:
+    side, more = batch.coded().total_bits, batch.fine()[1]
+    assert side.shape == (3,) and bool((side > 0).all())
+    for of, bits in (("side", side), ("enhancement", more), ("all", side + more)):
+        torch.testing.assert_close(make("rate", of=of)(batch), bits / 64**2)
+
+
+@torch.no_grad()
+def test_squared_error_is_in_grey_levels(make: Any, batch: CodedBatch) -> None:
+    found = {
+        "output": batch.output(COARSE),
+        "image": batch.features(COARSE).cropped("image"),
+        "fine": batch.fine()[0],
+    }
+    for of, picture in found.items():
+        by_hand = [((picture[b] - batch.pictures[b]) * 255).pow(2).mean() for b in range(3)]
+        torch.testing.assert_close(make("mse", COARSE, of=of)(batch), torch.stack(by_hand))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("weighted", [False, True])
+def test_cross_entropy_is_of_every_output_and_every_pixel(make: Any, batch: CodedBatch, weighted: bool) -> None:
+    loss = make("cross_entropy", SEG, class_weights="root_median" if weighted else "equal")
+    assert batch.target is not None
+    assert (loss.weights.unique().numel() > 1) == weighted
+    by_hand = [
+        sum(w * nats(logits[b], batch.target[b], loss.weights, -100) for w, logits in batch.outputs(SEG))
+        for b in range(3)
+    ]
+    assert len(batch.outputs(SEG)) == 2
+    torch.testing.assert_close(loss(batch), torch.tensor(by_hand))
+
+
+@torch.no_grad()
+def test_cross_entropy_of_one_output_leaves_the_others(make: Any, batch: CodedBatch) -> None:
+    assert batch.target is not None
+    first_map = batch.outputs(SEG)[1][1]
+    by_hand = [nats(first_map[b], batch.target[b], torch.ones(3), -100) for b in range(3)]
+    torch.testing.assert_close(make("cross_entropy", SEG, output=1)(batch), torch.tensor(by_hand))
+    with pytest.raises(SpecError, match="output is 2; the head of task 'segmentation' has 2, counted from 0"):
+        make("cross_entropy", SEG, output=2)(batch)
+
+
+@torch.no_grad()
+def test_ignored_pixels_count_nowhere(make: Any, batch: CodedBatch) -> None:
+    loss = make("cross_entropy", SEG, Ignoring(Shapes.Params(), Path(), ""), output=0)
+    assert batch.target is not None
+    batch.target[2, :, 44:] = 255
+    batch.target[1] = 255
+    found = loss(batch)
+    logits = batch.output(SEG)
+    assert float(found[2]) == pytest.approx(nats(logits[2], batch.target[2], torch.ones(3), 255), rel=1e-5)
+    assert float(found[1]) == 0.0
+
+
+@torch.no_grad()
+def test_class_weights_are_roots_of_the_median_share_over_a_classs_own(make: Any, shapes: Any) -> None:
+    data = shapes(12)
+    counts = sum(torch.bincount(data[n].target.long().flatten(), minlength=3) for n in range(12)).double()
+    expected = (counts.median() / counts).sqrt().float()
+    torch.testing.assert_close(make("cross_entropy", SEG, data, class_weights="root_median").weights, expected)
+
+
+@torch.no_grad()
+def test_the_heads_own_loss_is_taken_picture_by_picture(make: Any, batch: CodedBatch) -> None:
+    assert batch.target is not None
+    by_hand = [
+        sum(w * nats(logits[b], batch.target[b], torch.ones(3), 255) for w, logits in batch.outputs(SEG))
+        for b in range(3)
+    ]
+    torch.testing.assert_close(make("head", SEG)(batch), torch.tensor(by_hand))
+    mse = [(batch.output(COARSE)[b] - batch.pictures[b]).pow(2).mean() for b in range(3)]
+    torch.testing.assert_close(make("head", COARSE)(batch), torch.stack(mse))
+
+
+@torch.no_grad()
+def test_distillation_is_the_divergence_from_the_first_clean_answer(
+    make: Any, batch: CodedBatch, pipe: Pipeline
+) -> None:
+    loss = make("distillation", SEG, temperature=2.0)
+    teacher = (clean(batch).output(SEG).double() / 2).softmax(1)
+
+    def by_hand() -> Tensor:
+        total = torch.zeros(3, dtype=torch.float64)
+        for weight, logits in batch.outputs(SEG):
+            student = (logits.double() / 2).softmax(1)
+            total += weight * (teacher * (teacher / student).log()).sum(1).mean((1, 2)) * 4
+        return total.float()
+
+    torch.testing.assert_close(loss(batch), by_hand(), rtol=1e-3, atol=1e-6)
+    before = loss(batch)
+    for parameter in pipe.task(SEG).head.parameters():
+        parameter.mul_(1.2)
+    batch = CodedBatch(pipe, batch.pictures, batch.target, batch.quality, 0.0, (1, 2, 3), (-1, -1, -1), Kept())
+    loss.train()
+    assert not torch.allclose(loss(batch), before)
+    torch.testing.assert_close(loss(batch), by_hand(), rtol=1e-3, atol=1e-6)
+
+
+@torch.no_grad()
+def test_each_picture_has_the_loss_that_it_has_alone(make: Any, batch: CodedBatch) -> None:
+    losses = [
+        make("rate", of="all"),
+        make("mse", COARSE),
+        make("cross_entropy", SEG, class_weights="root_median", label_smoothing=0.1),
+        make("distillation", SEG),
+        make("head", SEG),
+    ]
+    assert batch.target is not None
+    for b in range(3):
+        own = slice(b, b + 1)
+        alone = CodedBatch(
+            batch.pipe, batch.pictures[own], batch.target[own], batch.quality[own], 0.0, (b,), (-1,), Kept()
+        )
+        for loss in losses:
+            torch.testing.assert_close(loss(alone), loss(batch)[own], rtol=1e-3, atol=1e-5)
+
+
+def test_what_a_loss_cannot_be_had_of_is_one_sentence(make: Any, batch: CodedBatch) -> None:
+    with pytest.raises(SpecError, match="needs the task that it is about"):
+        make("cross_entropy")
+    with pytest.raises(SpecError, match="task 'coarse' makes pictures"):
+        make("cross_entropy", COARSE)
+    with pytest.raises(SpecError, match="task 'segmentation' has 3 classes, and the data set has 4"):
+        make("cross_entropy", SEG, Four(Shapes.Params(), Path(), ""))
+    with pytest.raises(SpecError, match="task 'coarse' cannot be distilled"):
+        make("distillation", COARSE)
+    with pytest.raises(SpecError, match="its input cannot be 'clean'"):
+        make("rate")(clean(batch))
+    with pytest.raises(SpecError, match="so it cannot read clean pictures"):
+        make("mse", COARSE)(clean(batch))
+    batch.target = None
+    with pytest.raises(SpecError, match="needs targets"):
+        make("cross_entropy", SEG)(batch)
+
+
+def test_the_rate_of_one_bit_a_pixel_is_one(make: Any, batch: CodedBatch) -> None:
+    with torch.no_grad():
+        bits = batch.coded().bits
+    for name in bits:
+        bits[name].fill_(64 * 64 / len(bits))
+    assert make("rate")(batch).tolist() == [pytest.approx(1.0)] * 3
+    assert math.isclose(float(batch.coded().total_bits[0]), 4096)

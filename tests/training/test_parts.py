@@ -1,0 +1,72 @@
+"""Which parameters train: letters, paths, and everything else frozen."""
+
+from __future__ import annotations
+
+import pytest
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from icm_core import Pipeline
+from icm_core.errors import IcmError, SpecError
+from icm_core.recipe import TrainSpec
+from icm_training.parts import groups_of, paths_of, prepare
+
+
+def train(*modules: str, **more: object) -> TrainSpec:
+    return TrainSpec.model_validate({"modules": modules, "lr": 1e-3, **more})
+
+
+@pytest.mark.parametrize(
+    ("letter", "paths"),
+    [
+        ("A", ["codec"]),
+        ("B", ["tasks.segmentation.adapter", "tasks.coarse.adapter"]),
+        ("B.coarse", ["tasks.coarse.adapter"]),
+        ("C", ["tasks.coarse.head"]),
+        ("D", ["enhancement"]),
+        ("codec.gain_h1", ["codec.gain_h1"]),
+    ],
+)
+def test_the_papers_letters_are_modules(pipe: Pipeline, letter: str, paths: list[str]) -> None:
+    assert paths_of(pipe, letter) == paths
+
+
+@pytest.mark.parametrize(
+    ("groups", "says"),
+    [
+        ([train("codecs")], "unknown module 'codecs'; did you mean 'codec'"),
+        ([train("B.seg")], "unknown task 'seg'; known: coarse, segmentation"),
+        ([train("A"), train("codec")], "train names the module 'codec' twice"),
+        ([train("tasks.segmentation.head.backbone", "tasks.segmentation.head.backbone")], "twice"),
+        ([train("enhancement.gain", "D"), train("enhancement.gain.missing")], "unknown module"),
+    ],
+)
+def test_a_part_that_is_not_there_or_twice_is_refused(pipe: Pipeline, groups: list[TrainSpec], says: str) -> None:
+    with pytest.raises(IcmError, match=says):
+        groups_of(pipe, groups)
+
+
+def test_a_group_that_others_leave_nothing_of_is_refused(pipe: Pipeline) -> None:
+    children = [f"codec.{name}" for name, _ in pipe.codec.named_children()]
+    with pytest.raises(SpecError, match="train: A has no parameter of its own"):
+        groups_of(pipe, [train("A"), train(*children)])
+
+
+def test_the_longest_path_wins(pipe: Pipeline) -> None:
+    whole, gain = groups_of(pipe, [train("A"), train("codec.gain_h1", lr=0.1)])
+    assert gain.names and all(name.startswith("codec.gain_h1.") for name in gain.names)
+    assert not {*gain.names} & {*whole.names}
+    assert {*gain.names, *whole.names} == {f"codec.{name}" for name, _ in pipe.codec.named_parameters()}
+
+
+@pytest.mark.parametrize("norm", ["trained", "frozen"])
+def test_prepared_for_training_what_no_group_names_is_frozen(pipe: Pipeline, norm: str) -> None:
+    groups = groups_of(pipe, [train("tasks.segmentation.head", norm=norm)])
+    prepare(pipe, groups)
+    for name, parameter in pipe.named_parameters():
+        assert parameter.requires_grad == name.startswith("tasks.segmentation.head.")
+    head = pipe.task("segmentation").head
+    inside = {*head.modules()}
+    assert not any(module.training for module in pipe.modules() if module not in inside)
+    norms = [module for module in inside if isinstance(module, _BatchNorm)]
+    assert norms and all(module.training == (norm == "trained") for module in norms)
+    assert all(module.training for module in inside if not isinstance(module, _BatchNorm))

@@ -1,0 +1,124 @@
+"""Recipes: what is wrong in one is said in a sentence, and single values are changed from outside."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import icm_training
+from icm_core import Registry, SpecError
+from icm_core.overrides import with_changes
+from icm_core.recipe import parse_recipe, read_recipe
+from icm_training.finding import find_recipe
+
+STAGE: dict[str, Any] = {
+    "name": "head",
+    "train": [{"modules": ["A"], "lr": 1e-4}],
+    "feeds": [{"data": ["shapes"], "batch": 2, "losses": [{"use": "training.rate"}]}],
+    "schedule": {"steps": 3},
+}
+RECIPE: dict[str, Any] = {
+    "icm": 1,
+    "recipe": "mine",
+    "pipeline": "sicmh-small",
+    "data": {"shapes": {"use": "training.shapes"}},
+    "stages": [STAGE, {**copy.deepcopy(STAGE), "name": "fine"}],
+}
+
+
+def said(changes: list[str], removed: str = "") -> str:
+    with pytest.raises(SpecError) as caught:
+        data: Any = with_changes(RECIPE, changes)
+        if removed:
+            del data["stages"][0][removed]
+        parse_recipe(data)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("stages.head.clipp=1", "unknown field 'clipp' in stages[0]; did you mean 'clip'?"),
+        ("seed=-1", "seed is -1; it should be greater than or equal to 0"),
+        ("icm=2", "icm is 2; it should be 1"),
+        ("stages.head.name=Head", "stages[0].name is 'Head'"),
+        ("stages.fine.name=head", "stages[1].name is 'head', as of an earlier stage"),
+        (
+            'stages.head.start=[{"stage": "fine"}]',
+            "stages[0].start: 'fine' is no earlier stage; earlier: there is none",
+        ),
+        ('stages.fine.start=[{"stage": "haed"}]', "stages[1].start: 'haed' is no earlier stage; earlier: head"),
+        ('stages.fine.start=[{"stage": "head", "weights": "x"}]', "give one of stage, weights, pretrained and copy_of"),
+        ('stages.fine.start=[{"copy_of": "codec"}]', "copy_of needs the module that it fills"),
+        ('stages.head.feeds.0.data=["roads"]', "stages[0]: the data set 'roads' is not in data; known: shapes"),
+        ("stages.head.validate_on.data=val", "stages[0]: the data set 'val' is not in data; known: shapes"),
+        ("stages.head.schedule.epochs=2", "give steps, epochs or phases, one of them"),
+        ('stages.head.schedule={"phases": [{"steps": 2, "epochs": 1}]}', "give steps or epochs, one of them"),
+        ("stages.head.schedule={}", "give steps, epochs or phases, one of them"),
+        ("stages.head.train.0.lr=0", "stages[0].train[0].lr is 0; it should be greater than 0"),
+        ("stages.head.feeds.0.losses=[]", "stages[0].feeds[0].losses is []"),
+        ("stages.head.precision=bf16", "stages[0].precision is 'bf16'"),
+        ("stages.head.ema=NaN", "stages[0].ema is nan"),
+        ("pipeline.icm=1", "the change of 'pipeline.icm' leads into pipeline, which is 'sicmh-small'"),
+        ("stages.tail.clip=1", "in stages: unknown item 'tail'; known: fine, head"),
+        ("stages.2.clip=1", "in stages: unknown item '2'; known: fine, head"),
+        ("stages.head.clip", "the change 'stages.head.clip' is not of the form path=value"),
+        ("=1", "the change '=1' is not of the form path=value"),
+    ],
+)
+def test_what_is_wrong_in_a_recipe_is_one_sentence(change: str, says: str) -> None:
+    assert says in said([change])
+
+
+@pytest.mark.parametrize("field", ["name", "train", "feeds", "schedule"])
+def test_a_field_that_is_left_out_is_named(field: str) -> None:
+    assert said([], removed=field) == f"the field stages[0].{field} is missing"
+
+
+def test_a_recipe_file_is_named_in_what_is_wrong_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({**RECIPE, "seeds": 1}))
+    with pytest.raises(SpecError, match="unknown field 'seeds'; did you mean 'seed'") as caught:
+        read_recipe(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    with pytest.raises(SpecError, match="a recipe is a JSON object, not list"):
+        parse_recipe([RECIPE])
+
+
+def test_changes_reach_named_items_numbers_and_what_was_left_out() -> None:
+    before = copy.deepcopy(RECIPE)
+    changes = [
+        "stages.fine.schedule.steps=7",
+        "stages.1.train.0.lr=0.01",
+        "stages.head.optimizer.use=sgd",
+        "stages.head.feeds.0.augment.crop=[64, 32]",
+        "pipeline=mine.json",
+        "seed=3",
+    ]
+    recipe = parse_recipe(with_changes(RECIPE, changes))
+    head, fine = recipe.stages
+    assert (fine.schedule.steps, fine.train[0].lr, head.schedule.steps) == (7, 0.01, 3)
+    assert (head.optimizer.use, head.optimizer.betas, head.feeds[0].augment.crop) == ("sgd", (0.9, 0.99), (64, 32))
+    assert (recipe.pipeline, recipe.seed) == ("mine.json", 3)
+    assert before == RECIPE
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000, "plain text", ""])
+def test_a_value_that_is_no_json_is_text(value: str) -> None:
+    assert with_changes({"description": "old"}, [f"description={value}"]) == {"description": value}
+
+
+def test_a_recipe_is_found_by_name_and_by_path(tmp_path: Path, registry: Registry) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(RECIPE))
+    recipe, home = find_recipe(str(path), registry, ["seed=9"])
+    assert (recipe.recipe, recipe.seed, home) == ("mine", 9, tmp_path)
+    recipe, home = find_recipe("smoke", registry)
+    assert (recipe.recipe, home) == ("smoke", Path(icm_training.__file__).with_name("recipes"))
+    with pytest.raises(SpecError, match="unknown recipe 'smoky'; did you mean 'smoke'"):
+        find_recipe("smoky", registry)

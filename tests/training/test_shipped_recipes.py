@@ -1,0 +1,139 @@
+"""The recipes that ship: everything that they name is there, and the paper's are the paper's."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import icm_training
+from icm_core import Pipeline, Registry, build, build_registry, parse_spec
+from icm_core.interfaces import ComponentParams, DataSet, Sample
+from icm_core.recipe import RecipeSpec
+from icm_registry import RegistryError
+from icm_training.engine import pipeline_of
+from icm_training.finding import find_recipe
+from icm_training.parts import groups_of, prepare
+from icm_training.schedule import Schedule
+from icm_training.stage import StageModule
+
+NAMES = [path.stem for path in icm_training.icm_recipes()]
+RATES = {"low": 0.08, "middle": 0.18, "high": 0.30}
+
+
+class Blank(DataSet):
+    """One black picture of one class, in place of data that are not here."""
+
+    name = "blank.blank"
+    kind = "segmentation"
+
+    def __init__(self) -> None:
+        super().__init__(ComponentParams(), Path(), "")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, number: int) -> Sample:
+        return Sample("0", torch.zeros(3, 64, 64, dtype=torch.uint8), torch.zeros(64, 64, dtype=torch.uint8))
+
+
+@cache
+def installed() -> Registry:
+    return build_registry()
+
+
+def shipped(name: str) -> tuple[RecipeSpec, Pipeline]:
+    """A recipe, and its pipeline without any memory behind it."""
+    recipe, home = find_recipe(name, installed())
+    try:
+        spec = pipeline_of(recipe, home, installed())
+    except Exception as error:
+        if isinstance(error.__cause__, RegistryError):
+            pytest.skip(f"pipeline {recipe.pipeline!r} is not installed")
+        raise
+    return recipe, built(spec.model_dump_json())
+
+
+@cache
+def built(spec: str) -> Pipeline:
+    with torch.device("meta"):
+        return build(parse_spec(json.loads(spec)), installed())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_that_a_shipped_recipe_names_is_there(name: str) -> None:
+    recipe, pipe = shipped(name)
+    assert recipe.recipe == name
+    paths = dict(pipe.named_modules())
+    qualities = pipe.codec.quality_range
+    for data in recipe.data.values():
+        installed().datasets.get(data.use).Params.model_validate(data.params)
+    for stage in recipe.stages:
+        for start in stage.start or ():
+            assert not start.module or start.module in paths
+            assert start.copy_of is None or start.copy_of in paths
+            if start.weights is not None and not start.weights.endswith(".safetensors"):
+                installed().specs.get(start.weights)
+        groups = groups_of(pipe, stage.train)
+        prepare(pipe, groups)
+        assert sum(p.requires_grad for p in pipe.parameters()) == sum(len(group.parameters) for group in groups)
+        module = StageModule(pipe, stage, [Blank() for _ in stage.feeds], installed())
+        assert len(module.losses) == sum(len(feed.losses) for feed in stage.feeds)
+        if stage.validate_on is not None:
+            assert all(qualities[0] <= quality <= qualities[1] for quality in stage.validate_on.qualities)
+    parts = [prefix for part in recipe.files.values() for prefix in part.prefixes]
+    if parts:
+        assert all(sum(key.startswith(prefix) for prefix in parts) == 1 for key in pipe.state_dict())
+
+
+def paces(recipe: RecipeSpec) -> dict[str, list[tuple[float, float]]]:
+    """Epochs and learning rate of each phase of each stage that has some."""
+    return {
+        stage.name: [(phase.epochs or 0, stage.train[0].lr * phase.factor) for phase in stage.schedule.phases]
+        for stage in recipe.stages
+        if stage.schedule.phases
+    }
+
+
+def test_the_papers_schedule_on_cityscapes(registry: Registry) -> None:
+    recipe, _ = find_recipe("paper-cityscapes", registry)
+    assert paces(recipe) == {
+        "joint": [(60, 1e-5), (30, pytest.approx(1e-6))],
+        "segmentation": [(30, 1e-6)],
+        "coarse": [(600, 1e-4), (600, pytest.approx(5e-5)), (600, pytest.approx(1e-6))],
+        "fine": [(200, 1e-4), (200, pytest.approx(1e-5))],
+    }
+    trseg, head = recipe.stages[1:3]
+    assert [(stage.schedule.epochs, stage.train[0].lr) for stage in (trseg, head)] == [(110, 5e-5), (90, 5e-5)]
+    assert all(stage.feeds[0].batch == 4 and stage.optimizer.weight_decay == 1e-4 for stage in (trseg, head))
+    steps = Schedule(recipe.stages[3].schedule, 2975 / 4).steps
+    assert steps == round(60 * 2975 / 4) + round(30 * 2975 / 4)
+
+
+def test_the_papers_schedule_on_imagenet_and_smaller_pictures(registry: Registry) -> None:
+    recipe, _ = find_recipe("paper-imagenet", registry)
+    assert paces(recipe) == {"classification": [(3, 1e-4), (3, pytest.approx(1e-5)), (3, pytest.approx(1e-6))]}
+    assert recipe.stages[0].feeds[0].batch == 64
+    for size in ("512x1024", "256x512"):
+        recipe, _ = find_recipe(f"paper-cityscapes-{size}", registry)
+        assert paces(recipe) == {"segmentation": [(40, 1e-6)]}
+        assert {data.params["size"] for data in recipe.data.values()} == {size}
+        assert recipe.start == "runs/paper-cityscapes/segmentation/weights.safetensors"
+
+
+def test_the_three_side_rates_differ_in_lambda_alone() -> None:
+    recipes: dict[str, Any] = {}
+    weights = []
+    for name, rate in RATES.items():
+        path = Path(icm_training.__file__).parent / "recipes" / f"paper-cityscapes-rate-{name}.json"
+        data = json.loads(path.read_text())
+        assert f"{rate:.2f} bpp" in data.pop("description")
+        data.pop("recipe")
+        weights.append(data["stages"][0]["feeds"][0]["losses"][0].pop("weight"))
+        recipes[name] = data
+    assert recipes["low"] == recipes["middle"] == recipes["high"]
+    assert weights == sorted(weights, reverse=True) and len({*weights}) == 3

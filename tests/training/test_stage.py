@@ -1,0 +1,175 @@
+"""One step of a stage: weights of terms, shares of pictures, and what is kept of fixed views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from icm_core import Pipeline, Registry, SpecError
+from icm_core.interfaces import DataSet
+from icm_core.noise import noise_of, uniform_noise
+from icm_core.recipe import AugmentSpec, QualitySpec, StageSpec
+from icm_training.batch import CodedBatch, Kept
+from icm_training.feed import RawBatch, Stream, collate
+from icm_training.parts import groups_of, prepare
+from icm_training.stage import StageModule, by_quality
+
+Shapes = Callable[..., DataSet]
+CE = {"use": "training.cross_entropy", "task": "segmentation"}
+
+
+def module(pipe: Pipeline, data: DataSet, registry: Registry, losses: Sequence[object], *train: str) -> StageModule:
+    stage = StageSpec.model_validate(
+        {
+            "name": "one",
+            "train": [{"modules": train or ["A", "B"], "lr": 1e-3, "norm": "frozen"}],
+            "feeds": [{"data": ["shapes"], "batch": 8, "losses": losses}],
+            "schedule": {"steps": 10},
+        }
+    )
+    prepare(pipe, groups_of(pipe, stage.train))
+    return StageModule(pipe, stage, [data], registry)
+
+
+def raw(data: DataSet, numbers: Sequence[int]) -> RawBatch:
+    stream = Stream(data, AugmentSpec(), QualitySpec(), (1.0, 2.0), None, seed=3)
+    return collate([stream[number] for number in numbers])
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.3])
+def test_the_objective_does_not_depend_on_how_a_batch_is_cut(
+    pipe: Pipeline, shapes: Shapes, registry: Registry, share: float
+) -> None:
+    data = shapes(12)
+    losses: list[Any] = [
+        {"use": "training.rate", "by_quality": [4.0, 1.0]},
+        {**CE, "share": share},
+        {**CE, "input": "clean", "share": 0.25, "weight": 0.3},
+    ]
+    found = module(pipe, data, registry, losses)
+    with torch.no_grad():
+        whole = found([raw(data, range(8))], 0.5)["loss"]
+        parts = [found([raw(data, range(first, first + 2))], 0.5)["loss"] for first in (0, 2, 4, 6)]
+    torch.testing.assert_close(torch.stack(parts).mean(), whole, rtol=1e-5, atol=1e-6)
+
+
+def test_a_share_chooses_every_so_many_pictures(pipe: Pipeline, shapes: Shapes, registry: Registry) -> None:
+    data = shapes(8)
+    every = module(pipe, data, registry, [{**CE, "label": "x"}])
+    some = module(pipe, data, registry, [{**CE, "label": "x", "share": 0.25}])
+    with torch.no_grad():
+        each = [float(every([raw(data, [number])], 0.0)["x"]) for number in range(8)]
+        mean = float(some([raw(data, range(8))], 0.0)["x"])
+    assert mean == pytest.approx((each[3] + each[7]) / 2, rel=1e-4)
+
+
+def test_a_step_that_chooses_nothing_has_a_gradient_of_nothing(
+    pipe: Pipeline, shapes: Shapes, registry: Registry
+) -> None:
+    data = shapes()
+    found = module(pipe, data, registry, [{**CE, "share": 0.25}])([raw(data, [0, 1])], 0.0)
+    assert float(found["loss"]) == 0.0
+    found["loss"].backward()
+    assert all(parameter.grad is None for parameter in pipe.parameters())
+
+
+def test_terms_are_weighted_in_the_objective_and_plain_in_the_log(
+    pipe: Pipeline, shapes: Shapes, registry: Registry
+) -> None:
+    data = shapes()
+    losses = [
+        {**CE, "label": "a", "weight": 2.0},
+        {**CE, "label": "b", "input": "clean", "weight": {"start": 1.0, "end": 3.0, "over": 0.5}},
+    ]
+    found = module(pipe, data, registry, losses)
+    with torch.no_grad():
+        for done, weight in ((0.0, 1.0), (0.25, 2.0), (0.5, 3.0), (0.9, 3.0)):
+            terms = found([raw(data, range(4))], done)
+            assert float(terms["loss"]) == pytest.approx(2 * float(terms["a"]) + weight * float(terms["b"]), rel=1e-5)
+
+
+def test_a_factor_by_quality_is_geometric_between_the_ends() -> None:
+    quality = torch.tensor([1.0, 2.0, 2.5, 4.0])
+    found = by_quality(quality, (8.0, 1.0), (1.0, 4.0))
+    torch.testing.assert_close(found, torch.tensor([8.0, 4.0, 8 ** (1 - 0.5), 1.0]))
+    assert by_quality(quality, None, (1.0, 4.0)).tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("losses", "says"),
+    [
+        ([{"use": "training.crossentropy"}], "unknown loss 'training.crossentropy'; did you mean"),
+        (
+            [{"use": "training.rate", "params": {"off": "side"}}],
+            "unknown field 'off' in losses.params; did you mean 'of'",
+        ),
+        ([{**CE, "task": "segment"}], "unknown task 'segment'"),
+        ([CE, CE], "two losses of a feed are called 'cross_entropy/segmentation'; give them labels"),
+        ([{"use": "training.rate", "by_quality": [1, 0]}], "both factors should be above 0"),
+    ],
+)
+def test_a_loss_that_cannot_be_made_is_one_sentence(
+    pipe: Pipeline, shapes: Shapes, registry: Registry, losses: list[object], says: str
+) -> None:
+    from icm_core.errors import IcmError
+
+    with pytest.raises(IcmError) as caught:
+        module(pipe, shapes(), registry, losses)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_fine_picture_needs_an_enhancement(pipe: Pipeline, shapes: Shapes, registry: Registry) -> None:
+    data = shapes()
+    found = module(pipe, data, registry, [{"use": "training.mse", "params": {"of": "fine"}}])
+    pipe.enhancement = None
+    with pytest.raises(SpecError, match="has no enhancement"):
+        found([raw(data, [0])], 0.0)
+
+
+def test_what_frozen_modules_make_of_a_view_is_computed_once() -> None:
+    kept, calls = Kept(), []
+
+    def compute(*values: float) -> Callable[[], list[torch.Tensor]]:
+        def make() -> list[torch.Tensor]:
+            calls.append(values)
+            return [torch.tensor(values)[:, None] + 1e-5]
+
+        return make
+
+    def get(views: list[int], *values: float) -> list[float]:
+        return kept.get("side", views, torch.device("cpu"), compute(*values))[0].flatten().tolist()
+
+    assert get([4, 7], 0.5, 2.0) == [0.5, 2.0]  # float16 at once, as after a run that was broken off
+    assert get([7, 4], 9.0, 9.0) == [2.0, 0.5]
+    assert get([4, 8], 0.5, 3.0) == [0.5, 3.0]
+    assert calls == [(0.5, 2.0), (0.5, 3.0)]
+
+
+@torch.no_grad()
+def test_a_batch_of_known_views_is_not_coded_again(pipe: Pipeline) -> None:
+    kept = Kept()
+
+    def side(picture: float, *views: int) -> torch.Tensor:
+        pictures = torch.full((len(views), 3, 64, 64), picture)
+        quality = torch.ones(len(views))
+        return CodedBatch(pipe, pictures, None, quality, 0.0, views, views, kept).side().levels[0]
+
+    pipe.requires_grad_(False)
+    first = side(0.2, 0, 1)
+    torch.testing.assert_close(side(0.9, 1, 0), first.flip(0))
+    assert not torch.equal(side(0.9, -1, -1), first)
+    pipe.codec.train()
+    assert not torch.equal(side(0.9, 0, 1), first)
+
+
+def test_noise_follows_the_picture_and_not_its_place() -> None:
+    like = torch.zeros(3, 2, 5)
+    with noise_of([7, 8, 9]):
+        first, more = uniform_noise(like), uniform_noise(like)
+    with noise_of([9, 7]):
+        second = uniform_noise(like[:2])
+    assert torch.equal(second, first[[2, 0]]) and not torch.equal(first, more)
+    assert float(first.min()) >= -0.5 and float(first.max()) < 0.5
