@@ -34,7 +34,7 @@ COMMAND = re.compile(r"(icm [a-z]|pip |python |pytest|make )")
 
 _PRELOADED = ("icm_core.cli", "icm_core.building", "icm_core.testing", "icm_sicmh", "icm_tasks", "icm_training.engine")
 _MODULES = {"icm": "icm_core", "pytest": "pytest"}
-_SYNTAX = set("|&;<>$`*?()#~")
+_SYNTAX = set("|&;<>$`*?()~")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Reader:
         text = re.sub(r"\\\n\s*", " ", block.text)
         for line in filter(None, (line.strip() for line in text.splitlines())):
             where = f"{block.page}, line {block.line}: {line}"
-            words = [] if _SYNTAX & set(line) else shlex.split(line)
+            words = [] if _SYNTAX & set(line) else shlex.split(line, comments=True)
             if words and words[0] in _MODULES:
                 self._fork(where, words)
                 continue

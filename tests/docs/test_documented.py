@@ -73,7 +73,7 @@ def test_every_component_has_a_section_with_all_parameters(
 
 def test_every_pipeline_and_recipe_that_ships_is_listed(registry: Registry, generated: Mapping[str, str]) -> None:
     page = generated["reference/shipped.md"]
-    rows = {name: what for name, what in re.findall(r"^\| `([^`]+)` \| (.*?) \|", page, re.MULTILINE)}
+    rows = dict(re.findall(r"^\| `([^`]+)` \| (.*?) \|", page, re.MULTILINE))
     names = [entry.name for entry in (*registry.specs.entries, *registry.recipes.entries)]
     assert [name for name in names if not rows.get(name)] == []
 
