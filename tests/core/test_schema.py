@@ -10,6 +10,7 @@ import pytest
 
 from icm_core import Registry, SpecError, build_registry, json_schema, parse_spec
 from icm_core.resolve import resolve
+from icm_core.spec import read_spec
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_shipped_specs_validate() -> None:
     import icm_sicmh
     import icm_tasks
 
-    extra = {"baselines": icm_baselines, "sicmh": icm_sicmh, "tasks": icm_tasks}
+    extra: dict[str, object] = {"baselines": icm_baselines, "sicmh": icm_sicmh, "tasks": icm_tasks}
     registry = build_registry(path=[], extra=extra)
     validator = jsonschema.Draft202012Validator(json_schema(registry))
     assert {"sicmh-paper", "sicmh-small", "siic-small", "jpeg-camvid"} <= set(registry.specs.names)
@@ -88,4 +89,4 @@ def test_shipped_specs_validate() -> None:
         data = json.loads(registry.specs.get(name).read_text())
         validator.validate(data)
         assert data["name"] == name
-        resolve(parse_spec(data), registry)
+        resolve(read_spec(registry.specs.get(name), registry), registry)

@@ -77,15 +77,17 @@ def test_head_built_on_meta_works_once_filled(modified, small, layout, picture):
 def test_every_parameter_learns_from_both_maps(small, layout, picture):
     torch.manual_seed(0)
     head = ModifiedTrSeg(ModifiedTrSeg.Params.model_validate(small), layout).train()
-    head.maps_loss(head.maps(picture(64, 64, batch=2)), torch.zeros(2, 64, 64, dtype=torch.long)).backward()
+    target = torch.zeros(2, 64, 64, dtype=torch.long)
+    sum(weight * head.loss(output, target) for weight, output in head.outputs(picture(64, 64, batch=2))).backward()
     assert [name for name, p in head.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
 
 
-def test_maps_loss_weighs_the_first_map(modified):
-    first, second = torch.randn(2, 1, 11, 4, 4, generator=torch.Generator().manual_seed(0))
-    target = torch.full((1, 4, 4), 3)
-    expected = modified.loss(second, target) + 0.4 * modified.loss(first, target)
-    assert torch.equal(modified.maps_loss((first, second), target), expected)
+def test_training_looks_at_the_second_map_and_a_little_at_the_first(modified, picture):
+    with torch.no_grad():
+        (one, second), (weight, first) = modified.outputs(picture(24, 40))
+        maps = modified.maps(picture(24, 40))
+    assert (one, weight) == (1.0, 0.4)
+    assert torch.equal(first, maps[0]) and torch.equal(second, maps[1])
 
 
 def test_bf16_autocast_stays_near_float32(modified, picture):

@@ -14,11 +14,11 @@ from rich.console import Console
 import icm_datasets
 import icm_sicmh
 import icm_tasks
-import icm_training
 from icm_core import Pipeline, Registry, build, build_registry
 from icm_core.interfaces import DataSet
 from icm_core.recipe import DataSpec, RecipeSpec
 from icm_core.spec import PipelineSpec
+from icm_training import plugin as icm_training
 from icm_training.data import open_data
 from icm_training.engine import Options, train
 from icm_training.finding import find_recipe

@@ -7,14 +7,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
 
-import icm_training
 from icm_core import Pipeline, Registry, build, build_registry, parse_spec
 from icm_core.interfaces import ComponentParams, DataSet, Sample
 from icm_core.recipe import RecipeSpec
+from icm_core.recipe_schema import recipe_schema
 from icm_registry import RegistryError
+from icm_training import plugin as icm_training
 from icm_training.engine import pipeline_of
 from icm_training.finding import find_recipe
 from icm_training.parts import groups_of, prepare
@@ -137,3 +139,20 @@ def test_the_three_side_rates_differ_in_lambda_alone() -> None:
         recipes[name] = data
     assert recipes["low"] == recipes["middle"] == recipes["high"]
     assert weights == sorted(weights, reverse=True) and len({*weights}) == 3
+
+
+def test_shipped_recipes_validate_against_the_published_schema() -> None:
+    registry = build_registry()
+    schema = recipe_schema(registry)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for name in registry.recipes.names:
+        validator.validate(json.loads(registry.recipes.get(name).read_text()))
+
+
+def test_the_schema_refuses_what_no_recipe_may_hold() -> None:
+    registry = build_registry()
+    validator = jsonschema.Draft202012Validator(recipe_schema(registry))
+    recipe = json.loads(registry.recipes.get("smoke").read_text())
+    recipe["stages"][0]["feeds"][0]["losses"][0]["params"] = {"of": "nothing"}
+    assert [error.json_path for error in validator.iter_errors(recipe)] == ["$.stages[0].feeds[0].losses[0]"]

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 import icm_datasets
 import icm_sicmh
 import icm_tasks
-import icm_training
 from icm_core import Registry, SpecError, build_registry
 from icm_core.errors import TrainingError
 from icm_core.recipe import RecipeSpec
+from icm_training import plugin as icm_training
 from icm_training.folder import RunFolder
 
 Smoke = Callable[..., RecipeSpec]

@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from icm_core.plugins import Registry, build_registry
 from icm_core.recipe import RecipeSpec
 from icm_evaluation.extras import need
@@ -124,7 +126,8 @@ def run(plan: Plan, *, parallel: int = 1, told: Callable[[str], None] = lambda _
         ray = need("ray", "ray")
         ray.init(num_cpus=parallel, include_dashboard=False, logging_level="warning", log_to_driver=False)
         try:
-            remote = ray.remote(num_cpus=1)(_do)
+            gpus = 0 if plan.train.device == "cpu" else torch.cuda.device_count()
+            remote = ray.remote(num_cpus=1, num_gpus=min(1, gpus / parallel))(_do)
             for wave in ([w for w in works if not w.shared], [w for w in works if w.shared]):
                 for work, reference in [(one, remote.remote(plan, one)) for one in wave]:
                     ray.get(reference)

@@ -1,0 +1,28 @@
+"""What training brings to the registry: losses, drawn pictures to try recipes on, and the recipes that ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from icm_core.hookspecs import hookimpl
+from icm_core.interfaces import DataSet, Loss
+from icm_training.losses import CrossEntropy, Distillation, HeadLoss, Rate, SquaredError
+from icm_training.shapes import Shapes
+
+
+@hookimpl
+def icm_losses() -> list[type[Loss]]:
+    """Rate, squared error, cross-entropy, distillation, and the heads' own."""
+    return [Rate, SquaredError, CrossEntropy, Distillation, HeadLoss]
+
+
+@hookimpl
+def icm_datasets() -> list[type[DataSet]]:
+    """Drawn pictures, for trying recipes."""
+    return [Shapes]
+
+
+@hookimpl
+def icm_recipes() -> list[Path]:
+    """The recipes of this folder."""
+    return sorted(Path(__file__).with_name("recipes").glob("*.json"))
