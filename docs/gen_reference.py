@@ -99,7 +99,7 @@ def _shipped(registry: Registry) -> Iterator[str]:
 
 def _commands() -> Iterator[str]:
     yield "# Commands\n"
-    yield "What is wrong with an input is one sentence on stderr and exit code 2; nothing is written then.\n"
+    yield "What is wrong with an input is said in one sentence on stderr, and the exit code is 2.\n"
     group: Any = typer.main.get_command(app)
     for name, command in sorted(group.commands.items()):
         yield f"## `icm {name}`\n\n{command.help}\n\n| argument or option | what |\n|---|---|"
