@@ -4,7 +4,7 @@
 
     RUN/recipe.json           the recipe, with all changes made
     RUN/pipeline.json         the pipeline's spec
-    RUN/run.json              command, seed, device, versions, state of the source
+    RUN/run.json              command, seed, device, versions, state of the source; the same of every resumption
     RUN/<stage>/log.csv       a row for every so many steps
     RUN/<stage>/step-*.safetensors    the newest checkpoints
     RUN/<stage>/weights.safetensors   the stage's result
@@ -71,6 +71,7 @@ class RunFolder:
             if before != now:
                 changed = ", ".join(_differences(before, now)) or "its layout"
                 raise InputError(f"{self.path} holds a run of another recipe; what differs: {changed}")
+            self._note_resumption(record)
             return
         make_folder(self.path)
         if any(self.path.iterdir()):
@@ -78,6 +79,12 @@ class RunFolder:
         self.write_json("pipeline.json", pipeline.to_json())
         self.write_json("run.json", record)
         self.write_json("recipe.json", json.loads(recipe.model_dump_json()))
+
+    def _note_resumption(self, record: dict[str, Any]) -> None:
+        """Add to `run.json` with what the run goes on."""
+        first = read_json(self.path / "run.json")
+        if isinstance(first, dict):
+            self.write_json("run.json", {**first, "resumed": [*first.get("resumed", []), record]})
 
     def take(self, stage: str, source: Path) -> None:
         """Copy the result of a stage from another run's folder of it, unless it is here already.
