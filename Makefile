@@ -2,6 +2,7 @@
 #   make demo                       code real photographs, print a table, write demo-out/index.html
 #   make demo IMAGE="a.jpg b.png"   the same with your own pictures
 #   make test                       lint and the whole test suite
+#   make docs                       build the documentation site, site/index.html
 #   make matrix                     golden files under every condition, with the oldest torch and with the newest
 # PYTHON=... picks another interpreter, ARGS="-m my.json" goes to the demo.
 
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint matrix clean help
+.PHONY: demo test lint docs matrix clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -48,6 +49,9 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --quiet --strict -d site
+
 # A changed dependency starts the environment anew; a stamp says which extras are in it.
 $(VENV)/.made: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "no python3 with venv found; install it or say PYTHON=..." >&2; exit 2; }
@@ -67,5 +71,10 @@ $(VENV)/.test: $(VENV)/.made
 	$(PIP) --editable '.[test,lint]'
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.made
+	@echo "installing into $(VENV); the first time this takes a few minutes"
+	$(PIP) --editable '.[docs,evaluate,train]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-newest demo-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest .venv-newest demo-out site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
