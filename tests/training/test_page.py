@@ -46,9 +46,7 @@ def table(model: type[BaseModel]) -> str:
         elif field.default is PydanticUndefined or isinstance(field.default, BaseModel):
             default = "`{}`"
         else:
-            default = {None: "`null`", True: "`true`", False: "`false`", "": '`""`', (): "`[]`"}.get(
-                field.default, f"`{list(field.default) if isinstance(field.default, tuple) else field.default}`"
-            )
+            default = f"`{json.dumps(field.default)}`"
         rows.append(f"| `{name}` | {default} | {(field.description or '').replace('``', '`')} |")
     return "\n".join(rows)
 

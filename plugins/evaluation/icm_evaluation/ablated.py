@@ -93,7 +93,7 @@ def page(found: Mapping[str, Any]) -> str:
             cells = [_text(point["tasks"][task][metric], metric) for task, metric in columns]
             rows.append([name, f"{point['quality']:g}", f"{point['base_bpp']['mean']:.4f}", *cells])
     seeds = ", ".join(map(str, found["seeds"]))
-    return f"{table(head, rows)}\n\n{found['data']}; seeds {seeds}; {found['device']}.\n\n    {found['command']}\n"
+    return f"{table(head, rows)}\n\n{found['data']}; seeds {seeds}; {found['device']}: `{found['command']}`.\n"
 
 
 def _text(cell: Mapping[str, float | None], metric: str) -> str:
