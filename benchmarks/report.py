@@ -23,7 +23,8 @@ RESULTS = ROOT / "benchmarks/results"
 SPECS = ROOT / "plugins/sicmh/icm_sicmh/specs"
 SMALL = "sicmh-small"
 ABLATION = RESULTS / "ablation.json"
-HIDDEN = {"step", "loss", "lr", "gradient", "pictures/s", "data share", "forward share", "backward share"}
+SPEEDS = ("pictures_a_second", "data_share", "forward_share", "backward_share")
+HIDDEN = {"step", "seconds", "loss", "lr", "gradient", "pictures/s", "data share", "forward share", "backward share"}
 
 
 def of(data: str, system: str = SMALL) -> Result:
@@ -168,6 +169,10 @@ def readme_block() -> str:
     )
 
 
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
 def model_card(training: dict[str, Any]) -> str:
     """The card beside the weights."""
     rows = [
@@ -176,6 +181,7 @@ def model_card(training: dict[str, Any]) -> str:
             str(stage["steps"]),
             f"{stage['seconds'] / 60:.0f}",
             stage["device"],
+            *(_number(stage.get(key)) for key in SPEEDS),
             ", ".join(f"{k} {v:.3g}" for k, v in stage["last"].items() if k not in HIDDEN),
         ]
         for name, stage in training["stages"].items()
@@ -196,7 +202,7 @@ while the recipe was being found.
 **Training.** Recipe `{training["recipe"]}`, {minutes:.0f} minutes in these logs; the stages before them, and how this
 differs from one run of the recipe, are told of in `docs/training.md`.
 
-{table(["stage", "steps", "minutes", "device", "at the end"], rows)}
+{table(["stage", "steps", "minutes", "device", "pictures/s", "data", "forward", "backward", "at the end"], rows)}
 
 **Use.** Research on coding for machines. Trained on one city's roads in daylight and on few pictures for a short time:
 do not rely on it for safety, and expect worse results on other scenes.
@@ -216,12 +222,14 @@ def outputs() -> dict[Path, str]:
     """Each file and what it has to hold."""
     coding = json.loads((RESULTS / f"{SMALL}.coding.json").read_text())
     training = json.loads((RESULTS / f"{SMALL}.training.json").read_text())
+    card = model_card(training)
     readme = ROOT / "README.md"
     block = re.compile(r"(<!-- results -->\n).*?(\n<!-- /results -->)", re.DOTALL)
     return {
         ROOT / "docs/results.md": results_page(coding),
         ROOT / "docs/ablation.md": ablation_page(json.loads(ABLATION.read_text())),
-        SPECS / f"{SMALL}.md": model_card(training),
+        SPECS / f"{SMALL}.md": card,
+        ROOT / "docs/model-card.md": card,
         readme: block.sub(lambda m: m[1] + readme_block() + m[2], readme.read_text()),
     }
 
