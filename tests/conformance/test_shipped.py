@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -105,11 +106,16 @@ def registry() -> Registry:
     return build_registry()
 
 
-def smoke() -> Pipeline:
-    """The pipeline of the recipe `smoke`."""
+@cache
+def _built_once() -> Pipeline:
     recipe = find_recipe("smoke", registry(), [])[0]
     assert isinstance(recipe.pipeline, PipelineSpec)
     return build(recipe.pipeline, registry())
+
+
+def smoke() -> Pipeline:
+    """The pipeline of the recipe `smoke`, each time another copy."""
+    return copy.deepcopy(_built_once())
 
 
 def coded(pipe: Pipeline, example: Example) -> CodedBatch:
