@@ -40,11 +40,18 @@ from icm_core.testing.enhancements import EnhancementCase
 from icm_core.testing.failing import ConformanceError
 from icm_core.testing.heads import HeadCase
 from icm_core.testing.learning import check_gradients, check_loss_falls, check_loss_is_finite
+from icm_core.testing.losses import LossCase
 from icm_core.testing.metrics import check_drawing, check_metric, check_missing_features, check_prediction
 from icm_core.testing.placing import check_builds_on_meta, check_device_moves
 from icm_core.testing.running import check_batch_independence, check_eval_is_deterministic, check_shapes
 from icm_core.testing.selection import case_of, checks_for, parametrize_with_checks, run_checks
 from icm_core.testing.state import check_pickling, check_state_dict, check_stored_weights
+from icm_core.testing.terms import (
+    check_loss_gradients,
+    check_loss_of_a_picture_alone,
+    check_loss_of_each_picture,
+    check_loss_owns_its_weights,
+)
 
 __all__ = [
     "AdapterCase",
@@ -56,6 +63,7 @@ __all__ = [
     "EnhancementCase",
     "Example",
     "HeadCase",
+    "LossCase",
     "case_of",
     "check_batch_independence",
     "check_builds_on_meta",
@@ -71,7 +79,11 @@ __all__ = [
     "check_labels",
     "check_length",
     "check_loss_falls",
+    "check_loss_gradients",
     "check_loss_is_finite",
+    "check_loss_of_a_picture_alone",
+    "check_loss_of_each_picture",
+    "check_loss_owns_its_weights",
     "check_metric",
     "check_missing_features",
     "check_missing_folder",

@@ -82,6 +82,8 @@ class Case(ABC):
         cls: the class.
         params: its parameters, as they would stand in a spec.
         exceptions: checks that it is known to fail, by function name, each with the reason.
+        unpromised: checks that it passes or fails depending on the machine or on a library's version, by function
+            name, each with the reason.
     """
 
     contract: ClassVar[type[Any]]
@@ -89,6 +91,7 @@ class Case(ABC):
     cls: type[Any]
     params: Mapping[str, object] = field(default_factory=dict)
     exceptions: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    unpromised: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         if not issubclass(self.cls, self.contract):

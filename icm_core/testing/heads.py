@@ -75,7 +75,8 @@ class HeadCase(ComponentCase):
             component.train(training)
         batch, kind = len(example.pictures), self.cls.kind
         if kind == "reconstruction":
-            return example.pictures
+            # Not the picture itself: a head that hands its input on would have no error, and an infinite PSNR.
+            return 0.9 * example.pictures + 0.05
         if kind == "regression":
             return torch.rand(output.shape, generator=generator)
         classes = output.shape[1]

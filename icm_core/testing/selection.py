@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from icm_core.testing import coding, data, declared, learning, metrics, placing, running, state
+from icm_core.testing import coding, data, declared, learning, metrics, placing, running, state, terms
 from icm_core.testing.adapters import AdapterCase
 from icm_core.testing.case import Case
 from icm_core.testing.codecs import CodecCase
@@ -13,6 +13,7 @@ from icm_core.testing.datasets import DataSetCase
 from icm_core.testing.enhancements import EnhancementCase
 from icm_core.testing.failing import ConformanceError
 from icm_core.testing.heads import HeadCase
+from icm_core.testing.losses import LossCase
 
 if TYPE_CHECKING:
     import pytest
@@ -72,6 +73,17 @@ _CHECKS: tuple[tuple[type[Case], tuple[Check, ...]], ...] = (
             data.check_missing_folder,
         ),
     ),
+    (
+        LossCase,
+        (
+            *_DECLARED,
+            declared.check_needs_no_network,
+            terms.check_loss_of_each_picture,
+            terms.check_loss_of_a_picture_alone,
+            terms.check_loss_gradients,
+            terms.check_loss_owns_its_weights,
+        ),
+    ),
 )
 
 
@@ -79,7 +91,7 @@ def case_of(component: Case | type[Any]) -> Case:
     """A case as it is; of a class the case with default parameters.
 
     Raises:
-        TypeError: it is neither, or a data set, which needs a folder.
+        TypeError: it is neither, or a data set, which needs a folder, or a loss, which needs a pipeline.
     """
     if isinstance(component, Case):
         return component
@@ -87,6 +99,8 @@ def case_of(component: Case | type[Any]) -> Case:
         if isinstance(component, type) and issubclass(component, kind.contract):
             if kind is DataSetCase:
                 raise TypeError(f"a data set needs a folder: DataSetCase({component.__name__}, root=...)")
+            if kind is LossCase:
+                raise TypeError(f"a loss needs a pipeline: LossCase({component.__name__}, pipeline=..., ...)")
             return kind(component)
     raise TypeError(f"{component!r} is neither a case nor the class of a component")
 
@@ -99,7 +113,9 @@ def checks_for(case: Case) -> tuple[Check, ...]:
     """
     checks = next(found for kind, found in _CHECKS if isinstance(case, kind))
     known = [check.__name__ for check in checks]
-    for name, reason in case.exceptions.items():
+    if twice := sorted(case.exceptions.keys() & case.unpromised.keys()):
+        raise ValueError(f"{case.name} has {twice[0]} among its exceptions and among what is unpromised; give it once")
+    for name, reason in (*case.exceptions.items(), *case.unpromised.items()):
         if name not in known:
             raise ValueError(f"{case.name} has no check {name!r} to be excepted from; it has {', '.join(known)}")
         if not reason.strip():
@@ -111,7 +127,7 @@ def run_checks(component: Case | type[Any]) -> list[tuple[str, str]]:
     """Every check without pytest: the name of each that failed, with its message; declared exceptions are left out."""
     case, failures = case_of(component), []
     for check in checks_for(case):
-        if check.__name__ not in case.exceptions:
+        if check.__name__ not in case.exceptions and check.__name__ not in case.unpromised:
             try:
                 check(case)
             except ConformanceError as error:
@@ -122,7 +138,8 @@ def run_checks(component: Case | type[Any]) -> list[tuple[str, str]]:
 def parametrize_with_checks(components: Iterable[Case | type[Any]]) -> pytest.MarkDecorator:
     """A pytest mark for a test with the arguments ``case`` and ``check``: one test for each check of each component.
 
-    A check that a case is excepted from has to fail: an exception that is no longer needed is reported.
+    A check that a case is excepted from has to fail: an exception that is no longer needed is reported. One that is
+    unpromised may also pass.
     """
     import pytest
 
@@ -130,8 +147,9 @@ def parametrize_with_checks(components: Iterable[Case | type[Any]]) -> pytest.Ma
     for component in components:
         case = case_of(component)
         for check in checks_for(case):
-            reason = case.exceptions.get(check.__name__)
-            marks = [pytest.mark.xfail(reason=reason, strict=True, raises=ConformanceError)] if reason else []
+            strict = check.__name__ in case.exceptions
+            reason = (case.exceptions if strict else case.unpromised).get(check.__name__)
+            marks = [pytest.mark.xfail(reason=reason, strict=strict, raises=ConformanceError)] if reason else []
             label = f"{case.name}-{check.__name__.removeprefix('check_')}"
             parameters.append(pytest.param(case, check, id=label, marks=marks))
     return pytest.mark.parametrize(("case", "check"), parameters)

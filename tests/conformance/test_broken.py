@@ -13,11 +13,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from icm_core import InputError, SpecError, testing
-from icm_core.interfaces import ComponentParams, DataSet, Sample, SideInfoAdapter, TaskHead
-from icm_core.testing import AdapterCase, Case, CodecCase, DataSetCase, HeadCase
+from icm_core import InputError, Pipeline, SpecError, build, build_registry, parse_spec, testing
+from icm_core.interfaces import Batch, ComponentParams, DataSet, Loss, Sample, SideInfoAdapter, TaskHead
+from icm_core.testing import AdapterCase, Case, CodecCase, DataSetCase, Example, HeadCase, LossCase
 from icm_core.types import CodecOutput, Features, Level, SideInfo
 from icm_sicmh import Hyperprior
+from icm_training.batch import CodedBatch, Kept
 
 CODEC = {"width": 8, "h1_channels": 16, "h2_channels": 8, "groups": 4, "context_channels": 8, "qualities": 4}
 SIZES = ((64, 64), (20, 70))
@@ -280,6 +281,70 @@ class Anywhere(Numbers):
         DataSet.__init__(self, params, root, split)
 
 
+class Darkness(Loss):
+    """How dark the coarse picture is, without mistakes."""
+
+    name: ClassVar[str] = "test.darkness"
+
+    def forward(self, batch: Batch) -> Tensor:
+        return 1 - batch.output("coarse").flatten(1).mean(1)
+
+
+class Summed(Darkness):
+    """One value for the batch."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return super().forward(batch).mean()
+
+
+class Relative(Darkness):
+    """Against the mean of the batch."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        found = super().forward(batch)
+        return found / found.mean()
+
+
+class Stopped(Darkness):
+    """Of what no gradient passes through."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return 1 - batch.output("coarse").detach().flatten(1).mean(1)
+
+
+class Unbounded(Darkness):
+    """The logarithm of nothing."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return (super().forward(batch) * 0).log()
+
+
+class Owning(Darkness):
+    """Keeps what it is about."""
+
+    def __init__(self, params: Any, pipe: Pipeline, task: str | None, data: DataSet) -> None:
+        super().__init__(params, pipe, task, data)
+        self.head = pipe.task("coarse").head
+
+
+def tiny() -> Pipeline:
+    task = {"adapter": {"use": "sicmh.multi_scale"}, "head": {"use": "sicmh.coarse"}}
+    codec = {"use": "sicmh.hyperprior", "params": CODEC}
+    return build(parse_spec({"icm": 1, "name": "tiny", "codec": codec, "tasks": {"coarse": task}}), build_registry())
+
+
+def coded(pipe: Pipeline, example: Example) -> CodedBatch:
+    count = len(example.pictures)
+    return CodedBatch(
+        pipe, example.pictures, example.target, example.qualities, 0.0, range(count), [-1] * count, Kept()
+    )
+
+
+def loss_case(cls: type[Loss], **more: Any) -> LossCase:
+    data = Numbers(Numbers.Params(), Path(), ".")
+    return LossCase(cls, pipeline=tiny, batch=coded, data=data, reaches=("codec", "tasks.coarse.head"), **more)
+
+
 HEADS = [
     (Shouting, testing.check_declaration, "Set name: ClassVar[str] to 'plugin.component' in lower case"),
     (Undescribed, testing.check_parameters, "fields without description: depth. Write Field(default, description="),
@@ -341,10 +406,27 @@ def test_a_data_sets_mistake_is_found_by_one_check(
     assert advice in message
 
 
+@pytest.mark.parametrize(
+    ("loss", "check", "advice"),
+    [
+        (Summed, testing.check_loss_of_each_picture, "Return one value for each picture, (1,)"),
+        (Unbounded, testing.check_loss_of_each_picture, "bound what is divided by"),
+        (Relative, testing.check_loss_of_a_picture_alone, "Take no mean over the batch"),
+        (Stopped, testing.check_loss_gradients, "no gradient reaches codec. Look for .detach()"),
+        (Owning, testing.check_loss_owns_its_weights, "Keep no module of the pipeline as an attribute"),
+    ],
+)
+def test_a_losss_mistake_is_found(loss: type[Loss], check: Any, advice: str) -> None:
+    with pytest.raises(testing.ConformanceError) as caught:
+        check(loss_case(loss))
+    assert advice in str(caught.value)
+
+
 def test_components_without_mistakes_pass(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     assert testing.run_checks(HeadCase(Good, sizes=SIZES)) == []
     assert testing.run_checks(DataSetCase(Numbers, root=tmp_path)) == []
+    assert testing.run_checks(loss_case(Darkness)) == []
 
 
 def test_a_declared_exception_is_left_out_and_needs_a_reason() -> None:
@@ -366,6 +448,24 @@ def test_an_exception_becomes_a_strict_expected_failure() -> None:
     }
     assert marked["test.good-shapes"] == [("xfail", "why", True)]
     assert marked["test.good-pickling"] == []
+
+
+def test_what_is_unpromised_may_pass_and_may_fail() -> None:
+    case = HeadCase(Good, unpromised={"check_shapes": "why"})
+    mark = testing.parametrize_with_checks([case]).mark
+    marked = {param.id: [(m.kwargs["reason"], m.kwargs["strict"]) for m in param.marks] for param in mark.args[1]}
+    assert marked["test.good-shapes"] == [("why", False)]
+    failing = HeadCase(Wandering, sizes=SIZES, unpromised={"check_loss_falls": "why"})
+    assert "check_loss_falls" not in dict(testing.run_checks(failing))
+    with pytest.raises(ValueError, match="excepted from check_shapes without a reason"):
+        testing.checks_for(HeadCase(Good, unpromised={"check_shapes": " "}))
+    with pytest.raises(ValueError, match="has check_shapes among its exceptions and among what is unpromised"):
+        testing.checks_for(HeadCase(Good, exceptions={"check_shapes": "a"}, unpromised={"check_shapes": "b"}))
+
+
+def test_a_loss_needs_a_pipeline() -> None:
+    with pytest.raises(TypeError, match=r"LossCase\(Darkness, pipeline=\.\.\., \.\.\.\)"):
+        testing.case_of(Darkness)
 
 
 def test_a_data_set_needs_a_folder() -> None:

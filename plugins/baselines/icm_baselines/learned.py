@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
+from compressai.layers import MaskedConv2d
 from compressai.models import Cheng2020Anchor, JointAutoregressiveHierarchicalPriors, ScaleHyperprior, get_scale_table
 from pydantic import Field
 from torch import Tensor, nn
@@ -61,6 +62,11 @@ class LearnedCodec(Codec):
             for name in ("_offset", "_quantized_cdf", "_cdf_length", "scale_table"):
                 if name in dict(module.named_buffers(recurse=False)):
                     module.register_buffer(name, getattr(module, name), persistent=False)
+        # Found by freeze_tables, not trained: as a parameter, it would wait for a gradient that never comes.
+        bottleneck = cast(Any, self.net).entropy_bottleneck
+        quantiles = bottleneck.quantiles.detach()
+        del bottleneck.quantiles
+        bottleneck.register_buffer("quantiles", quantiles)
         self.net.to(place)
         self._memo: Memo[_Tables] = Memo()
 
@@ -100,7 +106,7 @@ class LearnedCodec(Codec):
 
     @torch.no_grad()
     def freeze_tables(self) -> None:
-        """Find the ends and medians of z's densities, which CompressAI keeps as parameters with a loss of their own."""
+        """Find the ends and medians of z's densities, which CompressAI trains with a loss of their own."""
         cast(Any, self.net).entropy_bottleneck._update_quantiles()
 
     def coding_state(self) -> bytes:
@@ -218,8 +224,7 @@ class ContextCodec(LearnedCodec):
 
     def _make(self) -> nn.Module:
         params = cast(HyperpriorParams, self.params)
-        model: nn.Module = JointAutoregressiveHierarchicalPriors(params.n, params.m)
-        return model
+        return _with_own_context(JointAutoregressiveHierarchicalPriors(params.n, params.m))
 
     def _encode_latent(self, stream: StreamEncoder, y: Tensor, hyper: Tensor) -> None:
         symbols, rows = [], []
@@ -273,8 +278,23 @@ class Cheng2020AnchorCodec(ContextCodec):
         n: int = Field(192, ge=8, le=512, description="N, channels of networks and latents (CompressAI: 128 or 192)")
 
     def _make(self) -> nn.Module:
-        model: nn.Module = Cheng2020Anchor(cast(Cheng2020AnchorCodec.Params, self.params).n)
-        return model
+        return _with_own_context(Cheng2020Anchor(cast(Cheng2020AnchorCodec.Params, self.params).n))
+
+
+class _Context(MaskedConv2d):  # type: ignore[misc]
+    """CompressAI's context model, which leaves its weights as they are: theirs writes the masked ones back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight * self.mask, self.bias, self.stride, self.padding)
+
+
+def _with_own_context(model: nn.Module) -> nn.Module:
+    """The model with `_Context` in place of its own; a forward pass would otherwise change the coding state."""
+    theirs = cast(Any, model).context_prediction
+    own = _Context(theirs.in_channels, theirs.out_channels, _CONTEXT, padding=theirs.padding, stride=theirs.stride)
+    own.load_state_dict(theirs.state_dict())
+    model.context_prediction = own
+    return model
 
 
 def _padded(x: Tensor) -> Tensor:
