@@ -43,12 +43,13 @@ def test_a_base_only_file_has_at_most_32_bytes_of_overhead(pipe, photograph) -> 
     assert len(blob) - len(read(blob).base.payload) <= 32
 
 
-def test_streams_cost_what_the_model_estimates_within_one_percent(pipe, photograph) -> None:
+def test_streams_cost_what_the_model_estimates_within_one_percent_and_the_coders_end(pipe, photograph) -> None:
+    # The coder's last state is written whole: up to 64 bits, which count where a picture has a few hundred bytes.
     for quality in (1.0, 2.0, 3.0, 4.0):
         payload = read(pipe.encode(photograph, quality=quality, enhancement=False)).base.payload
         with torch.inference_mode():
             estimate = float(pipe.codec(to_tensor(photograph), torch.tensor([quality])).total_bits)
-        assert 8 * len(payload) == pytest.approx(estimate, rel=0.01)
+        assert 0.99 * estimate <= 8 * len(payload) <= 1.01 * estimate + 64
 
 
 def test_what_one_thread_writes_in_bfloat16_two_threads_read_in_float32(pipe, photograph) -> None:
