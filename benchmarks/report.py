@@ -137,7 +137,7 @@ the coarse picture need the base layer only. {describe_data(camvid)}.
 {imagenette_table(imagenette)}
 
 Out of ImageNet's 1000 classes; the same network reaches {clean(imagenette, "classification")} on the clean pictures.
-It was tuned on pictures of Imagenette's ten classes and leans towards them. {describe_data(imagenette)}.
+It was tuned on pictures of Imagenette's ten classes and leans towards them. Imagenette, {describe_data(imagenette)}.
 
 ## Against other codecs
 
@@ -173,7 +173,7 @@ def readme_block() -> str:
         f"{camvid_table(camvid)}\n\n"
         f"{describe_data(camvid)}, CPU; the same head on clean pictures: {clean(camvid, 'segmentation')} mIoU.\n\n"
         f"{imagenette_table(imagenette)}\n\n"
-        f"{describe_data(imagenette)}, out of 1000 classes; the same network on clean pictures: "
+        f"Imagenette ({describe_data(imagenette)}), out of 1000 classes; the same network on clean pictures: "
         f"{clean(imagenette, 'classification')} top-1."
     )
 
