@@ -161,7 +161,7 @@ def test_a_run_folder_says_what_was_done(done: RunFolder, recipe: RecipeSpec) ->
     assert RecipeSpec.model_validate_json((done.path / "recipe.json").read_text()) == recipe
     assert json.loads((done.path / "pipeline.json").read_text())["name"] == "smoke"
     record = json.loads((done.path / "run.json").read_text())
-    assert record["seed"] == recipe.seed and record["command"].startswith("icm ")
+    assert record["seed"] == recipe.seed and record["command"].startswith("icm")
     assert record["packages"]["torch"] == version("torch") and {"device", "python", "source"} <= record.keys()
     stage = json.loads((done.stage(SEG) / "done.json").read_text())
     assert (stage["steps"], stage["processes"], stage["precision"]) == (3, 1, "32-true")
