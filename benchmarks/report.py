@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def clean(result: Result, task: str) -> str:
     return percent(result.points[0].tasks[task]["clean"])
 
 
+@cache
 def said() -> str:
     """What comparing with the other systems says, a line each."""
     ours, *others = compared()
@@ -174,8 +176,15 @@ def readme_block() -> str:
         f"{describe_data(camvid)}, CPU; the same head on clean pictures: {clean(camvid, 'segmentation')} mIoU.\n\n"
         f"{imagenette_table(imagenette)}\n\n"
         f"Imagenette ({describe_data(imagenette)}), out of 1000 classes; the same network on clean pictures: "
-        f"{clean(imagenette, 'classification')} top-1."
+        f"{clean(imagenette, 'classification')} top-1.\n\n"
+        f"Against other codecs with the same head ({describe_data(compared()[0])}):\n\n{headlines()}"
     )
+
+
+def headlines() -> str:
+    """Of what `said` says, bits at equal label maps and at equal fine pictures."""
+    lines = [line for line in said().splitlines() if "-tft" not in line and ("mIoU" in line or "fine" in line)]
+    return "\n".join(line for line in lines if "MS-SSIM" not in line)
 
 
 def _number(value: float | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -60,15 +60,17 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
 
 
 @contextmanager
-def progress(total: int, unit: str) -> Iterator[Step]:
+def bar(unit: str) -> Iterator[Callable[[int, int, str], None]]:
     """A bar on stderr while something long runs; silent where stderr is no terminal.
 
     Args:
-        total: number of items.
         unit: what is done, for example ``"encoding"``.
+
+    Yields:
+        A function of the number of items that are done, of all items, and of a name to show.
     """
     columns = (
-        TextColumn(unit),
+        TextColumn(unit, markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -76,13 +78,29 @@ def progress(total: int, unit: str) -> Iterator[Step]:
         TextColumn("{task.fields[name]}", markup=False),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(unit, total=total, name="")
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task(unit, total=None, name="")
+
+        def advance(done: int, total: int, name: str) -> None:
+            shown.update(task, completed=done, total=total, name=name)
+
+        yield advance
+
+
+@contextmanager
+def progress(total: int, unit: str) -> Iterator[Step]:
+    """A `bar` for items that are done one after the other.
+
+    Args:
+        total: number of items.
+        unit: what is done, for example ``"encoding"``.
+    """
+    with bar(unit) as advance:
         begun = 0
 
         def step(name: str) -> None:
             nonlocal begun
-            bar.update(task, completed=begun, name=name)
+            advance(begun, total, name)
             begun += 1
 
         yield step

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icm_core.cli.console import print_table
+from icm_core.cli.console import bar, print_table
 from icm_core.cli.options import Device, Precision
-from icm_evaluation.cli.bar import bar
 from icm_evaluation.cli.options import DataParams, Limit, Split
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from icm_core.cli.console import bar
 from icm_core.cli.options import Device
 from icm_core.files import write_atomically
-from icm_evaluation.cli.bar import bar
 from icm_evaluation.cli.options import DataParams, Draws, OptionalData, OptionalModels, Split
 
 NAME = "report"

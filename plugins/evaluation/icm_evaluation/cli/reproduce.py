@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from icm_core.cli.console import complain, print_table
+from icm_core.cli.console import bar, complain, print_table
 from icm_core.cli.options import Device
 from icm_core.errors import InputError
-from icm_evaluation.cli.bar import bar
 from icm_evaluation.cli.options import DataParams, Limit, OptionalData, OptionalModels, Split
 
 NAME = "reproduce"
