@@ -184,7 +184,7 @@ class StartSpec(_Model):
         description="a shipped pipeline's name, hf://owner/name, or a safetensors file relative to the recipe, or "
         "to the working directory",
     )
-    pretrained: str | None = Field(None, description="source that the head at ``module`` knows, such as imagenet")
+    pretrained: str | None = Field(None, description="source that the component at ``module`` knows, such as imagenet")
     copy_of: str | None = Field(None, description="path of a module whose weights ``module`` takes over")
     module: str = Field("", description="path of the module that is filled; empty: the whole pipeline")
 

@@ -8,6 +8,8 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from icm_core.errors import SpecError
+
 
 class ComponentParams(BaseModel):
     """Base of every component's ``Params``: frozen, unknown fields refused, every field described."""
@@ -27,3 +29,11 @@ class Component(nn.Module, ABC):
 
     class Params(ComponentParams):
         """No parameters."""
+
+    def start_from(self, source: str) -> None:
+        """Fill the component from a source of weights that a recipe names, such as ``"imagenet"``.
+
+        Raises:
+            SpecError: the component knows no such source, or cannot reach it; the message says what to do.
+        """
+        raise SpecError(f"'{self.name}' knows no pretrained weights {source!r}")

@@ -9,7 +9,6 @@ import torchmetrics
 from PIL import Image
 from torch import Tensor
 
-from icm_core.errors import SpecError
 from icm_core.interfaces.component import Component, ComponentParams
 from icm_core.types import FeatureLayout, Features, Kind, Prediction
 
@@ -52,14 +51,6 @@ class TaskHead(Component):
         A head with auxiliary outputs (deep supervision) gives them here.
         """
         return ((1.0, self(features)),)
-
-    def start_from(self, source: str) -> None:
-        """Fill the head from pretrained weights that a recipe names, such as ``"imagenet"``.
-
-        Raises:
-            SpecError: the head knows no such source, or cannot reach it; the message says what to do.
-        """
-        raise SpecError(f"head '{self.name}' knows no pretrained weights {source!r}")
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from icm_core.errors import SpecError
 from icm_core.interfaces import ComponentParams, SideInfoAdapter
 from icm_core.types import FeatureLayout, Features, Level, SideInfo, SideInfoLayout
+from icm_sicmh import klt
 from icm_sicmh.networks import decoder, decoder_h1, decoder_h2
 
 
@@ -39,6 +40,16 @@ class OneScale(SideInfoAdapter):
         last = self.decoder_side2[-1]
         assert isinstance(last, nn.ConvTranspose2d) and last.bias is not None
         nn.init.constant_(last.bias, 0.5)  # a semantic image starts at mid grey, like a picture
+
+    def start_from(self, source: str) -> None:
+        """Fill B with ``"klt"``: the inverse of what A begins as, with next to nothing from h2; see `icm_sicmh.klt`."""
+        if source != klt.NAME:
+            super().start_from(source)
+        n, h1 = self.layout.width, self.layout.levels[0].channels
+        *levels, last = klt.pyramid((n, n, n, n, h1))
+        klt.start_decoder_h1(self.decoder_side1, last, levels[-1], klt.H1_SCALE)
+        klt.start_decoder(self.decoder_side2, levels)
+        klt.hush(self.decoder_h2side)
 
     @property
     def features(self) -> FeatureLayout:

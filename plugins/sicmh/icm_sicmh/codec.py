@@ -31,6 +31,7 @@ from icm_core.interfaces import Codec, ComponentParams
 from icm_core.noise import uniform_noise
 from icm_core.quality import Quality
 from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
+from icm_sicmh import klt
 from icm_sicmh.density import FactorizedDensity, gaussian_bits
 from icm_sicmh.exact import ExactTwin
 from icm_sicmh.gain import ExactGain, GainUnit
@@ -149,6 +150,18 @@ class Hyperprior(ExactTwin[_Integers], Codec):
 
     def _group(self, k: int) -> slice:
         return slice(k * self.cahcm.group_channels, (k + 1) * self.cahcm.group_channels)
+
+    def start_from(self, source: str) -> None:
+        """Fill A with ``"klt"``: a block transform, and the entropy model of its components; see `icm_sicmh.klt`."""
+        if source != klt.NAME:
+            super().start_from(source)
+        n, h1 = self.params.width, self.params.h1_channels
+        *levels, last = klt.pyramid((n, n, n, n, h1))
+        klt.start_encoder(self.encoder, levels)
+        klt.start_encoder_h1(self.encoder_h1, last, klt.H1_SCALE)
+        klt.start_hyper(self.encoder_h2, self.decoder_h2, self.prediction, last.std * klt.H1_SCALE)
+        with torch.no_grad():
+            self.gain_h2.log2_gain.sub_(1.5)  # h2 only predicts; coded as finely as h1 it costs more than it saves
 
     def _build_exact(self) -> _Integers:
         return _Integers(

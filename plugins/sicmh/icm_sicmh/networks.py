@@ -12,10 +12,11 @@ from torch import nn
 from icm_sicmh.layers import GDN, conv, started, tconv
 
 
-def encoder(n: int) -> nn.Sequential:
-    """Encoder and Encoder_r (Fig. 5a): picture (B, 3, H, W) -> (B, N, H/16, W/16)."""
+def encoder(n: int, y: int | None = None) -> nn.Sequential:
+    """Encoder and Encoder_r (Fig. 5a): picture (B, 3, H, W) -> (B, y, H/16, W/16); y is N unless given."""
+    last = conv(n, y or n, 5, 2)
     return started(
-        nn.Sequential(conv(3, n, 5, 2), GDN(n), conv(n, n, 5, 2), GDN(n), conv(n, n, 5, 2), GDN(n), conv(n, n, 5, 2))
+        nn.Sequential(conv(3, n, 5, 2), GDN(n), conv(n, n, 5, 2), GDN(n), conv(n, n, 5, 2), GDN(n), last)
     )
 
 
@@ -79,11 +80,11 @@ def decoder_h1(h1: int, n: int) -> nn.Sequential:
     )
 
 
-def decoder(n: int) -> nn.Sequential:
-    """Decoder, Decoder_r, Decoder_side2 and Decoder_side4 (Fig. 6c): (B, N, h, w) -> (B, 3, 16h, 16w)."""
+def decoder(n: int, y: int | None = None) -> nn.Sequential:
+    """Decoder, Decoder_r, Decoder_side2 and Decoder_side4 (Fig. 6c): (B, y, h, w) -> (B, 3, 16h, 16w); y: N or given."""
     return started(
         nn.Sequential(
-            tconv(n, n, 5, 2),
+            tconv(y or n, n, 5, 2),
             GDN(n, inverse=True),
             tconv(n, n, 5, 2),
             GDN(n, inverse=True),

@@ -19,8 +19,8 @@ _NEIGHBOURHOOD = 5
 _POSITIONS_AT_ONCE = 4096  # of 25 C numbers each; keeps a large picture's patches out of memory
 
 
-def prediction_layers(channels: int) -> nn.Sequential:
-    """Prediction Model (Fig. 9) on one 5x5 patch: (P, C, 5, 5) -> (P, 2C) = (mu, log2 sigma)."""
+def prediction_layers(channels: int, outputs: int | None = None) -> nn.Sequential:
+    """Prediction Model (Fig. 9) on one 5x5 patch: (P, C, 5, 5) -> (P, 2D) = (mu, log2 sigma); D is C unless given."""
     return started(
         nn.Sequential(
             conv(channels, channels, 3),
@@ -30,13 +30,13 @@ def prediction_layers(channels: int) -> nn.Sequential:
             conv(channels, channels, 3),
             nn.LeakyReLU(0.2),
             nn.Flatten(),
-            nn.Linear(9 * channels, 2 * channels),
+            nn.Linear(9 * channels, 2 * (outputs or channels)),
         )
     )
 
 
 def predict(layers: Network, x: Tensor) -> Tensor:
-    """Runs a Prediction Model, float or integer, at each position of x: (B, C, h, w) -> (B, 2C, h, w)."""
+    """Runs a Prediction Model, float or integer, at each position of x: (B, C, h, w) -> (B, 2D, h, w)."""
     batch, channels, height, width = x.shape
     margin = _NEIGHBOURHOOD // 2
     padded = F.pad(x, (margin,) * 4)
@@ -49,7 +49,7 @@ def predict(layers: Network, x: Tensor) -> Tensor:
         else:
             patches = F.unfold(strip, _NEIGHBOURHOOD).transpose(1, 2)  # (B, positions, 25C)
             found = layers(patches.reshape(-1, channels, _NEIGHBOURHOOD, _NEIGHBOURHOOD))
-        strips.append(found.reshape(batch, -1, width, 2 * channels))
+        strips.append(found.reshape(batch, -1, width, found.shape[-1]))
     return torch.cat(strips, 1).permute(0, 3, 1, 2).contiguous()
 
 

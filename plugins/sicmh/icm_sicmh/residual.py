@@ -27,12 +27,15 @@ from icm_core.interfaces import ComponentParams, Enhancement
 from icm_core.noise import uniform_noise
 from icm_core.quality import Quality
 from icm_core.types import SideInfo, SideInfoLayout
+from icm_sicmh import klt
 from icm_sicmh.density import gaussian_bits
 from icm_sicmh.exact import ExactTwin
 from icm_sicmh.gain import GainUnit
 from icm_sicmh.layers import pad_to, round_ste
 from icm_sicmh.networks import decoder, decoder_h1, encoder
 from icm_sicmh.prediction import predict, prediction_layers
+
+_KLT_SCALE = 16.0  # of y_r over mean grey levels; gains of 2 to 8 are then quantisation steps of some hundred to thirty
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,12 @@ class Residual(ExactTwin[_Integers], Enhancement):
     name: ClassVar[str] = "sicmh.residual"
 
     class Params(ComponentParams):
-        """Rates of the enhancement layer; its widths follow from the codec."""
+        """Rates of the enhancement layer; its widths follow from the codec, but for y_r's."""
 
         qualities: int = Field(4, ge=2, le=15, description="trained qualities, as many as the codec's")
+        latent_channels: int | None = Field(
+            None, ge=8, le=1024, multiple_of=4, description="channels of y_r, at 1/16; none: the codec's width N"
+        )
 
     params: Params
 
@@ -66,11 +72,12 @@ class Residual(ExactTwin[_Integers], Enhancement):
                 f"this codec gives {layout.levels[0].stride}"
             )
         n = layout.width
-        self.encoder_r = encoder(n)
-        self.decoder_r = decoder(n)
+        latent = params.latent_channels or n
+        self.encoder_r = encoder(n, latent)
+        self.decoder_r = decoder(n, latent)
         self.decoder_h1r = decoder_h1(layout.levels[0].channels, n)
-        self.prediction = prediction_layers(n)
-        self.gain = GainUnit(n, params.qualities, 2.0, 8.0)
+        self.prediction = prediction_layers(n, latent)
+        self.gain = GainUnit(latent, params.qualities, 2.0, 8.0)
 
     @property
     def quality_range(self) -> tuple[float, float]:
@@ -95,6 +102,16 @@ class Residual(ExactTwin[_Integers], Enhancement):
         noisy = difference + uniform_noise(y) if self.training else difference.round()
         bits = gaussian_bits(noisy, log2_sigma.clamp(-20, 20).exp2() * gain).flatten(1).sum(1)
         return self._refine(round_ste(difference) / gain + mean, coarse), bits
+
+    def start_from(self, source: str) -> None:
+        """Fill D with ``"klt"``: a block transform as in `icm_sicmh.klt`, and no knowledge of h1."""
+        if source != klt.NAME:
+            super().start_from(source)
+        n, latent = self.layout.width, self.gain.log2_gain.shape[1]
+        levels = klt.pyramid((n, n, n, latent))
+        klt.start_encoder(self.encoder_r, levels, _KLT_SCALE)
+        klt.start_decoder(self.decoder_r, levels, _KLT_SCALE)
+        klt.start_scales(self.prediction, levels[-1].std * _KLT_SCALE)
 
     def _build_exact(self) -> _Integers:
         return _Integers(

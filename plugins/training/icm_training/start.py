@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from icm_core.errors import SpecError, WeightsError
-from icm_core.interfaces import TaskHead
+from icm_core.interfaces import Component
 from icm_core.loading import load
 from icm_core.pipeline import Pipeline
 from icm_core.plugins import Registry
@@ -45,8 +45,7 @@ def fill(
         elif start.copy_of is not None:
             _load(pipe, _part(dict(pipe.state_dict()), start.copy_of, start.module), start.module, start.copy_of)
         else:
-            head = _head(pipe, start.module)
-            head.start_from(start.pretrained or "")
+            _component(pipe, start.module).start_from(start.pretrained or "")
 
 
 def _weights(source: str, home: Path, registry: Registry) -> dict[str, Tensor]:
@@ -57,11 +56,15 @@ def _weights(source: str, home: Path, registry: Registry) -> dict[str, Tensor]:
     return dict(load(source, device="cpu", registry=registry).state_dict())
 
 
-def _head(pipe: Pipeline, module: str) -> TaskHead:
+def _component(pipe: Pipeline, module: str) -> Component:
+    known: dict[str, Component] = {"codec": pipe.codec}
     for name in pipe.tasks:
-        if module == f"tasks.{name}.head":
-            return pipe.task(name).head
-    raise SpecError(unknown("head", module, [f"tasks.{name}.head" for name in pipe.tasks]))
+        known[f"tasks.{name}.adapter"], known[f"tasks.{name}.head"] = pipe.task(name).adapter, pipe.task(name).head
+    if pipe.enhancement is not None:
+        known["enhancement"] = pipe.enhancement
+    if module not in known:
+        raise SpecError(unknown("component", module, sorted(known)))
+    return known[module]
 
 
 def _part(state: Mapping[str, Tensor], source: str, target: str) -> dict[str, Tensor]:
