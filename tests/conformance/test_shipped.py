@@ -153,6 +153,7 @@ CASES: list[Case] = [
     HeadCase(Coarse),
     HeadCase(Picture),
     EnhancementCase(Residual, prepare=spread),
+    EnhancementCase(Residual, {"latent_channels": 24}, prepare=spread),
     HeadCase(ViT, CLASSIFICATION),
     HeadCase(TrSeg, SEGMENTATION, **_SMALL),
     HeadCase(ModifiedTrSeg, SEGMENTATION, **_SMALL),

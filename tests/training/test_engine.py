@@ -215,7 +215,13 @@ def test_a_stage_that_is_done_is_not_trained_again(done: RunFolder, recipe: Reci
             {"stages.joint.start": [{"pretrained": "imagenet", "module": "codec"}]},
             ("joint",),
             SpecError,
-            "unknown head 'codec'",
+            "'sicmh.hyperprior' knows no pretrained weights 'imagenet'",
+        ),
+        (
+            {"stages.joint.start": [{"pretrained": "klt", "module": "codex"}]},
+            ("joint",),
+            SpecError,
+            "unknown component 'codex'; did you mean 'codec'",
         ),
     ],
 )

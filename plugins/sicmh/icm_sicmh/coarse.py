@@ -15,6 +15,7 @@ from icm_core.errors import SpecError
 from icm_core.images import to_picture
 from icm_core.interfaces import ComponentParams, TaskHead
 from icm_core.types import FeatureLayout, Features, Kind, Prediction
+from icm_sicmh import klt
 from icm_sicmh.networks import decoder, decoder_h1, decoder_h2, fuse_concat_mix, fuse_concat_up
 
 
@@ -44,6 +45,14 @@ class Coarse(TaskHead):
         self.decoder_h2c = decoder_h2(h2, h1)
         self.fuse_up = fuse_concat_up(n + h1 // 4, n)
         self.fuse_mix = fuse_concat_mix(n)
+
+    def start_from(self, source: str) -> None:
+        """Fill C with ``"klt"``: x_c begins as h~'', and h_sum as what the block transform makes of h~'."""
+        if source != klt.NAME:
+            super().start_from(source)
+        n = self.features["fused"].channels
+        klt.start_decoder(self.decoder, klt.pyramid((n, n, n, n)))
+        klt.hush(self.fuse_mix)
 
     def forward(self, features: Features) -> Tensor:
         """x_c, (B, 3, H, W), not clamped."""

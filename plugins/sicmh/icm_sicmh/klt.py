@@ -115,9 +115,7 @@ def start_decoder_h1(network: nn.Sequential, level: Stage, below: Stage, scale: 
     _bias(fourth, -raised)
 
 
-def start_hyper(
-    encoder_h2: nn.Sequential, decoder_h2: nn.Sequential, prediction: nn.Sequential, std: Tensor
-) -> None:
+def start_hyper(encoder_h2: nn.Sequential, decoder_h2: nn.Sequential, prediction: nn.Sequential, std: Tensor) -> None:
     """h2 as the mean of 2x2 positions of h1's strongest channels, and h1's mean as what h2 says of it.
 
     Args:

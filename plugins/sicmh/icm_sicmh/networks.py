@@ -15,9 +15,7 @@ from icm_sicmh.layers import GDN, conv, started, tconv
 def encoder(n: int, y: int | None = None) -> nn.Sequential:
     """Encoder and Encoder_r (Fig. 5a): picture (B, 3, H, W) -> (B, y, H/16, W/16); y is N unless given."""
     last = conv(n, y or n, 5, 2)
-    return started(
-        nn.Sequential(conv(3, n, 5, 2), GDN(n), conv(n, n, 5, 2), GDN(n), conv(n, n, 5, 2), GDN(n), last)
-    )
+    return started(nn.Sequential(conv(3, n, 5, 2), GDN(n), conv(n, n, 5, 2), GDN(n), conv(n, n, 5, 2), GDN(n), last))
 
 
 def encoder_h1(n: int, h1: int) -> nn.Sequential:
@@ -81,7 +79,7 @@ def decoder_h1(h1: int, n: int) -> nn.Sequential:
 
 
 def decoder(n: int, y: int | None = None) -> nn.Sequential:
-    """Decoder, Decoder_r, Decoder_side2 and Decoder_side4 (Fig. 6c): (B, y, h, w) -> (B, 3, 16h, 16w); y: N or given."""
+    """Decoder, Decoder_r, Decoder_side2 and Decoder_side4 (Fig. 6c): (B, y, h, w) -> (B, 3, 16h, 16w); y as above."""
     return started(
         nn.Sequential(
             tconv(y or n, n, 5, 2),

@@ -1,0 +1,103 @@
+"""Networks that begin as a block transform: module A, B and D see and show pictures before any training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from icm_core import SpecError
+from icm_core.types import SideInfo
+from icm_sicmh import Coarse, Hyperprior, MultiScale, OneScale, Residual, TwoScale
+from icm_sicmh.klt import pyramid
+from icm_sicmh.prediction import predict
+
+WIDTHS = {"width": 24, "h1_channels": 48, "h2_channels": 16, "groups": 4, "context_channels": 8}
+KLT = "klt"
+
+
+@pytest.fixture(scope="module")
+def begun() -> Hyperprior:
+    torch.manual_seed(0)
+    codec = Hyperprior(Hyperprior.Params.model_validate(WIDTHS)).eval().requires_grad_(False)
+    codec.start_from(KLT)
+    return codec
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    return float(-10 * (a - b).square().mean().log10())
+
+
+def test_each_stage_is_orthonormal_and_sorted() -> None:
+    for level in pyramid((24, 24, 48)):
+        rows = level.matrix.flatten(1)
+        torch.testing.assert_close(rows @ rows.T, torch.eye(len(rows)), atol=1e-5, rtol=0)
+        assert bool((level.std.diff() <= 0).all())
+
+
+def test_a_stage_keeps_no_more_than_there_is() -> None:
+    assert [len(level.matrix) for level in pyramid((24, 24, 24))] == [12, 24, 24]
+
+
+@pytest.mark.parametrize("cls", [OneScale, TwoScale, MultiScale])
+def test_the_semantic_image_is_the_picture(begun, picture, cls) -> None:
+    torch.manual_seed(1)
+    adapter = cls(cls.Params(), begun.layout).eval().requires_grad_(False)
+    x = picture(128, 192)
+    side = SideInfo(begun.latents(x), (128, 192))
+    before = psnr(adapter(side).cropped("image"), x)
+    adapter.start_from(KLT)
+    assert psnr(adapter(side).cropped("image"), x) > max(20.0, before + 10)
+
+
+def test_higher_qualities_cost_more_and_show_more(begun, picture) -> None:
+    adapter = MultiScale(MultiScale.Params(), begun.layout).eval().requires_grad_(False)
+    adapter.start_from(KLT)
+    x = picture(128, 192)
+    bits, found = [], []
+    for quality in (1.0, 4.0):
+        out = begun(x, torch.tensor([quality]))
+        bits.append(float(out.total_bits))
+        found.append(psnr(adapter(out.side).cropped("image"), x))
+    assert bits == sorted(bits) and found == sorted(found)
+
+
+def test_h2_says_something_of_h1(begun, picture) -> None:
+    smooth = torch.nn.functional.interpolate(picture(64, 64), scale_factor=8.0, mode="bilinear")
+    h1, h2 = begun.latents(smooth)
+    mean, _ = predict(begun.prediction, begun.decoder_h2(h2)).chunk(2, 1)
+    assert float((h1 - mean).square().mean()) < float(h1.square().mean()) / 2
+
+
+@pytest.mark.parametrize("latent_channels", [None, 72])
+def test_the_enhancement_shows_what_the_coarse_picture_lacks(begun, picture, latent_channels) -> None:
+    torch.manual_seed(2)
+    residual = Residual(Residual.Params(latent_channels=latent_channels), begun.layout).eval().requires_grad_(False)
+    residual.start_from(KLT)
+    x = picture(128, 128)
+    coarse = torch.full_like(x, 0.5)
+    side = SideInfo(begun.latents(x), (128, 128))
+    fine, bits = residual(x, coarse, side, torch.tensor([4.0]))
+    assert psnr(fine, x) > psnr(coarse, x) + 10
+    assert float(bits) > 0
+
+
+def test_the_coarse_picture_begins_as_the_semantic_image(begun, picture) -> None:
+    adapter = MultiScale(MultiScale.Params(), begun.layout).eval().requires_grad_(False)
+    head = Coarse(Coarse.Params(), adapter.features).eval().requires_grad_(False)
+    adapter.start_from(KLT)
+    head.start_from(KLT)
+    x = picture(64, 128)
+    features = adapter(SideInfo(begun.latents(x), (64, 128)))
+    torch.testing.assert_close(head(features), features.cropped("image"), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("component", ["codec", "adapter", "enhancement"])
+def test_another_source_is_refused(begun, component) -> None:
+    made = {
+        "codec": begun,
+        "adapter": OneScale(OneScale.Params(), begun.layout),
+        "enhancement": Residual(Residual.Params(), begun.layout),
+    }[component]
+    with pytest.raises(SpecError, match="knows no pretrained weights 'imagenet'"):
+        made.start_from("imagenet")
