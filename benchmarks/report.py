@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import experiments
 from icm_evaluation.ablated import page, panels
 from icm_evaluation.compare import compare, sentence
 from icm_evaluation.plots import curves_plot, figure, write_plot
@@ -246,6 +247,7 @@ def outputs() -> dict[Path, str]:
     return {
         ROOT / "docs/results.md": results_page(coding),
         ROOT / "docs/ablation.md": ablation_page(json.loads(ABLATION.read_text())),
+        ROOT / "docs/experiments.md": experiments.page(),
         SPECS / f"{SMALL}.md": card,
         ROOT / "docs/model-card.md": card,
         readme: block.sub(lambda m: m[1] + readme_block() + m[2], readme.read_text()),

@@ -1,0 +1,60 @@
+"""docs/experiments.md: what each training was expected to give, written down before it ran, and what it gave.
+
+``benchmarks/results/experiments.json`` holds the words. Every figure is looked up: in the record of the training, or in
+a measured result.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from icm_evaluation.results import read_result
+from icm_evaluation.tables import table
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks/results"
+HEAD = """<!-- Made by benchmarks/report.py from benchmarks/results/; do not edit. -->
+# Experiments
+
+Long trainings, with what was expected of each, written down and committed before it ran, and what came out. Figures that
+say "val" are of a few pictures while a training ran, with estimated rates; the others are of whole files.
+
+"""
+
+
+def page() -> str:
+    """The page."""
+    words = json.loads((RESULTS / "experiments.json").read_text())
+    record = json.loads((RESULTS / "sicmh-small.training.json").read_text())
+    rows = []
+    for row in words["rows"]:
+        got = [_figures(one, record) for one in row.get("got", [])]
+        rows.append([row["change"], row["expected"], "; ".join([*got, row.get("remark", "")]).strip("; "), row["kept"]])
+    text = table(["change", "expected", "got", "kept"], rows)
+    return f"{HEAD}{text}\n\n{_trained(record)}\n\n{words['next']}\n"
+
+
+def _figures(source: dict[str, Any], record: dict[str, Any]) -> str:
+    """Some figures as words: of a training's last row, or of one quality of a result."""
+    if "stage" in source:
+        last = record["stages"][source["stage"]]["last"]
+        return ", ".join(f"{key} {last[key]:.4g}" for key in source["keys"])
+    result = read_result(RESULTS / source["result"])
+    point = next(p for p in result.points if p.quality == source["quality"])
+    found = []
+    for key in source["keys"]:
+        task, _, metric = key.partition(" ")
+        value = getattr(point, key) if not metric else point.tasks[task][metric]
+        found.append(f"{key.replace('_', ' ')} {value:.4g}")
+    return f"quality {source['quality']:g}: {', '.join(found)}"
+
+
+def _trained(record: dict[str, Any]) -> str:
+    """Hours and device of each stage, and the command that repeats them."""
+    rows = [
+        [name, str(stage["steps"]), f"{stage['seconds'] / 3600:.2f}", stage["device"]]
+        for name, stage in record["stages"].items()
+    ]
+    return f"{table(['stage', 'steps', 'hours', 'device'], rows)}\n\nCommand: `{record['command']}`."
