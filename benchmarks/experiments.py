@@ -18,7 +18,7 @@ RESULTS = ROOT / "benchmarks/results"
 HEAD = """<!-- Made by benchmarks/report.py from benchmarks/results/; do not edit. -->
 # Experiments
 
-Long trainings, with what was expected of each, written down and committed before it ran, and what came out. Figures that
+Long trainings, with what was expected of each, written down before its outcome, and what came out. Figures that
 say "val" are of a few pictures while a training ran, with estimated rates; the others are of whole files.
 
 """
