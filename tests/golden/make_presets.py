@@ -1,10 +1,10 @@
-"""Writes the second set of golden files: the structure that both presets share, at toy widths.
+"""Writes the second set of golden files: the structure of the presets, at toy widths.
 
     python tests/golden/make_presets.py
 
-sicmh-small and sicmh-paper differ in widths alone: 8 groups, 4 qualities, h1 twice as wide as h2. This set has that
-structure, streams with control hashes, and a pair of parts. Like the first set (``make.py``) it is kept for ever, so
-this program only ever writes it where it is missing.
+8 groups, 4 qualities, h1 twice as wide as h2: sicmh-paper, and sicmh-small up to its second weights. With streams that
+have control hashes, and a pair of parts. Like the first set (``make.py``) it is kept for ever, so this program only ever
+writes it where it is missing.
 """
 
 from __future__ import annotations
@@ -52,18 +52,21 @@ PICTURES = {
 }
 
 
-def main() -> None:
-    """Write all files, or refuse."""
-    if FOLDER.exists():
+def write(
+    folder: Path, spec: dict[str, Any], seed: int, pictures: dict[str, tuple[int, int, float, bool, bool]]
+) -> None:
+    """Write a set: ``<folder>.json`` and its weights, the files, and what they decode to; or refuse."""
+    if folder.exists():
         sys.exit("the golden files exist and are kept for ever; new ones go into another folder")
-    FOLDER.mkdir()
-    (FOLDER / "presets.json").write_text(json.dumps(SPEC, indent=2) + "\n")
-    save(random_pipeline(SPEC, 2026), {FOLDER / "presets.safetensors": [""]})
-    pipeline = load(FOLDER / "presets.json", device="cpu")
+    folder.mkdir()
+    path = folder / f"{folder.name}.json"
+    path.write_text(json.dumps(spec, indent=2) + "\n")
+    save(random_pipeline(spec, seed), {folder / spec["weights"]: [""]})
+    pipeline = load(path, device="cpu")
     hashes = {}
-    for name, (height, width, quality, enhancement, control) in PICTURES.items():
+    for name, (height, width, quality, enhancement, control) in pictures.items():
         blob = pipeline.encode(picture(height, width), quality, enhancement=enhancement, control=control)
-        (FOLDER / f"{name}.icm").write_bytes(blob)
+        (folder / f"{name}.icm").write_bytes(blob)
         hashes[name] = {
             "height": height,
             "width": width,
@@ -72,9 +75,9 @@ def main() -> None:
             "sha256": decoded(pipeline, blob, enhancement),
         }
         print(f"{name}.icm: {len(blob)} bytes, {8 * len(blob) / math.prod((height, width)):.2f} bpp")
-    (FOLDER / "parts.icme").write_bytes(split((FOLDER / "parts.icm").read_bytes())[1])
-    (FOLDER / "hashes.json").write_text(json.dumps(hashes, indent=2) + "\n")
+    (folder / "hashes.json").write_text(json.dumps(hashes, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    write(FOLDER, SPEC, 2026, PICTURES)
+    (FOLDER / "parts.icme").write_bytes(split((FOLDER / "parts.icm").read_bytes())[1])

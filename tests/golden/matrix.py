@@ -34,7 +34,7 @@ from icm_core.coding import FRACTION_BITS, LIMIT, IntegerNetwork, to_fixed
 from icm_core.container import read
 
 FOLDER = Path(__file__).parent
-SPECS = (FOLDER / "golden.json", FOLDER / "presets" / "presets.json")
+SPECS = (FOLDER / "golden.json", FOLDER / "presets" / "presets.json", FOLDER / "wide" / "wide.json")
 CAPABILITIES = ("default", "avx2", "avx512")
 FEW = ("odd", "block")
 

@@ -49,7 +49,7 @@ def predict(layers: Network, x: Tensor) -> Tensor:
         else:
             patches = F.unfold(strip, _NEIGHBOURHOOD).transpose(1, 2)  # (B, positions, 25C)
             found = layers(patches.reshape(-1, channels, _NEIGHBOURHOOD, _NEIGHBOURHOOD))
-        strips.append(found.reshape(batch, -1, width, found.shape[-1]))
+        strips.append(found.reshape(batch, -1, width, found.shape[1]))
     return torch.cat(strips, 1).permute(0, 3, 1, 2).contiguous()
 
 
