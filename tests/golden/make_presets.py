@@ -3,7 +3,7 @@
     python tests/golden/make_presets.py
 
 8 groups, 4 qualities, h1 twice as wide as h2: sicmh-paper, and sicmh-small up to its second weights. With streams that
-have control hashes, and a pair of parts. Like the first set (``make.py``) it is kept for ever, so this program only ever
+have control hashes, and a pair of parts. Like the first set (``make.py``) it is kept for ever, so this program only
 writes it where it is missing.
 """
 
@@ -41,8 +41,9 @@ SPEC: dict[str, Any] = {
     "enhancement": {"use": "sicmh.residual", "over": "coarse", "params": {"qualities": 4}},
     "weights": "presets.safetensors",
 }
+Row = tuple[int, int, float, bool, bool]
 # name: height, width, quality, with enhancement, with control hashes
-PICTURES = {
+PICTURES: dict[str, Row] = {
     "column": (129, 1, 1.0, True, False),
     "control": (61, 67, 4.0, True, True),
     "odd": (37, 141, 2.25, True, False),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from make_presets import SPEC as PRESETS
-from make_presets import write
+from make_presets import Row, write
 
 FOLDER = Path(__file__).parent / "wide"
 SPEC: dict[str, Any] = {
@@ -23,7 +23,7 @@ SPEC: dict[str, Any] = {
     "weights": "wide.safetensors",
 }
 # name: height, width, quality, with enhancement, with control hashes
-PICTURES = {
+PICTURES: dict[str, Row] = {
     "tall": (131, 20, 1.0, True, False),
     "fine": (70, 90, 3.5, True, True),
     "lone": (64, 65, 2.0, False, False),
