@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from icm_evaluation.results import read_result
@@ -31,6 +32,8 @@ def page() -> str:
     rows = []
     for row in words["rows"]:
         got = [_figures(one, record) for one in row.get("got", [])]
+        if row.get("ablation"):
+            got.append(_ablation())
         rows.append([row["change"], row["expected"], "; ".join([*got, row.get("remark", "")]).strip("; "), row["kept"]])
     text = table(["change", "expected", "got", "kept"], rows)
     return f"{HEAD}{text}\n\n{_trained(record)}\n\n{words['next']}\n"
@@ -40,7 +43,8 @@ def _figures(source: dict[str, Any], record: dict[str, Any]) -> str:
     """Some figures as words: of a training's last row, or of one quality of a result."""
     if "stage" in source:
         last = record["stages"][source["stage"]]["last"]
-        return ", ".join(f"{key} {last[key]:.4g}" for key in source["keys"])
+        title = f"{source['title']}: " if "title" in source else ""
+        return title + ", ".join(f"{key} {last[key]:.4g}" for key in source["keys"])
     result = read_result(RESULTS / source["result"])
     point = next(p for p in result.points if p.quality == source["quality"])
     found = []
@@ -49,6 +53,16 @@ def _figures(source: dict[str, Any], record: dict[str, Any]) -> str:
         value = getattr(point, key) if not metric else point.tasks[task][metric]
         found.append(f"{key.replace('_', ' ')} {value:.4g}")
     return f"quality {source['quality']:g}: {', '.join(found)}"
+
+
+def _ablation() -> str:
+    """mIoU of every variant of the stored ablation, the mean over its qualities."""
+    found = json.loads((RESULTS / "ablation.json").read_text())
+    means = {
+        name: fmean(point["tasks"]["segmentation"]["miou"]["mean"] for point in variant["points"])
+        for name, variant in found["variants"].items()
+    }
+    return ", ".join(f"{name} {mean:.2f} % mIoU" for name, mean in means.items()) + ", means over the qualities"
 
 
 def _trained(record: dict[str, Any]) -> str:
