@@ -176,8 +176,9 @@ It was tuned on pictures of Imagenette's ten classes and leans towards them. Ima
 
 {describe_data(compared()[0])}. Task networks behind other codecs are `sicmh-small`'s own, which was trained on blurred
 pictures, too, and is kind to other codecs; `-clean`: the head as it was before, last trained on clean pictures alone.
-That one had fewer steps and reaches {clean(of("compared", "vvc-camvid-clean"), "segmentation")} on these pictures, clean,
-so a part of its ratio is the head's and not the codec's. Made by `icm compare` ([what the figures mean](evaluation.md)):
+That one had fewer steps and reaches {clean(of("compared", "vvc-camvid-clean"), "segmentation")} on these pictures,
+clean, so a part of its ratio is the head's and not the codec's. Made by `icm compare`
+([what the figures mean](evaluation.md)):
 
 {said()}
 
