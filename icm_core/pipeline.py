@@ -23,6 +23,7 @@ from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
 from icm_core.memo import Memo
 from icm_core.parts import join
 from icm_core.quality import Quality
+from icm_core.search import Objective, searched_tasks
 from icm_core.spec import FINE, PipelineSpec
 from icm_core.types import Prediction, SideInfo
 from icm_registry import unknown
@@ -159,6 +160,8 @@ class Pipeline(nn.Module):
         *,
         enhancement: bool = True,
         control: bool = False,
+        effort: int = 0,
+        search_for: Sequence[str] | None = None,
     ) -> bytes:
         """A picture as the content of an ``.icm`` file.
 
@@ -168,15 +171,18 @@ class Pipeline(nn.Module):
             enhancement: if False, or if the pipeline has no enhancement, the file has a base layer only.
             control: if True, each layer carries 4 bytes of a hash of what it decodes to, for `decode(verify=True)`.
                 It is made by decoding the layer, which takes that much longer.
+            effort: steps of encoder-side search (`icm_core.search`); 0 for none.
+            search_for: names of the tasks that are searched for; by default all whose spec has a ``search``.
 
         Raises:
-            InputError: the picture or the quality cannot be used.
+            InputError: the picture, the quality, the effort or a task cannot be used.
         """
         step = self._quality(quality)
+        searched = searched_tasks(self, effort, search_for)
         with self._inference():
             x = as_batch(image).to(self.device)
             height, width = _size(x)
-            (payload,) = self.codec.encode(x, step)
+            (payload,) = self._searched(x, step, effort, searched) if searched else self.codec.encode(x, step)
             fingerprint = self.enhancement_fingerprint if enhancement else None
             # What comes behind is made from the decoded side information, as a decoder has it.
             side = self.codec.decode([payload], (height, width), step) if fingerprint or control else None
@@ -261,6 +267,17 @@ class Pipeline(nn.Module):
         self._base.clear()
         self._fine.clear()
         return super().load_state_dict(*args, **kwargs)
+
+    def _searched(self, x: Tensor, quality: Quality, effort: int, tasks: Sequence[str]) -> list[bytes]:
+        # Outside of inference mode, whose tensors have no gradients; its kept casts of weights have none either.
+        enabled = torch.is_autocast_enabled(self.device.type)
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False),
+        ):
+            x = x.clone(memory_format=torch.channels_last)
+            return self.codec.search(x, quality, Objective(self, x, quality, tasks), effort)
 
     def _quality(self, value: float) -> Quality:
         low, high = self.codec.quality_range

@@ -60,11 +60,19 @@ class EnhancementSpec(ComponentSpec):
     over: str = Field(description="name of the task of kind reconstruction whose picture is refined")
 
 
+SearchEnds = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+
 class TaskSpec(_Model):
     """One task: its own adapter instance and its head."""
 
     adapter: ComponentSpec = Field(description="side information -> features")
     head: ComponentSpec = Field(description="features -> prediction")
+    search: SearchEnds | None = Field(
+        default=None,
+        description="what counts in encoder-side search: bits per pixel that a unit of the head's divergence is worth, "
+        "at the lowest and at the highest quality",
+    )
 
 
 def _as_list(value: object) -> object:

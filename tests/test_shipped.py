@@ -12,6 +12,7 @@ import icm_core
 from icm_core.container import read
 from icm_core.images import to_tensor
 from icm_core.quality import Quality
+from icm_core.types import Features
 
 skimage = pytest.importorskip("skimage", reason="the photograph is in scikit-image's wheel; install icm[demo]")
 
@@ -66,6 +67,22 @@ def test_what_one_thread_writes_in_bfloat16_two_threads_read_in_float32(pipe, ph
             assert all(torch.equal(a, b) for a, b in zip(written.levels, found.levels, strict=True))
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_search_brings_tasks_nearer_to_what_they_say_of_the_clean_picture(pipe, photograph) -> None:
+    small = photograph.resize((192, 128))
+    x = to_tensor(small)
+    with torch.inference_mode():
+        clean = pipe.task("segmentation").head(Features({"image": x}, (128, 192)))
+
+    def off(blob: bytes) -> float:
+        found = pipe.decode(blob, ["segmentation"])["segmentation"].output
+        return float(pipe.task("segmentation").head.divergence(found, clean))
+
+    plain = pipe.encode(small, quality=3, enhancement=False)
+    found = pipe.encode(small, quality=3, enhancement=False, effort=10, search_for=["segmentation", "coarse"])
+    assert off(found) < 0.75 * off(plain)
+    assert len(found) < 1.15 * len(plain)
 
 
 def test_base_layer_alone_gives_every_base_task(pipe, photograph) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import typer
 from typing_extensions import NotRequired
@@ -13,7 +13,7 @@ from icm_core.cli.batch import for_each, leave, print_failures
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.finished import Order
 from icm_core.cli.inputs import CODED, PICTURES, check_names, expand
-from icm_core.cli.options import DEFAULT_MODEL, AsJson, Device, Model, Precision
+from icm_core.cli.options import DEFAULT_MODEL, AsJson, Device, Effort, Model, Precision, SearchFor, parse_names
 from icm_core.container import read
 from icm_core.errors import InputError
 from icm_core.files import make_folder, write_atomically
@@ -58,6 +58,8 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Leave out pictures whose file is there already, whole and coded alike.")
     ] = False,
+    effort: Effort = 0,
+    search_for: SearchFor = "",
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder, or NAME.icm for a single picture.")
     ] = Path(),
@@ -71,7 +73,11 @@ def run(
     is applied.
 
     What fails is named and left out; every file is either whole or not there. After an interruption, --resume codes the
-    rest: it keeps a file that is whole, of this pipeline, quality and size, and not older than its picture.
+    rest: it keeps a file that is whole, of this pipeline, quality and size, and not older than its picture. A file does
+    not say with which effort it was made.
+
+    --effort looks for side information with which the tasks come closer to what they say of the clean picture, at about
+    the same bytes. Any decoder reads the file.
     """
     step = Quality.of(quality)
     files = expand(pictures, PICTURES)
@@ -80,8 +86,17 @@ def run(
 
     from icm_core import load
     from icm_core.images import open_picture
+    from icm_core.search import searched_tasks
 
     pipe = load(model, device=device, precision=precision)
+    names = parse_names(search_for)
+    searched_tasks(pipe, effort, names)
+    how: dict[str, Any] = {
+        "enhancement": not base_only,
+        "control": control,
+        "effort": effort,
+        "search_for": names,
+    }
     make_folder(next(iter(targets.values())).parent)
     order = Order.of(pipe, step, base_only=base_only, control=control)
 
@@ -89,7 +104,7 @@ def run(
         picture = open_picture(path)
         kept = order.finished(path, (picture.height, picture.width), targets[path]) if resume else None
         start = time.perf_counter()
-        blob = kept or pipe.encode(picture, quality=step.value, enhancement=not base_only, control=control)
+        blob = kept or pipe.encode(picture, quality=step.value, **how)
         seconds = time.perf_counter() - start
         if kept is None:
             write_atomically(targets[path], blob)

@@ -18,8 +18,21 @@ Device = Annotated[
 Precision = Annotated[
     str, typer.Option("--precision", metavar="PRECISION", help="fp32 or bf16; the coded symbols do not depend on it.")
 ]
+Effort = Annotated[
+    int,
+    typer.Option("--effort", metavar="N", help="Steps of a search for better side information; slow, 10 do much."),
+]
+SearchFor = Annotated[
+    str,
+    typer.Option("--for", metavar="TASK,...", help="Tasks that --effort is for; all that the spec names by default."),
+]
 MaxPixels = Annotated[
     int, typer.Option("--max-pixels", metavar="N", min=1, help="Refuse files of larger pictures, unread.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder; made where missing.")]
+
+
+def parse_names(text: str) -> tuple[str, ...] | None:
+    """Names with commas between them; None for an empty text."""
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -29,6 +30,9 @@ class Codec(Component):
     Args:
         params: the validated ``Params`` of the subclass.
     """
+
+    searches: ClassVar[bool] = False
+    """Whether the codec has a `search`."""
 
     def __init__(self, params: ComponentParams) -> None:
         super().__init__()
@@ -61,6 +65,22 @@ class Codec(Component):
             x: pictures (B, 3, H, W) in [0, 1] of any size; the codec pads.
             quality: one quality for the batch.
         """
+
+    def search(
+        self, x: Tensor, quality: Quality, objective: Callable[[SideInfo, Tensor], Tensor], steps: int
+    ) -> list[bytes]:
+        """Like `encode`, but looks for side information that an objective likes better; decoding knows nothing of it.
+
+        Codecs with ``searches = True`` implement it.
+
+        Args:
+            x: as in `encode`.
+            quality: as in `encode`.
+            objective: a value per picture, (B,), to be made small, for side information and the bits (B,) that it
+                takes; differentiable in both.
+            steps: number of steps, from 1.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no search")
 
     @abstractmethod
     def decode(self, payloads: Sequence[bytes], size: tuple[int, int], quality: Quality) -> SideInfo:

@@ -8,9 +8,10 @@ from typing import ClassVar
 import torchmetrics
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from icm_core.interfaces.component import Component, ComponentParams
-from icm_core.types import FeatureLayout, Features, Kind, Prediction
+from icm_core.types import FeatureLayout, Features, Kind, Level, Prediction
 
 
 class TaskHead(Component):
@@ -33,6 +34,11 @@ class TaskHead(Component):
     def labels(self) -> tuple[str, ...]:
         """Names of the classes or values, in order; empty where there are none."""
         return ()
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether it can run on a clean picture: all that it reads is an RGB picture of full size."""
+        return tuple(self.requires) == ("image",) and self.features["image"] == Level(3, 1)
 
     @abstractmethod
     def forward(self, features: Features) -> Tensor:
@@ -58,6 +64,18 @@ class TaskHead(Component):
 
         Targets: (B,) classes, (B, H, W) classes, (B, 3, H, W) pictures, or (B, K) values.
         """
+
+    def divergence(self, output: Tensor, reference: Tensor) -> Tensor:
+        """How far an output is from what the head says of the clean picture, (B,); encoder-side search makes it small.
+
+        Of logits the Kullback-Leibler divergence in nats, the mean over pixels; of pictures the mean squared error in
+        grey levels (of 255), whose reference is the clean picture itself; of values the mean squared difference.
+        """
+        if self.kind in ("classification", "segmentation"):
+            each = F.kl_div(output.log_softmax(1), reference.softmax(1), reduction="none").sum(1)
+        else:
+            each = (output - reference).square() * (255**2 if self.kind == "reconstruction" else 1)
+        return each.reshape(len(each), -1).mean(1)
 
     @abstractmethod
     def metric(self) -> torchmetrics.Metric:

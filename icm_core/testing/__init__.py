@@ -23,6 +23,7 @@ from icm_core.testing.coding import (
     check_decoding_is_exact,
     check_rate_estimate,
     check_round_trip,
+    check_search,
     check_stream_is_exhausted,
     check_truncated_input,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "check_rate_estimate",
     "check_round_trip",
     "check_samples",
+    "check_search",
     "check_shapes",
     "check_state_dict",
     "check_stored_weights",

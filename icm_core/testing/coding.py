@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from icm_core.errors import BitstreamError
 from icm_core.testing.case import BATCH, Example, Parts
 from icm_core.testing.codecs import CodecCase
 from icm_core.testing.enhancements import EnhancementCase
 from icm_core.testing.failing import ConformanceError, expecting, require
+from icm_core.types import SideInfo
 
 CodingCase = CodecCase | EnhancementCase
 
@@ -179,6 +181,35 @@ def check_rate_estimate(case: CodingCase) -> None:
             f"{case.name} writes {bits} bits where it estimates {said:.0f} (picture of {size[0]}x{size[1]})",
             "Estimate -log2 of the probabilities that the coder uses, in bits per picture, summed over all symbols; "
             "random weights may be unlike trained ones: prepare=... can load some.",
+        )
+
+
+def check_search(case: CodingCase) -> None:
+    """A codec that says it searches finds side information that decodes, and that an objective likes no less."""
+    component = case.build()
+    if not (isinstance(case, CodecCase) and component.searches):
+        return
+    example = case.example(component, case.sizes[0])
+
+    def energy(side: SideInfo, _: Tensor) -> Tensor:
+        return torch.stack([level.float().square().flatten(1).sum(1) for level in side.levels]).sum(0)
+
+    with torch.inference_mode(False), expecting(f"{case.name} searching", "search takes what encode takes."):
+        found = component.search(example.pictures, example.quality, energy, 4)
+    plain = _encoded(case, component, example)
+    values = []
+    with (
+        torch.inference_mode(),
+        expecting(f"{case.name} decoding what search wrote", "search writes what encode does."),
+    ):
+        for payloads in (plain, found):
+            side = component.decode(payloads, example.size, example.quality)
+            values.append(energy(side, torch.zeros(len(payloads))))
+    for index, (before, after) in enumerate(zip(*(value.tolist() for value in values), strict=True)):
+        require(
+            after <= (1 + FAR) * before + 1e-6,
+            f"{case.name} searched for a small value and found {after:g} for picture {index}; encode has {before:g}",
+            "Give the best payloads that were met, those of encode included.",
         )
 
 

@@ -42,6 +42,7 @@ _CODING: tuple[Check, ...] = (
     coding.check_truncated_input,
     coding.check_damaged_input,
     coding.check_rate_estimate,
+    coding.check_search,
     coding.check_coding_state,
 )
 _CHECKS: tuple[tuple[type[Case], tuple[Check, ...]], ...] = (

@@ -62,6 +62,20 @@ def test_json_says_what_was_written(tmp_path: Path, photo: Path, run: Run) -> No
     }
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--effort", 5), "effort is 5, and codec 'tiny.thumbnail' has no search; it should be 0"),
+        (("--for", "coarse"), "a search for tasks needs an effort of 1 or more, and it is 0"),
+    ],
+)
+def test_a_search_that_cannot_be_is_said_before_anything_is_written(
+    tmp_path: Path, photo: Path, fail: Run, options: tuple[object, ...], says: str
+) -> None:
+    assert says in fail("encode", photo, *MODEL, *options, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_precision_can_be_chosen(tmp_path: Path, photo: Path, run: Run, precision: str) -> None:
     run("encode", photo, *MODEL, "--device", "cpu", "--precision", precision, "-o", tmp_path)

@@ -220,6 +220,11 @@ class Addressed(Hyperprior):
         return super().coding_state() + str(id(self)).encode()
 
 
+class Lost(Hyperprior):
+    def search(self, x: Any, quality: Any, objective: Any, steps: int) -> list[bytes]:
+        return super().search(20 * x, quality, objective, steps)
+
+
 class Numbers(DataSet):
     """Grey pictures of classes, without mistakes."""
 
@@ -372,6 +377,7 @@ CODECS = [
     (Averaging, testing.check_decoding_is_exact, "alone. Compute what decoding goes on from in integers"),
     (Louder, testing.check_round_trip, "Training has to see what decoding gives"),
     (Addressed, testing.check_coding_state, "no id(), no hash()"),
+    (Lost, testing.check_search, "Give the best payloads that were met, those of encode included"),
 ]
 BROKEN: list[tuple[Case, Any, str]] = [
     *((HeadCase(cls, sizes=SIZES), check, advice) for cls, check, advice in HEADS),

@@ -17,9 +17,11 @@ from icm_core import load
 from icm_core.container import read
 from icm_core.errors import InputError
 from icm_core.images import to_picture
+from icm_core.weights import save
 from icm_evaluation.measure import file_name
-from icm_evaluation.options import spread
+from icm_evaluation.options import Options, spread
 from icm_evaluation.results import Result, read_result
+from icm_evaluation.run import evaluate
 
 
 def without_times(result: Result) -> dict[str, object]:
@@ -179,6 +181,43 @@ def test_a_journal_of_another_measurement_is_not_gone_on_with(measure, folder, t
         measure(root=root)
     with pytest.raises(InputError, match="beginning of another measurement"):
         measure(root=root, qualities=(2.0,))
+
+
+def test_a_search_is_measured_on_the_files_that_it_makes(measure, tmp_path, folder) -> None:
+    torch.manual_seed(0)
+    spec = {
+        "icm": 1,
+        "name": "searching",
+        "codec": {"use": "sicmh.hyperprior", "params": {"width": 8, "h1_channels": 16, "h2_channels": 8}},
+        "tasks": {
+            "coarse": {
+                "adapter": {"use": "sicmh.multi_scale"},
+                "head": {"use": "sicmh.coarse"},
+                "search": [100.0, 100.0],
+            }
+        },
+        "weights": "searching.safetensors",
+    }
+    path = tmp_path / "searching.json"
+    path.write_text(json.dumps(spec))
+    pipe = load(path, device="cpu", weights=False)
+    pipe.codec.freeze_tables()
+    save(pipe, {path.with_suffix(".safetensors"): [""]})
+    options = Options(
+        str(path), f"maps:{folder}", qualities=(2.0,), limit=1, workers=1, effort=2, keep=tmp_path / "kept"
+    )
+    result = evaluate(options, tmp_path / "result.json")
+    assert (result.system, result.model) == ("searching+search2", "searching")
+    assert (result.effort, result.searched) == (2, ["coarse"])
+    assert result.command.endswith("-q 2 --limit 1 --effort 2")
+    (kept,) = (tmp_path / "kept").iterdir()
+    picture = Image.open(folder / "val" / "p0_0.png")
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert kept.read_bytes() == load(path, device="cpu").encode(picture, 2, effort=2)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_a_limit_spreads_over_the_data_set(measure) -> None:

@@ -25,7 +25,7 @@ IGNORED = -1
 
 def warm_up(pipe: Pipeline, plan: Plan) -> None:
     """Encode and decode once, so that the first measured time holds no one-time work."""
-    blob = pipe.encode(Image.new("RGB", (64, 64), "grey"), quality=plan.qualities[0])
+    blob = pipe.encode(Image.new("RGB", (64, 64), "grey"), quality=plan.qualities[0], **plan.search)
     pipe.decode(blob, tasks=list(plan.tasks))
 
 
@@ -57,7 +57,7 @@ def _coded(
     pipe: Pipeline, plan: Plan, sample: Sample, targets: dict[str, Tensor], quality: float, keep: Path | None
 ) -> Coded:
     start = time.perf_counter()
-    blob = pipe.encode(sample.picture, quality=quality)
+    blob = pipe.encode(sample.picture, quality=quality, **plan.search)
     middle = time.perf_counter()
     decoded = pipe.decode(blob, tasks=list(plan.tasks))
     end = time.perf_counter()

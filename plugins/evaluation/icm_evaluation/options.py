@@ -26,6 +26,8 @@ class Options:
         workers: processes; None for one a core, at most 8, and for one on a GPU.
         device, precision: as in `icm_core.load`.
         keep: folder for the coded files, None to keep none.
+        effort: steps of encoder-side search, 0 for none.
+        search_for: tasks that are searched for; None for all that the pipeline names.
 
     Raises:
         InputError: a number is out of its range.
@@ -41,6 +43,8 @@ class Options:
     device: str = "auto"
     precision: str = "fp32"
     keep: Path | None = None
+    effort: int = 0
+    search_for: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from icm_core.errors import InputError
 from icm_core.interfaces import DataSet, TaskHead
 from icm_core.pipeline import Pipeline
 from icm_core.quality import Quality
+from icm_core.search import searched_tasks
 from icm_core.spec import FINE
-from icm_core.types import Level
 from icm_evaluation.results import TaskInfo
 
 MOST_CLASSES = 256
@@ -28,6 +29,8 @@ class Plan:
         classes: for each task with targets, the head's number of each class of the data set.
         clean: tasks whose head also runs on the picture itself.
         ignore: value in the data set's class maps that counts nowhere.
+        effort: steps of encoder-side search, 0 for none.
+        searched: tasks that are searched for.
     """
 
     qualities: tuple[float, ...]
@@ -36,14 +39,28 @@ class Plan:
     classes: dict[str, tuple[int, ...]]
     clean: tuple[str, ...]
     ignore: int | None
+    effort: int = 0
+    searched: tuple[str, ...] = ()
+
+    @property
+    def search(self) -> dict[str, Any]:
+        """What `Pipeline.encode` is told of the search."""
+        return {"effort": self.effort, "search_for": self.searched or None}
 
 
-def make_plan(pipe: Pipeline, data: DataSet, qualities: Sequence[float]) -> Plan:
+def make_plan(
+    pipe: Pipeline,
+    data: DataSet,
+    qualities: Sequence[float],
+    effort: int = 0,
+    search_for: Sequence[str] | None = None,
+) -> Plan:
     """A task is measured where the data set has what it is about; pictures are measured on every data set.
 
     Raises:
-        InputError: the pipeline has no such quality, or nothing of it can be measured.
+        InputError: the pipeline has no such quality or search, or nothing of it can be measured.
     """
+    searched = tuple(searched_tasks(pipe, effort, search_for))
     low, high = pipe.codec.quality_range
     for quality in qualities:
         if not low <= quality <= high:
@@ -70,9 +87,9 @@ def make_plan(pipe: Pipeline, data: DataSet, qualities: Sequence[float]) -> Plan
     if not tasks:
         why = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
         raise InputError(f"nothing of pipeline {pipe.name!r} can be measured on this data set: {why}")
-    clean = tuple(name for name in classes if _reads_pictures(pipe.task(name).head))
+    clean = tuple(name for name in classes if pipe.task(name).head.reads_pictures)
     steps = sorted({Quality.of(quality).value for quality in qualities})
-    return Plan(tuple(steps), tasks, skipped, classes, clean, data.ignore_index)
+    return Plan(tuple(steps), tasks, skipped, classes, clean, data.ignore_index, effort, searched)
 
 
 def class_numbers(labels: Sequence[str], head: TaskHead) -> tuple[int, ...] | None:
@@ -90,8 +107,3 @@ def class_numbers(labels: Sequence[str], head: TaskHead) -> tuple[int, ...] | No
         if all(names.count(label) == 1 for label in labels):
             return tuple(names.index(label) for label in labels)
     return tuple(range(count)) if len(labels) == count else None
-
-
-def _reads_pictures(head: TaskHead) -> bool:
-    """Whether the head can run on a clean picture: all that it reads is an RGB picture of full size."""
-    return tuple(head.requires) == ("image",) and head.features["image"] == Level(3, 1)

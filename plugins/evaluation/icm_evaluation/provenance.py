@@ -53,6 +53,10 @@ def command_of(options: Options, qualities: Sequence[float]) -> str:
     words += ["--split", options.split, "-q", ",".join(f"{quality:g}" for quality in qualities)]
     if options.limit is not None:
         words += ["--limit", str(options.limit)]
+    if options.effort:
+        words += ["--effort", str(options.effort)]
+    if options.search_for is not None:
+        words += ["--for", ",".join(options.search_for)]
     if options.precision != "fp32":
         words += ["--precision", options.precision]
     return shlex.join(words)

@@ -18,6 +18,9 @@ from icm_core.interfaces.dataset import DataKind
 from icm_core.strict_json import read_json
 from icm_core.types import Kind
 
+SEARCHED = "+search"
+"""Between a pipeline's name, which has no such sign, and the steps of its search."""
+
 MAX_BYTES = 500_000_000
 """Confusion matrices of many classes, pictures and qualities take room."""
 
@@ -117,13 +120,15 @@ class Result(_Model):
     """One system on one data set."""
 
     icm_evaluation: Literal[1] = Field(description="version of this format")
-    system: str = Field(description="name of the pipeline")
+    system: str = Field(description="name of the pipeline; with a search, +search and its steps behind it")
     codec: str = Field(description="registered name of the codec")
     counted: Counted = Field(
         description="what bpp counts: the .icm file, or, of codecs that write files of their own, those files"
     )
     weights: str = Field(description="SHA-256 of everything that was loaded, 16 hexadecimal digits")
     data: Data
+    effort: int = Field(default=0, ge=0, description="steps of encoder-side search, 0 for none")
+    searched: list[str] = Field(default_factory=list, description="tasks that were searched for")
     tasks: dict[str, TaskInfo]
     skipped: dict[str, str] = Field(description="tasks that were not measured, and why")
     points: list[Point] = Field(min_length=1, description="by rising quality")
@@ -133,6 +138,11 @@ class Result(_Model):
     precision: str
     workers: int = Field(ge=1, description="processes at work while the times were taken")
     command: str = Field(description="what was typed, without folders")
+
+    @property
+    def model(self) -> str:
+        """Name of the pipeline."""
+        return self.system.partition(SEARCHED)[0]
 
 
 def read_result(path: Path) -> Result:

@@ -13,7 +13,7 @@ from icm_core.plugins import Registry
 from icm_evaluation.journal import Journal
 from icm_evaluation.options import Options, spread
 from icm_evaluation.provenance import command_of, device_name, versions, weights_digest
-from icm_evaluation.results import Counted, Data, PictureRow, Result, write_result
+from icm_evaluation.results import SEARCHED, Counted, Data, PictureRow, Result, write_result
 from icm_evaluation.summary import points_of
 from icm_evaluation.work import Site, rows_of, workers_of
 
@@ -65,6 +65,7 @@ def _identity(site: Site) -> dict[str, object]:
         "weights": weights_digest(site.pipe),
         "data": [options.data, options.params, options.split, len(site.data)],
         "qualities": site.plan.qualities,
+        "search": [site.plan.effort, *site.plan.searched],
         "device": [device_name(site.pipe), options.precision],
         "versions": versions(site.registry),
     }
@@ -76,7 +77,7 @@ def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
     sizes = Counter(f"{row.width}x{row.height}" for row in rows)
     return Result(
         icm_evaluation=1,
-        system=site.pipe.name,
+        system=site.pipe.name + (f"{SEARCHED}{plan.effort}" if plan.effort else ""),
         codec=site.pipe.codec.name,
         counted=counted,
         weights=weights_digest(site.pipe),
@@ -90,6 +91,8 @@ def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
             sizes=dict(sorted(sizes.items())),
             labels=list(data.labels),
         ),
+        effort=plan.effort,
+        searched=list(plan.searched),
         tasks=plan.tasks,
         skipped=plan.skipped,
         points=points_of(rows, plan.tasks, counted),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,6 +38,7 @@ from icm_sicmh.gain import ExactGain, GainUnit
 from icm_sicmh.layers import pad_to, round_ste
 from icm_sicmh.networks import decoder_h2, encoder, encoder_h1, encoder_h2
 from icm_sicmh.prediction import CAHCM, predict, prediction_layers
+from icm_sicmh.search import descend
 
 _H2_HALF_SUPPORT = 32
 STRIDE = 64  # of h2; pictures are padded to multiples of it
@@ -80,6 +81,8 @@ class Hyperprior(ExactTwin[_Integers], Codec):
             if self.h1_channels % self.groups:
                 raise ValueError(f"groups = {self.groups} must divide h1_channels = {self.h1_channels}")
             return self
+
+    searches: ClassVar[bool] = True
 
     params: Params
     h2_cdf: Tensor
@@ -146,7 +149,7 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         return (torch.cat(decoded, 1), h2_hat), {"h1": bits1, "h2": bits2.flatten(1).sum(1)}
 
     def _perturb(self, value: Tensor) -> Tensor:
-        return value + uniform_noise(value) if self.training else value.round()
+        return value + uniform_noise(value) if self.training else round_ste(value)
 
     def _group(self, k: int) -> slice:
         return slice(k * self.cahcm.group_channels, (k + 1) * self.cahcm.group_channels)
@@ -255,6 +258,24 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         """The streams, and the side information as the encoder has it."""
         streams, levels = self.encode_latents(*self.latents(pad_to(x, STRIDE)), quality)
         return streams, SideInfo(levels, (x.shape[-2], x.shape[-1]))
+
+    def search(
+        self, x: Tensor, quality: Quality, objective: Callable[[SideInfo, Tensor], Tensor], steps: int
+    ) -> list[bytes]:
+        """Streams of h1 and h2 that a few steps of Adam have moved; see `icm_sicmh.search`."""
+        with torch.no_grad():
+            start = self.latents(pad_to(x, STRIDE))
+        rows = x.new_full((len(x),), quality.value)
+
+        def value(h1: Tensor, h2: Tensor) -> Tensor:
+            levels, bits = self.quantised(h1, h2, rows)
+            return objective(SideInfo(levels, (x.shape[-2], x.shape[-1])), bits["h1"] + bits["h2"])
+
+        with torch.no_grad():
+            gains = self.gain_h1.log2(rows).exp2(), self.gain_h2.log2(rows).exp2()
+        h1, h2 = descend(value, start, gains, steps)
+        with torch.no_grad():
+            return self.encode_latents(h1, h2, quality)[0]
 
     def encode_latents(
         self, h1_float: Tensor, h2_float: Tensor, quality: Quality

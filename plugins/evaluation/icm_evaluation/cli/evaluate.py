@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icm_core.cli.console import bar, print_table
-from icm_core.cli.options import Device, Precision
+from icm_core.cli.options import Device, Effort, Precision, SearchFor, parse_names
 from icm_evaluation.cli.options import DataParams, Limit, Split
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def run(
     keep: Annotated[
         Path | None, typer.Option("--keep", metavar="DIR", help="Keep the coded files in this folder.")
     ] = None,
+    effort: Effort = 0,
+    search_for: SearchFor = "",
     device: Device = "auto",
     precision: Precision = "fp32",
 ) -> None:
@@ -57,6 +59,8 @@ def run(
         device=device,
         precision=precision,
         keep=keep,
+        effort=effort,
+        search_for=parse_names(search_for),
     )
     with bar(f"measuring {Path(model).stem}") as advance:
         result = evaluate(options, output, advance=advance)

@@ -56,7 +56,7 @@ def run(
         from icm_evaluation.options import Options, parse_models, spread
 
         registry = build_registry()
-        names = parse_models(models or [result.system for result in read])
+        names = parse_models(models or [result.model for result in read])
         opened = open_dataset(data, split, registry, Options(names[0], data, data_params).data_params())
         pipes = [load(name, device=device, registry=registry) for name in names]
         numbers = spread(len(opened), pictures)

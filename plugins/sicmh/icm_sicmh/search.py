@@ -1,0 +1,52 @@
+"""Search for better symbols: gradient descent on latents, through rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+FIRST_STEP = 0.04
+"""Learning rate at the beginning, in quantisation steps: only what all steps agree on crosses a rounding threshold.
+
+Ten times as much makes zeros into symbols everywhere, and costs several times the rate.
+"""
+
+LAST_SHARE = 0.1
+"""Learning rate at the end, as a share of the first; in between it falls in a straight line."""
+
+
+def descend(
+    value: Callable[..., Tensor], start: tuple[Tensor, ...], gains: tuple[Tensor, ...], steps: int
+) -> tuple[Tensor, ...]:
+    """Latents at which a value is smaller.
+
+    Args:
+        value: a value per picture, (B,), of the latents; it rounds them, with gradients straight through.
+        start: latents (B, C, h, w) to begin with.
+        gains: what each latent is multiplied by before rounding.
+        steps: number of steps.
+
+    Returns:
+        Of each picture the latents with the smallest value that was met, the start included.
+    """
+    scaled = [(latent * gain).detach().requires_grad_() for latent, gain in zip(start, gains, strict=True)]
+    optimizer = torch.optim.Adam(scaled, lr=FIRST_STEP, betas=(0.9, 0.99))
+    best = [latent.detach().clone() for latent in scaled]
+    smallest = torch.full((len(scaled[0]),), float("inf"), device=scaled[0].device)
+    for step in range(steps + 1):
+        with torch.set_grad_enabled(step < steps):
+            found = value(*(latent / gain for latent, gain in zip(scaled, gains, strict=True)))
+        with torch.no_grad():
+            better = found < smallest
+            smallest = torch.where(better, found, smallest)
+            for kept, latent in zip(best, scaled, strict=True):
+                kept[better] = latent[better]
+        if step < steps:
+            for group in optimizer.param_groups:
+                group["lr"] = FIRST_STEP * (1 - (1 - LAST_SHARE) * step / steps)
+            for latent, gradient in zip(scaled, torch.autograd.grad(found.sum(), scaled), strict=True):
+                latent.grad = gradient
+            optimizer.step()
+    return tuple(latent / gain for latent, gain in zip(best, gains, strict=True))

@@ -1,0 +1,137 @@
+"""Encoder-side search: by the codec, and for the tasks of a pipeline."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from icm_core import InputError, Pipeline, build, load, parse_spec
+from icm_core.container import read
+from icm_core.plugins import build_registry
+from icm_core.quality import Quality
+from icm_core.types import SideInfo
+from icm_sicmh import Hyperprior
+from icm_sicmh.search import descend
+
+QUALITY = Quality.of(2)
+
+
+def spec(search: list[float] | None) -> dict[str, object]:
+    adapter = {"use": "sicmh.multi_scale"}
+    task: dict[str, object] = {"adapter": adapter, "head": {"use": "sicmh.coarse"}}
+    return {
+        "icm": 1,
+        "name": "searching",
+        "codec": {
+            "use": "sicmh.hyperprior",
+            "params": {"width": 12, "h1_channels": 16, "h2_channels": 8, "groups": 4, "context_channels": 8},
+        },
+        "tasks": {"coarse": task if search is None else {**task, "search": search}, "other": task},
+    }
+
+
+def made(search: list[float] | None) -> Pipeline:
+    torch.manual_seed(0)
+    pipe = build(parse_spec(spec(search)), build_registry())
+    pipe.codec.freeze_tables()
+    return pipe
+
+
+@pytest.fixture
+def picture() -> Tensor:
+    return torch.rand(1, 3, 70, 90, generator=torch.Generator().manual_seed(3))
+
+
+def test_descent_keeps_the_smallest_value_of_each_row() -> None:
+    target = torch.tensor([0.0, 1.0])[:, None, None, None]
+    start = torch.zeros(2, 1, 1, 1)
+    seen: list[Tensor] = []
+
+    def value(latent: Tensor) -> Tensor:
+        seen.append((latent - target).square().flatten(1).sum(1))
+        return seen[-1]
+
+    (found,) = descend(value, (start,), (torch.ones(1),), 5)
+    assert len(seen) == 6
+    assert torch.equal((found - target).square().flatten(1).sum(1), torch.stack(seen).detach().min(0).values)
+    assert float(found[0]) == 0.0
+    assert float(found[1]) > 0.1
+
+
+def test_a_search_for_fewer_bits_finds_fewer_and_decodes(codec: Hyperprior, picture: Tensor) -> None:
+    x = picture.repeat(2, 1, 1, 1) * torch.tensor([1.0, 0.5])[:, None, None, None]
+    plain = codec.encode(x, QUALITY)
+    found = codec.search(x, QUALITY, lambda _, bits: bits, 40)
+    assert all(len(one) < len(other) for one, other in zip(found, plain, strict=True))
+    assert codec.decode(found, (70, 90), QUALITY).size == (70, 90)
+
+
+def test_an_objective_sees_what_a_decoder_will_have(codec: Hyperprior, picture: Tensor) -> None:
+    seen: list[tuple[float, SideInfo]] = []
+
+    def objective(side: SideInfo, bits: Tensor) -> Tensor:
+        value = bits + side.levels[0].square().flatten(1).sum(1)
+        seen.append((float(value.detach()), side))
+        return value
+
+    (payload,) = codec.search(picture, QUALITY, objective, 3)
+    best = min(seen, key=lambda pair: pair[0])[1]
+    decoded = codec.decode([payload], (70, 90), QUALITY)
+    close = (decoded.levels[0] - best.levels[0]).abs() < 1e-2
+    assert float(close.float().mean()) > 0.95  # a rounding at a threshold may fall otherwise in integers
+
+
+def test_a_file_that_was_searched_for_a_task_serves_it_better(picture: Tensor) -> None:
+    pipe = made([100.0, 100.0])
+
+    def error(blob: bytes) -> float:
+        return float((pipe.decode(blob, ["coarse"])["coarse"].output - picture).square().mean())
+
+    plain, found = pipe.encode(picture, 2), pipe.encode(picture, 2, effort=15)
+    assert error(found) < error(plain)
+    assert read(found).base.fingerprint == read(plain).base.fingerprint
+
+
+def test_effort_leaves_the_pipeline_as_it_was(picture: Tensor) -> None:
+    pipe = made([1.0, 1.0])
+    before = pipe.encode(picture, 2)
+    state = {key: value.clone() for key, value in pipe.state_dict().items()}
+    pipe.precision = "bf16"
+    pipe.encode(picture, 2, effort=2)
+    pipe.precision = "fp32"
+    assert pipe.encode(picture, 2) == before
+    assert all(torch.equal(value, state[key]) for key, value in pipe.state_dict().items())
+    assert all(parameter.grad is None for parameter in pipe.parameters())
+
+
+@pytest.mark.parametrize(
+    ("search", "how", "says"),
+    [
+        ([1.0, 1.0], {"effort": -1}, "effort is -1; it should be 0 (no search) to 1000 steps"),
+        ([1.0, 1.0], {"effort": 1001}, "effort is 1001; it should be 0 (no search) to 1000 steps"),
+        ([1.0, 1.0], {"search_for": ["coarse"]}, "a search for tasks needs an effort of 1 or more, and it is 0"),
+        ([1.0, 1.0], {"effort": 1, "search_for": []}, "a search is for no task; name some of coarse"),
+        ([1.0, 1.0], {"effort": 1, "search_for": ["coarze"]}, "did you mean 'coarse'?"),
+        ([1.0, 1.0], {"effort": 1, "search_for": ["other"]}, "task with a 'search' 'other'"),
+        (None, {"effort": 1}, "no task of pipeline 'searching' has a 'search'; it should be 0"),
+    ],
+)
+def test_a_search_that_cannot_be_is_said(
+    search: list[float] | None, how: dict[str, object], says: str, picture: Tensor
+) -> None:
+    with pytest.raises(InputError) as caught:
+        made(search).encode(picture, 2, **how)
+    assert says in str(caught.value)
+
+
+def test_a_codec_without_a_search_says_so(picture: Tensor) -> None:
+    pipe = load("jpeg-camvid", device="cpu", weights=False)
+    with pytest.raises(InputError, match="effort is 3, and codec 'baselines.jpeg' has no search"):
+        pipe.encode(picture, 2, effort=3)
+
+
+@pytest.mark.parametrize("ends", [[0.0, 1.0], [1.0], [-1.0, 1.0], ["a", 1.0]])
+def test_what_a_search_counts_is_validated(ends: list[object]) -> None:
+    with pytest.raises(Exception, match="search"):
+        parse_spec(spec(ends))
