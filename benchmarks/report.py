@@ -28,6 +28,7 @@ SPECS = ROOT / "plugins/sicmh/icm_sicmh/specs"
 SMALL = "sicmh-small"
 SEARCH = f"{SMALL}.search"
 ABLATION = RESULTS / "ablation.json"
+HEADS = RESULTS / "heads.json"
 SPEEDS = ("pictures_a_second", "data_share", "forward_share", "backward_share")
 HIDDEN = {"step", "seconds", "loss", "lr", "gradient", "pictures/s", "data share", "forward share", "backward share"}
 
@@ -322,9 +323,24 @@ do not rely on it for safety, and expect worse results on other scenes.
 """
 
 
-def ablation_page(found: dict[str, Any]) -> str:
+def ablation_page() -> str:
     """docs/ablation.md."""
-    return (ROOT / "benchmarks/ablation.md.in").read_text().replace("@TABLE@\n", page(found))
+    text = (ROOT / "benchmarks/ablation.md.in").read_text()
+    text = text.replace("@FUSION@\n", page(json.loads(ABLATION.read_text())))
+    return text.replace("@HEADS@\n", heads_table(json.loads(HEADS.read_text())))
+
+
+def heads_table(found: dict[str, Any]) -> str:
+    """mIoU of each head, mean and spread over seeds, clean first."""
+    rows = []
+    for name, variant in found["variants"].items():
+        (point,) = variant["points"]
+        figures = point["tasks"]["segmentation"]
+        cells = [f"{figures[key]['mean']:.2f} +- {figures[key]['spread']:.2f}" for key in ("clean", "miou")]
+        rows.append([name, *cells])
+    seeds = ", ".join(map(str, found["seeds"]))
+    head = ["head", "clean mIoU %", "nearly clean mIoU %"]
+    return f"{table(head, rows)}\n\nMean and standard deviation over the seeds {seeds}; {found['data']}: `{found['command']}`.\n"
 
 
 def outputs() -> dict[Path, str]:
@@ -336,7 +352,7 @@ def outputs() -> dict[Path, str]:
     block = re.compile(r"(<!-- results -->\n).*?(\n<!-- /results -->)", re.DOTALL)
     return {
         ROOT / "docs/results.md": results_page(coding),
-        ROOT / "docs/ablation.md": ablation_page(json.loads(ABLATION.read_text())),
+        ROOT / "docs/ablation.md": ablation_page(),
         ROOT / "docs/experiments.md": experiments.page(),
         SPECS / f"{SMALL}.md": card,
         ROOT / "docs/model-card.md": card,
