@@ -14,8 +14,8 @@ from icm_evaluation.results import HIGHER_IS_BETTER, TITLES, UNITS, Result, desc
 from icm_registry import unknown
 
 Range = tuple[float, float]
-SAME_HEAD = 0.005
-"""Clean figures that differ by more, in percent, are of different heads."""
+SAME_HEAD = 0.1
+"""Clean figures that differ by more, in percent, are of different heads; bfloat16 moves one by some hundredths."""
 
 
 class _Model(BaseModel):
