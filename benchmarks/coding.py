@@ -22,7 +22,6 @@ import icm_core
 from icm_core.images import open_picture, to_tensor
 from icm_core.pipeline import Pipeline
 
-
 EFFORT = 10
 
 

@@ -227,8 +227,8 @@ Imagenette, {describe_data(of("imagenette", SEARCH))}; searched for
 pictures, too, and is kind to other codecs; `-clean`: the head as it was before, last trained on clean pictures alone.
 That one had fewer steps and reaches {clean(of("compared", "vvc-camvid-clean"), "segmentation")} on these pictures,
 clean, so a part of its ratio is the head's and not the codec's. `-tft`: the head tuned on what that codec decodes
-(recipe `tft-camvid`, {tuned["steps"]} steps, {tuned["seconds"] / 60:.0f} minutes on {tuned["device"]}). Made by `icm compare`
-([what the figures mean](evaluation.md)):
+(recipe `tft-camvid`, {tuned["steps"]} steps, {tuned["seconds"] / 60:.0f} minutes on {tuned["device"]}).
+Made by `icm compare` ([what the figures mean](evaluation.md)):
 
 {said()}
 
@@ -346,7 +346,8 @@ def heads_table(found: dict[str, Any]) -> str:
         rows.append([name, *cells])
     seeds = ", ".join(map(str, found["seeds"]))
     head = ["head", "clean mIoU %", "nearly clean mIoU %"]
-    return f"{table(head, rows)}\n\nMean and standard deviation over the seeds {seeds}; {found['data']}: `{found['command']}`.\n"
+    source = f"Mean and standard deviation over the seeds {seeds}; {found['data']}: `{found['command']}`."
+    return f"{table(head, rows)}\n\n{source}\n"
 
 
 def outputs() -> dict[Path, str]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from icm_core import InputError, Pipeline, build, load, parse_spec
+from icm_core import InputError, Pipeline, SpecError, build, load, parse_spec
 from icm_core.container import read
 from icm_core.plugins import build_registry
 from icm_core.quality import Quality
@@ -127,11 +127,11 @@ def test_a_search_that_cannot_be_is_said(
 
 def test_a_codec_without_a_search_says_so(picture: Tensor) -> None:
     pipe = load("jpeg-camvid", device="cpu", weights=False)
-    with pytest.raises(InputError, match="effort is 3, and codec 'baselines.jpeg' has no search"):
+    with pytest.raises(InputError, match="has no search"):
         pipe.encode(picture, 2, effort=3)
 
 
 @pytest.mark.parametrize("ends", [[0.0, 1.0], [1.0], [-1.0, 1.0], ["a", 1.0]])
 def test_what_a_search_counts_is_validated(ends: list[object]) -> None:
-    with pytest.raises(Exception, match="search"):
+    with pytest.raises(SpecError, match="search"):
         parse_spec(spec(ends))
