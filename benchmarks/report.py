@@ -29,7 +29,6 @@ SPECS = ROOT / "plugins/sicmh/icm_sicmh/specs"
 SMALL = "sicmh-small"
 SEARCH = f"{SMALL}.search"
 ABLATION = RESULTS / "ablation.json"
-HEADS = RESULTS / "heads.json"
 SPEEDS = ("pictures_a_second", "data_share", "forward_share", "backward_share")
 HIDDEN = {"step", "seconds", "loss", "lr", "gradient", "pictures/s", "data share", "forward share", "backward share"}
 
@@ -52,8 +51,9 @@ def others() -> tuple[Result, ...]:
 
 
 def searched_table(data: str, task: str, figure: str, title: str) -> str:
-    """One row a quality: without a search, and with one."""
-    plain, found = of(data), of(data, SEARCH)
+    """One row a quality: without a search, and with one, on the pictures that were searched for."""
+    found = of(data, SEARCH)
+    plain = restricted(of(data), found)
     rows = [
         [
             f"{a.quality:g}",
@@ -332,22 +332,7 @@ do not rely on it for safety, and expect worse results on other scenes.
 def ablation_page() -> str:
     """docs/ablation.md."""
     text = (ROOT / "benchmarks/ablation.md.in").read_text()
-    text = text.replace("@FUSION@\n", page(json.loads(ABLATION.read_text())))
-    return text.replace("@HEADS@\n", heads_table(json.loads(HEADS.read_text())))
-
-
-def heads_table(found: dict[str, Any]) -> str:
-    """mIoU of each head, mean and spread over seeds, clean first."""
-    rows = []
-    for name, variant in found["variants"].items():
-        (point,) = variant["points"]
-        figures = point["tasks"]["segmentation"]
-        cells = [f"{figures[key]['mean']:.2f} +- {figures[key]['spread']:.2f}" for key in ("clean", "miou")]
-        rows.append([name, *cells])
-    seeds = ", ".join(map(str, found["seeds"]))
-    head = ["head", "clean mIoU %", "nearly clean mIoU %"]
-    source = f"Mean and standard deviation over the seeds {seeds}; {found['data']}: `{found['command']}`."
-    return f"{table(head, rows)}\n\n{source}\n"
+    return text.replace("@FUSION@\n", page(json.loads(ABLATION.read_text())))
 
 
 def outputs() -> dict[Path, str]:

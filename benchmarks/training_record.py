@@ -24,6 +24,7 @@ def merged(runs: list[Path]) -> dict[str, Any]:
     for run in runs:
         record = training_record(RunFolder(run), parse_recipe(read_json(run / "recipe.json")))
         for name, stage in record["stages"].items():
+            stages.pop(name, None)  # a stage that ran again stands where it ran last
             stages[name] = {**stage, "source": record["source"]}
     command = f"icm train {record['recipe']} --data DIR -o RUN --stages {','.join(stages)}"
     return {**record, "command": command, "stages": stages}
