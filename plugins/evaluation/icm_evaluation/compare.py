@@ -9,13 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from icm_core.errors import InputError
 from icm_evaluation.bd import Method, bd_rate, bd_value, bits_at, ratio_at
 from icm_evaluation.bootstrap import DRAWS, Resampled, draws, interval
-from icm_evaluation.curves import Array, Curve, check_comparable, curves_of
+from icm_evaluation.curves import SAME_HEAD, Array, Curve, check_comparable, curves_of
 from icm_evaluation.results import HIGHER_IS_BETTER, TITLES, UNITS, Result, describe_data
 from icm_registry import unknown
 
 Range = tuple[float, float]
-SAME_HEAD = 0.1
-"""Clean figures that differ by more, in percent, are of different heads; bfloat16 moves one by some hundredths."""
 
 
 class _Model(BaseModel):

@@ -13,6 +13,9 @@ from icm_evaluation.results import HIGHER_IS_BETTER, Result, describe_data
 
 Array = NDArray[np.float64]
 
+SAME_HEAD = 0.1
+"""Clean figures that differ by more, in percent, are of different heads; bfloat16 moves one by some hundredths."""
+
 
 @dataclass(frozen=True)
 class Points:

@@ -13,13 +13,15 @@ from PIL import Image
 
 from icm_core.errors import InputError
 from icm_core.files import write_atomically
-from icm_evaluation.curves import Curve, curves_of
+from icm_evaluation.curves import SAME_HEAD, Curve, curves_of
 from icm_evaluation.extras import need
 from icm_evaluation.results import HIGHER_IS_BETTER, TITLES, UNITS, Result, describe_data
 from icm_evaluation.styles import Style, styles
 
 SUFFIXES = (".png", ".svg")
 _WIDTH, _HEIGHT = 5.6, 4.2  # inches, a panel
+_CROWDED, _BESIDE = 6, 2.4  # entries of a legend from which on it stands beside its panel; inches for it there
+_LEGEND = 36  # characters a line
 _PICTURE = 3.4  # inches, a picture's width
 
 
@@ -92,11 +94,12 @@ def line_of(curve: Curve) -> Line:
 
 
 def clean_levels(curves: Sequence[Curve]) -> list[tuple[str, float]]:
-    """The figures of the heads on clean pictures; equal ones once."""
+    """The figures of the heads on clean pictures; those of the same head once."""
     levels: dict[float, list[str]] = {}
     for curve in curves:
         if curve.clean is not None:
-            levels.setdefault(round(curve.clean, 3), []).append(curve.label)
+            known = (level for level in levels if abs(level - curve.clean) <= SAME_HEAD)
+            levels.setdefault(next(known, curve.clean), []).append(curve.label)
     if len(levels) == 1:
         return [("clean pictures", next(iter(levels)))]
     return [(f"clean pictures, head of {', '.join(labels)}", value) for value, labels in levels.items()]
@@ -122,7 +125,9 @@ def figure(panels: Sequence[Panel], title: str, note: str = "") -> Any:
     plt = need("matplotlib.figure")
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    drawn = plt.Figure(figsize=(_WIDTH * columns, _HEIGHT * rows + 0.5), layout="constrained")
+    crowded = any(len(panel.lines) + len(panel.marks) + len(panel.levels) > _CROWDED for panel in panels)
+    width = _WIDTH + (_BESIDE if crowded else 0)
+    drawn = plt.Figure(figsize=(width * columns, _HEIGHT * rows + 0.5), layout="constrained")
     axes = drawn.subplots(rows, columns, squeeze=False).flatten()
     looks = looks_of(panels)
     for panel, ax in zip(panels, axes, strict=False):
@@ -206,4 +211,6 @@ def _draw(ax: Any, panel: Panel, looks: Mapping[str, Style]) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     handles, labels = ax.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
-    ax.legend(once.values(), once.keys(), fontsize=8, frameon=False)
+    texts = ["\n".join(textwrap.wrap(label, _LEGEND, break_on_hyphens=False)) for label in once]
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(once) > _CROWDED else {}
+    ax.legend(once.values(), texts, fontsize=8, frameon=False, **beside)
