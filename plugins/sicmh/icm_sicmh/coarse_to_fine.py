@@ -55,6 +55,7 @@ class CoarseToFine(Hyperprior):
     """
 
     name: ClassVar[str] = "sicmh.coarse_to_fine"
+    searches: ClassVar[bool] = False  # what it sends is a picture, and y follows from the picture, not from a search
 
     def __init__(self, params: Hyperprior.Params) -> None:
         super().__init__(params)
