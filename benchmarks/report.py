@@ -177,7 +177,8 @@ def results_page(coding: dict[str, Any]) -> str:
     """docs/results.md."""
     camvid, imagenette = of("camvid"), of("imagenette")
     exact, speed = coding["exactness"], coding["speed"]
-    tuned = json.loads((RESULTS / "vvc-camvid-tft.training.json").read_text())["stages"]["head"]
+    tuning = json.loads((RESULTS / "vvc-camvid-tft.training.json").read_text())
+    tuned = tuning["stages"]["head"]
     times = table(
         ["quality", "picture to base-layer file", "file to label map", f"picture to file, effort {speed['effort']}"],
         [
@@ -235,7 +236,8 @@ Imagenette, {describe_data(of("imagenette", SEARCH))}; searched for
 pictures, too, and is kind to other codecs; `-clean`: the head as it was before, last trained on clean pictures alone.
 That one had fewer steps and reaches {clean(of("compared", "vvc-camvid-clean"), "segmentation")} on these pictures,
 clean, so a part of its ratio is the head's and not the codec's. `-tft`: the head tuned on what that codec decodes
-(recipe `tft-camvid`, {tuned["steps"]} steps, {tuned["seconds"] / 60:.0f} minutes on {tuned["device"]}).
+(recipe `tft-camvid`, {tuned["steps"]} steps, {tuned["seconds"] / 60:.0f} minutes on {tuned["device"]}:
+`{tuning["command"]}`).
 Made by `icm compare` ([what the figures mean](evaluation.md)):
 
 {said()}

@@ -16,7 +16,7 @@ Device = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="auto (CUDA where there is one), cpu, cuda or cuda:N.")
 ]
 Precision = Annotated[
-    str, typer.Option("--precision", metavar="PRECISION", help="fp32 or bf16; the coded symbols do not depend on it.")
+    str, typer.Option("--precision", metavar="PRECISION", help="fp32 or bf16; decoded symbols do not depend on it.")
 ]
 Effort = Annotated[
     int,

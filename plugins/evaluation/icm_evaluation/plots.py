@@ -20,7 +20,7 @@ from icm_evaluation.styles import Style, styles
 
 SUFFIXES = (".png", ".svg")
 _WIDTH, _HEIGHT = 5.6, 4.2  # inches, a panel
-_CROWDED, _BESIDE = 6, 2.4  # entries of a legend from which on it stands beside its panel; inches for it there
+_CROWDED, _BESIDE = 6, 2.4  # entries of a legend beyond which it stands beside its panel; inches for it there
 _LEGEND = 36  # characters a line
 _PICTURE = 3.4  # inches, a picture's width
 

@@ -10,7 +10,7 @@ from torch import Tensor
 FIRST_STEP = 0.04
 """Learning rate at the beginning, in quantisation steps: only what all steps agree on crosses a rounding threshold.
 
-Ten times as much makes zeros into symbols everywhere, and costs several times the rate.
+Four times as much makes zeros into symbols everywhere, and costs several times the rate.
 """
 
 LAST_SHARE = 0.1

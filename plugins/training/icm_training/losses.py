@@ -193,12 +193,10 @@ class Distillation(Loss):
         heat = self.params.temperature
         size = (batch.pictures.shape[-2], batch.pictures.shape[-1])
         with torch.no_grad():
-            answer = (self.teacher(Features({"image": batch.pictures}, size)).float() / heat).softmax(1)
+            answer = self.teacher(Features({"image": batch.pictures}, size)).float() / heat
         total = batch.quality.new_zeros(len(batch.pictures))
         for weight, output in batch.outputs(_task(self.name, self.task)):
-            student = (output.float() / heat).log_softmax(1)
-            divergence = F.kl_div(student, answer, reduction="none").sum(1) * heat**2
-            total = total + weight * divergence.reshape(len(divergence), -1).mean(1)
+            total = total + weight * heat**2 * self.teacher.divergence(output.float() / heat, answer)
         return total
 
 
