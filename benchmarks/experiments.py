@@ -32,8 +32,8 @@ def page() -> str:
     rows = []
     for row in words["rows"]:
         got = [_figures(one, record) for one in row.get("got", [])]
-        if row.get("ablation"):
-            got.append(_ablation())
+        if "ablation" in row:
+            got.append(_ablation(**row["ablation"]))
         rows.append([row["change"], row["expected"], "; ".join([*got, row.get("remark", "")]).strip("; "), row["kept"]])
     text = table(["change", "expected", "got", "kept"], rows)
     return f"{HEAD}{text}\n\n{_trained(record)}\n\n{words['next']}\n"
@@ -55,14 +55,15 @@ def _figures(source: dict[str, Any], record: dict[str, Any]) -> str:
     return f"quality {source['quality']:g}: {', '.join(found)}"
 
 
-def _ablation() -> str:
-    """mIoU of every variant of the stored ablation, the mean over its qualities."""
-    found = json.loads((RESULTS / "ablation.json").read_text())
+def _ablation(result: str, key: str) -> str:
+    """mIoU of every variant of a stored ablation, the mean over its seeds and qualities; `key` is miou or clean."""
+    found = json.loads((RESULTS / result).read_text())
     means = {
-        name: fmean(point["tasks"]["segmentation"]["miou"]["mean"] for point in variant["points"])
+        name: fmean(point["tasks"]["segmentation"][key]["mean"] for point in variant["points"])
         for name, variant in found["variants"].items()
     }
-    return ", ".join(f"{name} {mean:.2f} % mIoU" for name, mean in means.items()) + ", means over the qualities"
+    figures = ", ".join(f"{name} {mean:.2f} %" for name, mean in means.items())
+    return f"{figures} mIoU, means over seeds {', '.join(map(str, found['seeds']))} and qualities"
 
 
 def _trained(record: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ SPECS = ROOT / "plugins/sicmh/icm_sicmh/specs"
 SMALL = "sicmh-small"
 SEARCH = f"{SMALL}.search"
 ABLATION = RESULTS / "ablation.json"
+HEADS = RESULTS / "heads.json"
 SPEEDS = ("pictures_a_second", "data_share", "forward_share", "backward_share")
 HIDDEN = {"step", "seconds", "loss", "lr", "gradient", "pictures/s", "data share", "forward share", "backward share"}
 
@@ -342,7 +343,8 @@ do not rely on it for safety, and expect worse results on other scenes.
 def ablation_page() -> str:
     """docs/ablation.md."""
     text = (ROOT / "benchmarks/ablation.md.in").read_text()
-    return text.replace("@FUSION@\n", page(json.loads(ABLATION.read_text())))
+    text = text.replace("@FUSION@\n", page(json.loads(ABLATION.read_text())))
+    return text.replace("@HEADS@\n", page(json.loads(HEADS.read_text())))
 
 
 def outputs() -> dict[Path, str]:

@@ -110,7 +110,12 @@ def test_variants_are_trained_measured_and_told_of(files: Path, tmp_path: Path) 
     assert set(found["variants"]) == {"clip-0.5", "clip-1.0"}
     figures = found["variants"]["clip-1.0"]["points"][0]["tasks"]["segmentation"]["miou"]
     assert 0 <= figures["mean"] <= 100 and figures["spread"] >= 0
-    assert "±" in (out / "ablation.md").read_text()
+    table = (out / "ablation.md").read_text()
+    assert "±" in table
+    titles = [title.strip() for title in table.splitlines()[0].split("|")]
+    row = [cell.strip() for cell in table.splitlines()[2].split("|")]
+    clean = found["variants"]["clip-0.5"]["points"][0]["tasks"]["segmentation"]["clean"]["mean"]
+    assert row[titles.index("segmentation mIoU %, clean")].startswith(f"{clean:.2f} ")
     with Image.open(out / "ablation.png") as picture:
         assert len(picture.convert("L").getcolors(256) or []) > 10
     joint = [out / name / "seed-0" / "run" / "joint" / "weights.safetensors" for name in ("clip-0.5", "clip-1.0")]

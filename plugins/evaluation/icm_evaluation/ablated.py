@@ -84,9 +84,18 @@ def _cells(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def page(found: Mapping[str, Any]) -> str:
-    """The table as Markdown."""
-    columns = _cells(found)
-    head = ["variant", "quality", "base bpp", *(f"{task} {TITLES[m]} {UNITS[m]}".strip() for task, m in columns)]
+    """The table as Markdown: rate, quality of every task, and that of its head on clean pictures."""
+    tasks = next(iter(found["variants"].values()))["points"][0]["tasks"]
+    columns: list[tuple[str, str]] = []
+    titles: list[str] = []
+    for task, metric in _cells(found):
+        first = task not in {known for known, _ in columns}
+        columns.append((task, metric))
+        titles.append(f"{task} {TITLES[metric]} {UNITS[metric]}".strip())
+        if first and "clean" in tasks[task]:
+            columns.append((task, "clean"))
+            titles.append(f"{titles[-1]}, clean")
+    head = ["variant", "quality", "base bpp", *titles]
     rows = []
     for name, variant in found["variants"].items():
         for point in variant["points"]:
