@@ -102,6 +102,23 @@ def test_a_dry_run_lists_the_work_and_does_none(files: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("vary", "said"),
+    [
+        ("tasks.segmentation.adapter=sicmh.one_scale,sicmh.one_scal", "one_scal"),
+        ("recipe.stages.joint.feeds.0.losses.0.use=training.rate,training.rat", "training.rat"),
+    ],
+)
+def test_a_component_that_there_is_not_is_told_before_the_first_training(
+    files: Path, tmp_path: Path, vary: str, said: str
+) -> None:
+    words = ["ablate", str(files / "toy.json"), "--recipe", str(files / "recipe.json"), "--data", f"shapes:{files}"]
+    found = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "out"), "--vary", vary])
+    assert found.exit_code == 2
+    assert f"'{said}'" in " ".join(found.output.split()) and "variant" in found.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_variants_are_trained_measured_and_told_of(files: Path, tmp_path: Path) -> None:
     vary = ("--vary", "recipe.stages.segmentation.clip=0.5,1.0", "--seeds", "0,1")
     out = tmp_path / "out"

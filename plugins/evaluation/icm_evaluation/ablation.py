@@ -18,6 +18,8 @@ from pathlib import Path
 
 import torch
 
+from icm_core.building import build
+from icm_core.errors import SpecError
 from icm_core.plugins import Registry, build_registry
 from icm_core.recipe import RecipeSpec
 from icm_evaluation.extras import need
@@ -25,8 +27,9 @@ from icm_evaluation.options import Options
 from icm_evaluation.results import Result, read_result
 from icm_evaluation.run import evaluate
 from icm_evaluation.variants import Variant
+from icm_registry import RegistryError
 from icm_training.engine import Options as TrainOptions
-from icm_training.engine import train
+from icm_training.engine import pipeline_of, train
 from icm_training.export import export
 from icm_training.folder import RunFolder
 
@@ -91,6 +94,30 @@ class Work:
 def jobs_of(variants: Sequence[Variant], seeds: Sequence[int], out: Path) -> list[Job]:
     """Every variant with every seed."""
     return [Job(v, seed, out / v.name / f"seed-{seed}") for v in variants for seed in seeds]
+
+
+def check(variants: Sequence[Variant], home: Path, registry: Registry) -> None:
+    """Look before the first training whether every variant can be built; nothing is allocated.
+
+    Args:
+        variants: the variants.
+        home: folder of the recipe.
+        registry: where components are looked up.
+
+    Raises:
+        SpecError: a component is unknown or does not fit; the message begins with the variant.
+    """
+    for variant in variants:
+        recipe = variant.recipe
+        try:
+            with torch.device("meta"):
+                build(pipeline_of(recipe, home, registry), registry)
+            for data in recipe.data.values():
+                registry.datasets.get(data.use)
+            for loss in (loss for stage in recipe.stages for feed in stage.feeds for loss in feed.losses):
+                registry.losses.get(loss.use)
+        except (SpecError, RegistryError) as error:
+            raise SpecError(f"variant {variant.name!r}: {error}") from error
 
 
 def work_of(jobs: Sequence[Job]) -> list[Work]:

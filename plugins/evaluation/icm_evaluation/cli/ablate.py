@@ -76,7 +76,7 @@ def run(
     from icm_core.plugins import build_registry
     from icm_core.strict_json import read_json
     from icm_evaluation.ablated import page, summary, write_summary
-    from icm_evaluation.ablation import Plan, jobs_of, work_of
+    from icm_evaluation.ablation import Plan, check, jobs_of, work_of
     from icm_evaluation.ablation import run as carry_out
     from icm_evaluation.options import Options, parse_numbers
     from icm_evaluation.variants import grid, parse_vary
@@ -98,6 +98,7 @@ def run(
         changes or [],
         None if weights == "none" else weights,
     )
+    check(variants, source.parent, registry)
     numbers = [round(number) for number in parse_numbers(seeds, "--seeds")]
     jobs = jobs_of(variants, numbers, output)
     works = work_of(jobs)
