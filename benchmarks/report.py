@@ -170,7 +170,7 @@ def where(part: dict[str, Any]) -> str:
     """Data, count, size, device, command."""
     return (
         f"{part['data']}, {part['pictures']} pictures of {part['size']}, {part['device']}, "
-        f"torch {part['versions']['torch']}, weights {part['weights']}: `{part['command']}`"
+        f"torch {part['versions']['torch']}, fingerprint {part['weights']}: `{part['command']}`"
     )
 
 
@@ -238,7 +238,7 @@ pictures, too, and is kind to other codecs; `-clean`: the head as it was before,
 That one had fewer steps and reaches {clean(of("compared", "vvc-camvid-clean"), "segmentation")} on these pictures,
 clean, so a part of its ratio is the head's and not the codec's. `-tft`: the head tuned on what that codec decodes
 (recipe `tft-camvid`, {tuned["steps"]} steps, {tuned["seconds"] / 60:.0f} minutes on {tuned["device"]}:
-`{tuning["command"]}`).
+`{tuning["command"]}`). The specs and weights of these two do not ship.
 Made by `icm compare` ([what the figures mean](evaluation.md)):
 
 {said()}
@@ -274,18 +274,19 @@ def readme_block() -> str:
         f"{imagenette_table(imagenette)}\n\n"
         f"Imagenette ({describe_data(imagenette)}), out of 1000 classes; the same network on clean pictures: "
         f"{clean(imagenette, 'classification')} top-1.\n\n"
-        f"With a search by the encoder, for the tasks, with the same decoder (`--effort 10`, {slower()} times slower; "
-        "[more](docs/search.md)):\n\n"
+        f"With a search by the encoder (`--effort 10 --for {','.join(of('camvid', SEARCH).searched)} --precision "
+        f"{of('camvid', SEARCH).precision}`) and the same decoder; {seconds_searched()} ([more](docs/search.md)):\n\n"
         f"{searched_table('camvid', 'segmentation', 'miou', 'mIoU')}\n\n"
         f"Against other codecs, with the same head and with one tuned on what the codec decodes (`-tft`) "
         f"({describe_data(ours()[0])}):\n\n{headlines()}"
     )
 
 
-def slower() -> str:
-    """Time of encoding a base layer with a search, over that without; from one run."""
-    points = json.loads((RESULTS / f"{SMALL}.coding.json").read_text())["speed"]["points"]
-    return f"{median(p['search_seconds'] / p['encode_seconds'] for p in points):.0f}"
+def seconds_searched() -> str:
+    """How long the encoding of a base layer takes, without a search and with one; from one run."""
+    speed = json.loads((RESULTS / f"{SMALL}.coding.json").read_text())["speed"]
+    plain, searched = (median(p[key] for p in speed["points"]) for key in ("encode_seconds", "search_seconds"))
+    return f"a base layer of {speed['size']} then takes {searched:.1f} s in place of {plain:.2f} s"
 
 
 def headlines() -> str:
@@ -336,7 +337,7 @@ do not rely on it for safety, and expect worse results on other scenes.
 
 **Results.** See `docs/results.md`.
 
-{readme_block()}
+{readme_block().replace("](docs/", "](")}
 """
 
 

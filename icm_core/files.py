@@ -37,6 +37,8 @@ def make_folder(path: Path) -> None:
     """Make a folder and those above it; `InputError` where that is not allowed or a file stands there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise InputError(f"cannot make the folder {path}: a file of that name is there") from error
     except OSError as error:
         raise InputError(f"cannot make the folder {path}: {error.strerror or error}") from error
 

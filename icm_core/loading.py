@@ -54,7 +54,10 @@ def load(
         raise SpecError(f"{path}: {error}") from error
     pipeline.precision = precision
     if weights is True and not composed.has_weights and pipeline.state_dict():
-        raise WeightsError(f"{path}: pipeline {spec.name!r} names no weights; weights=False builds it untrained")
+        raise WeightsError(
+            f"{path}: pipeline {spec.name!r} has no weights yet; train it (`icm train`), or build it untrained "
+            "(weights=False)"
+        )
     if weights:
         load_weights(pipeline, composed.weights, inherited=composed.inherited, partly=weights == "available")
     pipeline = pipeline.to(place)

@@ -25,16 +25,13 @@ class Quality:
 
     def __post_init__(self) -> None:
         if not STEPS_PER_UNIT <= self.step <= MAX_STEP:
-            raise InputError(
-                f"quality {self.step / STEPS_PER_UNIT:g} is out of range; "
-                f"it runs from 1 to {MAX_STEP / STEPS_PER_UNIT:g}"
-            )
+            raise _out_of_range(self.step / STEPS_PER_UNIT)
 
     @classmethod
     def of(cls, value: float) -> Quality:
         """The grid point nearest to a real quality; `InputError` outside 1...15.94 or if not a number."""
         if not math.isfinite(value) or not 1 <= value <= MAX_STEP / STEPS_PER_UNIT:
-            raise InputError(f"quality {value:g} is out of range; it runs from 1 to {MAX_STEP / STEPS_PER_UNIT:g}")
+            raise _out_of_range(value)
         return cls(round(value * STEPS_PER_UNIT))
 
     @property
@@ -46,3 +43,8 @@ class Quality:
     def index(self) -> int:
         """Row of this quality in a table whose row 0 is quality 1."""
         return self.step - STEPS_PER_UNIT
+
+
+def _out_of_range(value: float) -> InputError:
+    most = MAX_STEP / STEPS_PER_UNIT
+    return InputError(f"quality {value:g} is out of range; it runs from 1 to the codec's highest, {most:g} at most")

@@ -76,8 +76,10 @@ def searched_tasks(pipe: Pipeline, effort: int, asked: Sequence[str] | None) -> 
     if not known:
         raise InputError(f"effort is {effort}, and no task of pipeline {pipe.name!r} has a 'search'; it should be 0")
     for name in asked or ():
+        if name not in pipe.tasks:
+            raise InputError(unknown("task", name, known))
         if name not in known:
-            raise InputError(unknown("task with a 'search'", name, known))
+            raise InputError(f"there is no search for task {name!r}: the spec gives it none, only {', '.join(known)}")
     if asked is not None and not asked:
         raise InputError(f"a search is for no task; name some of {', '.join(known)}")
     names = known if asked is None else [name for name in known if name in asked]

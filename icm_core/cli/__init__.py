@@ -1,6 +1,7 @@
 """The command line ``icm``: one module per command; networks are imported only by the commands that run them."""
 
 import io
+import os
 import sys
 import warnings
 
@@ -14,6 +15,7 @@ def main() -> None:
     if not sys.warnoptions:
         # Warnings of libraries are for those who build on them; stderr is for what a user can act on.
         warnings.simplefilter("ignore")
+        os.environ["PYTHONWARNINGS"] = "ignore"  # for processes that a command starts
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file's name may hold what the terminal cannot show; that must not end the work.

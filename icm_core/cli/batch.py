@@ -37,7 +37,9 @@ def for_each(paths: Sequence[Path], work: Callable[[Path], Row], unit: str) -> t
 
 
 def print_failures(failures: Sequence[Failure], total: int) -> None:
-    """The end of a table: what failed, and why."""
+    """The end of a table: what failed, and why. Of a single file that was said already."""
+    if total == 1:
+        return
     print_table(
         ("file", "error"),
         [(failure["file"], failure["error"].removeprefix(f"{failure['file']}: ")) for failure in failures],

@@ -47,7 +47,7 @@ def run(
     model: Model = DEFAULT_MODEL,
     quality: Annotated[
         float,
-        typer.Option("--quality", "-q", metavar="Q", help="From 1 (fewest bits) to 4 or more; fractions allowed."),
+        typer.Option("--quality", "-q", metavar="Q", help="From 1 (fewest bits) to what MODEL has; fractions too."),
     ] = 3.0,
     base_only: Annotated[
         bool, typer.Option("--base-only", help="Leave the enhancement layer out: tasks decode, no fine picture.")

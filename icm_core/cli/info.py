@@ -76,7 +76,7 @@ def run(
             quality=container.quality.value,
             bytes=len(blob),
             bpp=8 * len(blob) / (container.height * container.width),
-            overhead_bytes=len(blob) - sum(layer["bytes"] for layer in layers),
+            overhead_bytes=container.overhead,
             layers=layers,
             truncated=container.truncated,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,11 +18,13 @@ PART = ".icme"
 def expand(paths: Sequence[Path], suffixes: frozenset[str]) -> list[Path]:
     """Files as they are, folders as the files in them that end in one of `suffixes`; each file once.
 
-    A file that is missing stays in the list: reading it says so, and the others go on.
+    A file that is missing stays in the list where others are there: reading it says so, and the others go on.
 
     Raises:
-        InputError: a folder has no such file, or cannot be read.
+        InputError: a folder has no such file, or cannot be read; or nothing that is named is there.
     """
+    if not any(os.path.lexists(path) for path in paths):
+        raise InputError(f"{paths[0]}: No such file or directory")
     found: dict[Path, Path] = {}
     for path in paths:
         for file in _in_folder(path, suffixes) if path.is_dir() else [path]:

@@ -9,9 +9,10 @@ import typer
 
 from icm_core.cli.console import print_json
 from icm_core.cli.options import AsJson
+from icm_core.errors import InputError
 
 NAME = "new"
-EXAMPLE = "Example: icm new head mylab.depth && pip install --editable mylab-depth && pytest mylab-depth"
+EXAMPLE = "Example: icm new head mylab.depth && pip install --editable 'mylab-depth[test]' && pytest mylab-depth"
 
 
 def run(
@@ -28,8 +29,12 @@ def run(
     It holds the class with its parameters, the entry point, a spec that uses it, and tests that check its contract;
     they pass at once. Existing files are never written over.
     """
+    from icm_core.plugins import build_registry
     from icm_core.scaffold import make_package
 
+    taken = {found for catalogue in build_registry().catalogues for found in catalogue.names}
+    if name in taken:
+        raise InputError(f"the name {name!r} is taken by a component that is installed; choose another")
     folder = output if output is not None else Path(name.replace(".", "-").replace("_", "-"))
     written = make_package(kind, name, folder)
     if as_json:

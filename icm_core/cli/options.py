@@ -20,7 +20,7 @@ Precision = Annotated[
 ]
 Effort = Annotated[
     int,
-    typer.Option("--effort", metavar="N", help="Steps of a search for better side information; slow, 10 do much."),
+    typer.Option("--effort", metavar="N", help="0 to 1000 steps of a search for better side information."),
 ]
 SearchFor = Annotated[
     str,

@@ -27,6 +27,7 @@ def test_info_of_a_cut_file_says_so(coded: Path, run: Run) -> None:
     row = json.loads(run("info", coded, "--json"))
     assert row["truncated"] is True
     assert [layer["kind"] for layer in row["layers"]] == ["base"]
+    assert row["overhead_bytes"] == 22  # what is left of the enhancement is neither
     assert ", cut" in run("info", coded)
 
 

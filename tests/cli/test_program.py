@@ -51,8 +51,15 @@ def test_folders_are_read_in_order_and_not_deeper(tmp_path: Path) -> None:
     assert [path.name for path in expand([tmp_path], PICTURES)] == ["a.jpg", "b.PNG"]
 
 
-def test_a_missing_file_is_left_to_the_reader(tmp_path: Path) -> None:
-    assert expand([tmp_path / "gone.png"], PICTURES) == [tmp_path / "gone.png"]
+def test_a_missing_file_is_left_to_the_reader_where_others_are_there(tmp_path: Path) -> None:
+    paths = [tmp_path / "gone.png", tmp_path / "here.png"]
+    paths[1].touch()
+    assert expand(paths, PICTURES) == paths
+
+
+def test_nothing_but_missing_files_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.png: No such file"):
+        expand([tmp_path / "gone.png", tmp_path / "lost.png"], PICTURES)
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:

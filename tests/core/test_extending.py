@@ -144,7 +144,7 @@ def test_what_has_no_weights_yet_is_named(write: Write, shipping: Registry) -> N
     path = write("mine", {"extends": "base", "tasks": NEW_TASK})
     with pytest.raises(WeightsError, match=r"\(of tasks\.more\.adapter, tasks\.more\.head, to be trained\)"):
         load(path, registry=shipping)
-    with pytest.raises(WeightsError, match="names no weights"):
+    with pytest.raises(WeightsError, match="has no weights yet"):
         load(write("none", {"extends": "base", "weights": None}), registry=shipping)
 
 

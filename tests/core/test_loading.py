@@ -67,7 +67,7 @@ def test_weights_that_are_not_there(spec: Path, registry: Registry, data: dict[s
         load(spec, registry=registry)
     assert load(spec, weights=False, registry=registry).name == "lab-tiny"
     spec.write_text(json.dumps(data))
-    with pytest.raises(WeightsError, match="names no weights; weights=False builds it untrained"):
+    with pytest.raises(WeightsError, match="has no weights yet; train it"):
         load(spec, registry=registry)
 
 

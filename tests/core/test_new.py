@@ -64,6 +64,13 @@ def test_the_command_writes_a_package_and_says_what_comes_next(tmp_path: Path, m
     assert spec["tasks"]["depth"]["head"]["use"] == "mylab.depth"
 
 
+def test_a_name_of_an_installed_component_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["new", "head", "tasks.vit", "-o", str(tmp_path / "vit")])
+    assert result.exit_code == 2
+    assert "'tasks.vit' is taken" in result.stderr
+    assert not (tmp_path / "vit").exists()
+
+
 def test_existing_files_are_never_written_over(tmp_path: Path) -> None:
     kept = tmp_path / "pyproject.toml"
     kept.write_text("mine")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from icm_core.errors import InputError
-from icm_evaluation.bd import NO_OVERLAP, TOO_FEW, bd_rate, bd_value, bits_at, ratio_at
+from icm_evaluation.bd import NO_OVERLAP, NO_RATES, TOO_FEW, bd_rate, bd_value, bits_at, ratio_at
 from icm_evaluation.bootstrap import Resampled, draws, miou_of
 from icm_evaluation.compare import compare, sentence
 from icm_evaluation.curves import Points, curves_of
@@ -63,9 +63,9 @@ def test_curves_without_common_quality_have_no_overlap() -> None:
     assert (found.value, found.overlap, found.note) == (None, 0.0, NO_OVERLAP)
 
 
-def test_curves_without_common_rates_have_no_overlap() -> None:
+def test_curves_without_common_rates_say_so() -> None:
     found = bd_value(ANCHOR, Points.of([10 * rate for rate in RATES], VALUES))
-    assert (found.value, found.note) == (None, NO_OVERLAP)
+    assert (found.value, found.note) == (None, NO_RATES)
 
 
 def test_curves_that_touch_in_a_point_have_no_overlap() -> None:

@@ -108,6 +108,12 @@ def test_a_plot_of_another_kind_is_refused(fail, measured, tmp_path) -> None:
     assert "should end in .png or .svg" in fail("compare", *two, "--draws", 0, "--plot", tmp_path / "a.pdf")
 
 
+def test_a_page_of_another_kind_is_refused(fail, measured, tmp_path) -> None:
+    page = tmp_path / "page.txt"
+    assert "should end with .html or .md" in fail("report", measured["single"], "--draws", 0, "-o", page)
+    assert not page.exists()
+
+
 def test_a_missing_package_is_answered_with_how_to_get_it(monkeypatch) -> None:
     import sys
 

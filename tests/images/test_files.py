@@ -66,6 +66,8 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(InputError, match="cannot make the folder"):
         make_folder(tmp_path / "a" / "b")
+    with pytest.raises(InputError, match="a: a file of that name is there"):
+        make_folder(tmp_path / "a")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

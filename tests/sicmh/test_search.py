@@ -113,7 +113,11 @@ def test_effort_leaves_the_pipeline_as_it_was(picture: Tensor) -> None:
         ([1.0, 1.0], {"search_for": ["coarse"]}, "a search for tasks needs an effort of 1 or more, and it is 0"),
         ([1.0, 1.0], {"effort": 1, "search_for": []}, "a search is for no task; name some of coarse"),
         ([1.0, 1.0], {"effort": 1, "search_for": ["coarze"]}, "did you mean 'coarse'?"),
-        ([1.0, 1.0], {"effort": 1, "search_for": ["other"]}, "task with a 'search' 'other'"),
+        (
+            [1.0, 1.0],
+            {"effort": 1, "search_for": ["other"]},
+            "no search for task 'other': the spec gives it none",
+        ),
         (None, {"effort": 1}, "no task of pipeline 'searching' has a 'search'; it should be 0"),
     ],
 )

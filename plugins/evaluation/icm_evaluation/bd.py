@@ -6,7 +6,7 @@ Rates are interpolated in their logarithm, by the package ``bjontegaard``.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from icm_evaluation.extras import need
 
 Method = Literal["pchip", "akima"]
 NO_OVERLAP = "no overlap"
+NO_RATES = "no common rates"
 TOO_FEW = "fewer than two points"
 
 
@@ -28,7 +29,7 @@ class Delta:
         overlap: share of the range of both curves together that both cover, 0 to 1.
         low: where the common range begins, None without one.
         high: where it ends.
-        note: `NO_OVERLAP` or `TOO_FEW` where `value` is None, else empty.
+        note: `NO_OVERLAP`, `NO_RATES` or `TOO_FEW` where `value` is None, else empty.
     """
 
     value: float | None
@@ -55,7 +56,7 @@ def bd_value(anchor: Points, test: Points, method: Method = "pchip") -> Delta:
     """Mean difference of the figure at equal bits, in its own unit: BD-PSNR, BD-mIoU, BD-accuracy; all points count."""
     common = _common(anchor, test, np.log10(anchor.rates), np.log10(test.rates))
     if common.note:
-        return common
+        return replace(common, note=NO_RATES) if common.note == NO_OVERLAP else common
     found = _quietly("bd_psnr", anchor.rates, anchor.values, test.rates, test.values, method)
     assert common.low is not None and common.high is not None
     return Delta(float(found), common.overlap, 10**common.low, 10**common.high)

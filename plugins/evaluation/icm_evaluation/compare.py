@@ -44,7 +44,7 @@ class Comparison(_Model):
     overlap: float = Field(description="share of both ranges of the figure that both cover, 0 to 1")
     common: Range | None = Field(description="that range")
     left_out: int = Field(description="points that another one beats with fewer bits, which BD-rate leaves out")
-    note: str = Field(description="'no overlap', 'fewer than two points', or what to bear in mind; mostly empty")
+    note: str = Field(description="'no overlap', 'no common rates', 'fewer than two points', or what to bear in mind")
     at: list[AtLevel]
 
 
@@ -149,7 +149,7 @@ def _compare(anchor: Curve, test: Curve, level: float | None, method: Method, we
         overlap=rate.overlap,
         common=None if rate.low is None or rate.high is None else (rate.low, rate.high),
         left_out=len(one) + len(other) - len(one.front()) - len(other.front()),
-        note="; ".join(filter(None, (rate.note, _heads(anchor, test)))),
+        note="; ".join(filter(None, (rate.note, "" if rate.note else value.note, _heads(anchor, test)))),
         at=at,
     )
 

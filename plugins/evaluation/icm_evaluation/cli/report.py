@@ -9,6 +9,7 @@ import typer
 
 from icm_core.cli.console import bar
 from icm_core.cli.options import Device
+from icm_core.errors import InputError
 from icm_core.files import write_atomically
 from icm_evaluation.cli.options import DataParams, Draws, OptionalData, OptionalModels, Split
 
@@ -42,9 +43,11 @@ def run(
     from icm_evaluation.results import read_result
     from icm_evaluation.tables import page_of_tables
 
+    if output.suffix.lower() not in (".html", ".md"):
+        raise InputError(f"-o is {output}; it should end with .html or .md")
     read = [read_result(path) for path in results]
     comparisons = compare_by_data(read, anchor=anchor, count=draws)
-    if output.suffix == ".md":
+    if output.suffix.lower() == ".md":
         write_atomically(output, page_of_tables(read, comparisons).encode())
         typer.echo(f"page: {output}")
         return
