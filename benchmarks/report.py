@@ -286,7 +286,7 @@ def seconds_searched() -> str:
     """How long the encoding of a base layer takes, without a search and with one; from one run."""
     speed = json.loads((RESULTS / f"{SMALL}.coding.json").read_text())["speed"]
     plain, searched = (median(p[key] for p in speed["points"]) for key in ("encode_seconds", "search_seconds"))
-    return f"a base layer of {speed['size']} then takes {searched:.1f} s in place of {plain:.2f} s"
+    return f"a base layer of {speed['size']} then takes {searched:.1f} s in place of {plain:.2f} s ({speed['device']})"
 
 
 def headlines() -> str:
