@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from icm_core.types import CodecOutput, Features, Level, Prediction, SideInfo, SideInfoLayout
 
 try:
-    __version__ = _metadata.version("icm")
+    __version__ = _metadata.version("icm-framework")
 except _metadata.PackageNotFoundError:  # run from a source folder that is not installed
     __version__ = "0+unknown"
 

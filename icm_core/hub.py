@@ -81,7 +81,9 @@ def _library() -> types.ModuleType:
         import huggingface_hub
         import huggingface_hub.errors
     except ImportError as error:
-        raise InputError("hf:// addresses need huggingface-hub; install it with: pip install 'icm[hub]'") from error
+        raise InputError(
+            "hf:// addresses need huggingface-hub; install it with: pip install 'icm-framework[hub]'"
+        ) from error
     return huggingface_hub
 
 

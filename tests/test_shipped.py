@@ -14,7 +14,9 @@ from icm_core.images import to_tensor
 from icm_core.quality import Quality
 from icm_core.types import Features
 
-skimage = pytest.importorskip("skimage", reason="the photograph is in scikit-image's wheel; install icm[demo]")
+skimage = pytest.importorskip(
+    "skimage", reason="the photograph is in scikit-image's wheel; install icm-framework[demo]"
+)
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,6 @@ def _file(package: str, path: str) -> Path:
     if file is None or not file.is_file():
         name = Path(path).name
         raise InputError(
-            f"the demo's photograph {name} is not there; pip install 'icm[demo]', or name pictures of yours"
+            f"the demo's photograph {name} is not there; pip install 'icm-framework[demo]', or name pictures of yours"
         )
     return file

@@ -26,7 +26,7 @@ class EntryPoint:
     Attributes:
         name: left of the ``=``.
         target: right of it, ``"package.module"`` or ``"package.module:object"``.
-        distribution: name of the distribution that ships it.
+        distribution: name of the distribution that ships it, normalised as pip does: lower case, hyphens.
         version: version of that distribution, ``"unknown"`` where its metadata does not say.
     """
 
@@ -59,8 +59,9 @@ def find_entry_points(group: str, path: Sequence[str] | None = None) -> list[Ent
     seen: dict[str, str] = {}
     found: dict[EntryPoint, None] = {}
     for folder in sys.path if path is None else path:
-        for distribution, version, name, target in _in_folder(group, folder):
-            if seen.setdefault(_canonical(distribution), folder) == folder:
+        for written, version, name, target in _in_folder(group, folder):
+            distribution = _canonical(written)
+            if seen.setdefault(distribution, folder) == folder:
                 found[EntryPoint(name, target, distribution, version)] = None
     return sorted(found)
 
@@ -76,7 +77,7 @@ def _in_folder(group: str, folder: str) -> Iterable[tuple[str, str, str, str]]:
 def _with_entrypoints(group: str, folder: str) -> Iterator[tuple[str, str, str, str]]:
     for config, distribution in entrypoints.iter_files_distros([folder]):
         if group in config:
-            # In a source folder ("icm.egg-info") the name carries no version; an egg's may carry "-py3.11".
+            # In a source folder ("icm_framework.egg-info") the name carries no version; an egg's may carry "-py3.11".
             version = (distribution.version or "").split("-")[0] or _version(distribution.name)
             for name in config[group]:
                 yield distribution.name, version, name, config.get(group, name, raw=True)

@@ -133,7 +133,7 @@ def test_external_codecs_have_no_state_and_a_fingerprint_each(cls) -> None:
 def test_missing_packages_are_answered_with_the_way_out(cls, module, monkeypatch, picture) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     codec = cls(cls.Params())
-    with pytest.raises(InputError, match=r"needs .*pip install 'icm\[baselines\]'"):
+    with pytest.raises(InputError, match=r"needs .*pip install 'icm-framework\[baselines\]'"):
         codec.encode(picture(64, 64), Quality.of(1))
 
 

@@ -12,7 +12,9 @@ from PIL import Image
 from icm_core.images import to_tensor
 from icm_core.quality import Quality
 
-skimage = pytest.importorskip("skimage", reason="the photograph is in scikit-image's wheel; install icm[demo]")
+skimage = pytest.importorskip(
+    "skimage", reason="the photograph is in scikit-image's wheel; install icm-framework[demo]"
+)
 
 CALLS = {
     "jpeg": ("JPEG", {"quality": 20, "subsampling": "4:2:0", "optimize": True, "progressive": True}),

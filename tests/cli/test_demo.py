@@ -107,7 +107,7 @@ def test_the_shipped_photographs_are_pictures() -> None:
 
 def test_missing_photographs_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("icm_core.demo.samples.find_spec", lambda name: importlib.util.find_spec("json"))
-    with pytest.raises(InputError, match=r"china\.jpg is not there; pip install 'icm\[demo\]'"):
+    with pytest.raises(InputError, match=r"china\.jpg is not there; pip install 'icm-framework\[demo\]'"):
         shipped_photographs()
 
 

@@ -200,6 +200,6 @@ def test_every_component_of_the_framework_is_checked() -> None:
         entry.name
         for catalogue in registry().catalogues
         for entry in catalogue.entries
-        if entry.owner.distribution == "icm" and isinstance(entry.value, type)
+        if entry.owner.distribution == "icm-framework" and isinstance(entry.value, type)
     ]
     assert sorted(shipped) == sorted({case.name for case in (*CASES, *DATA_SETS)})  # one may have several settings

@@ -57,9 +57,9 @@ def test_entry_points_are_sorted_and_know_their_distribution(tmp_path: Path, ins
     install(tmp_path, "dist_a", "[demo.plugins]\nmiddle = mod_m\n[other]\nx = y\n", "0.1.dev3")
     found = find_entry_points("demo.plugins", [str(tmp_path)])
     assert [(p.name, p.target, p.distribution, p.version) for p in found] == [
-        ("alpha", "mod_a:obj.inner", "dist_b", "2.1"),
-        ("middle", "mod_m", "dist_a", "0.1.dev3"),
-        ("zeta", "mod_z", "dist_b", "2.1"),
+        ("alpha", "mod_a:obj.inner", "dist-b", "2.1"),
+        ("middle", "mod_m", "dist-a", "0.1.dev3"),
+        ("zeta", "mod_z", "dist-b", "2.1"),
     ]
 
 
@@ -68,7 +68,7 @@ def test_a_distribution_that_is_found_twice_counts_once(tmp_path: Path, install:
     install(first, "my_dist", "[demo.plugins]\nx = mod\n", "2.0")
     install(second, "My_Dist", "[demo.plugins]\nx = mod\n", "1.0")
     found = find_entry_points("demo.plugins", [str(first), str(second), str(first)])
-    assert [(p.distribution, p.version) for p in found] == [("my_dist", "2.0")]
+    assert [(p.distribution, p.version) for p in found] == [("my-dist", "2.0")]
 
 
 def test_source_folder_without_version_in_its_name(tmp_path: Path) -> None:
@@ -121,13 +121,13 @@ def test_a_broken_plugin_is_named_and_breaks_nothing_else(
     problems = {plugin.owner.plugin: plugin.problem for plugin in plugins.plugins}
     assert says in problems["bad"] and not problems["good"]
     message = get_error(catalogue, "bad.x")
-    assert "bad_dist 0.3 (plugin 'bad') could not be loaded" in message and says in message
+    assert "bad-dist 0.3 (plugin 'bad') could not be loaded" in message and says in message
     assert "bad_dist" not in get_error(catalogue, "good.y")
 
 
 def test_a_plugin_that_is_named_after_its_component_is_found_to_be_broken(tmp_path: Path, install: Install) -> None:
     install(tmp_path, "lab_depth", "[demo.plugins]\nlab_depth = broken_depth\n", broken_depth="import no_such_thing")
-    assert "lab_depth 1.0 (plugin 'lab_depth') could not be loaded" in get_error(collect(load(tmp_path)), "lab.depth")
+    assert "lab-depth 1.0 (plugin 'lab_depth') could not be loaded" in get_error(collect(load(tmp_path)), "lab.depth")
 
 
 def test_an_unreadable_target_is_a_broken_plugin(tmp_path: Path, install: Install) -> None:

@@ -120,7 +120,7 @@ def test_installed_plugins_come_through_entry_points(tmp_path: Path, install: An
     source = Path(__file__).with_name("icm_tiny.py").read_text()
     install(tmp_path, "icm_tiny_dist", "[icm.plugins]\ntiny = icm_tiny_installed\n", "4.2", icm_tiny_installed=source)
     rows = build_registry(path=[str(tmp_path)]).status()
-    assert {(row["distribution"], row["version"], row["status"]) for row in rows} == {("icm_tiny_dist", "4.2", "ok")}
+    assert {(row["distribution"], row["version"], row["status"]) for row in rows} == {("icm-tiny-dist", "4.2", "ok")}
     assert len(rows) == 6
 
 

@@ -143,6 +143,6 @@ def test_variants_are_trained_measured_and_told_of(files: Path, tmp_path: Path) 
 
 
 def test_variants_run_beside_one_another_with_ray(files: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed; it is the extra icm[ray]")
+    pytest.importorskip("ray", reason="Ray is not installed; it is the extra icm-framework[ray]")
     ablate(files, tmp_path / "out", "--vary", ADAPTERS, "--parallel", "2")
     assert set(json.loads((tmp_path / "out" / "ablation.json").read_text())["variants"]) == {"one_scale", "two_scale"}

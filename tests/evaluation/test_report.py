@@ -121,7 +121,9 @@ def test_a_missing_package_is_answered_with_how_to_get_it(monkeypatch) -> None:
     from icm_evaluation.extras import need
 
     monkeypatch.setitem(sys.modules, "plotly", None)
-    with pytest.raises(InputError, match=r"plotly is not installed; get it with: pip install 'icm\[evaluate\]'"):
+    with pytest.raises(
+        InputError, match=r"plotly is not installed; get it with: pip install 'icm-framework\[evaluate\]'"
+    ):
         need("plotly")
 
 

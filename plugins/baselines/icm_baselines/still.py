@@ -21,7 +21,7 @@ class PillowCodec(ExternalCodec):
 
     format: ClassVar[str]
     feature: ClassVar[str | None] = None
-    remedy: ClassVar[str] = "pip install 'icm[baselines]'"
+    remedy: ClassVar[str] = "pip install 'icm-framework[baselines]'"
 
     def options(self, setting: float, size: tuple[int, int]) -> dict[str, Any]:
         """What ``Image.save`` is called with, for a picture of (height, width)."""

@@ -16,4 +16,6 @@ def need(module: str, extra: str = EXTRA) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         package = module.split(".")[0]
-        raise InputError(f"the package {package} is not installed; get it with: pip install 'icm[{extra}]'") from error
+        raise InputError(
+            f"the package {package} is not installed; get it with: pip install 'icm-framework[{extra}]'"
+        ) from error

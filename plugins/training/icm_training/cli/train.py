@@ -43,7 +43,7 @@ def run(
         import lightning_fabric  # noqa: F401
         import tensorboard  # noqa: F401
     except ImportError as error:
-        raise InputError(f"training needs {error.name}; install it with: pip install 'icm[train]'") from error
+        raise InputError(f"training needs {error.name}; install it with: pip install 'icm-framework[train]'") from error
 
     # Its remarks about precision and processes are for those who build on it.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
