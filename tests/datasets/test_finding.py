@@ -95,7 +95,7 @@ def test_a_data_set_of_another_package(tmp_path: Path, monkeypatch) -> None:
     data = open_dataset("noise:anywhere", "train", registry)
     assert len(data) == 3 and data[2].picture.shape == (3, 8, 8) and data.split == "train"
     row = next(row for row in registry.status() if row["name"] == "lab.noise")
-    assert (row["distribution"], row["version"], row["status"]) == ("icm_lab_noise", "0.3", "ok")
+    assert (row["distribution"], row["version"], row["status"]) == ("icm-lab-noise", "0.3", "ok")
 
 
 def test_the_example_of_the_page_works(tmp_path: Path, monkeypatch) -> None:
@@ -115,7 +115,7 @@ def test_a_short_name_that_two_packages_use(tmp_path: Path, monkeypatch) -> None
 def test_a_package_that_fails_is_named_where_its_data_set_is_asked_for(tmp_path: Path, monkeypatch) -> None:
     registry = install(tmp_path, "icm_lab_broken", "import no_such_module", monkeypatch)
     for name in ("noise", "lab.noise"):
-        with pytest.raises(InputError, match=r"icm_lab_broken 0\.3 .* could not be loaded \(.*no_such_module"):
+        with pytest.raises(InputError, match=r"icm-lab-broken 0\.3 .* could not be loaded \(.*no_such_module"):
             find_dataset(name, registry)
 
 
