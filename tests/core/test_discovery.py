@@ -122,7 +122,7 @@ def test_a_broken_plugin_is_named_and_breaks_nothing_else(
     assert says in problems["bad"] and not problems["good"]
     message = get_error(catalogue, "bad.x")
     assert "bad-dist 0.3 (plugin 'bad') could not be loaded" in message and says in message
-    assert "bad_dist" not in get_error(catalogue, "good.y")
+    assert "bad-dist" not in get_error(catalogue, "good.y")
 
 
 def test_a_plugin_that_is_named_after_its_component_is_found_to_be_broken(tmp_path: Path, install: Install) -> None:
