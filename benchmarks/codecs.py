@@ -24,7 +24,7 @@ import icm_core
 from icm_baselines import EXTERNAL
 from icm_baselines.external import ExternalCodec
 from icm_core.files import write_atomically
-from icm_core.images import open_picture, to_tensor
+from icm_core.pictures import open_picture, to_tensor
 from icm_core.quality import Quality
 
 STEP, HEIGHT, WIDTH = 5, 352, 480

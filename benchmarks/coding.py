@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 import icm_core
-from icm_core.images import open_picture, to_tensor
-from icm_core.pipeline import Pipeline
+from icm_core.pictures import open_picture, to_tensor
+from icm_core.pipeline.pipeline import Pipeline
 
 EFFORT = 10
 

@@ -32,7 +32,7 @@ from torch import Tensor
 import icm_core
 from icm_core import Pipeline, Quality
 from icm_core.coding import CdfTables, StreamEncoder
-from icm_core.images import open_picture, to_tensor
+from icm_core.pictures import open_picture, to_tensor
 from icm_core.types import SideInfo
 
 ROOT = Path(__file__).parents[1]

@@ -34,9 +34,9 @@ import torch
 
 import icm_core
 from icm_core import BitstreamError, Pipeline, Quality
-from icm_core.container import Container, Layer, read, write
-from icm_core.control import control_hash
-from icm_core.parts import split
+from icm_core.bitstream.container import Container, Layer, read, write
+from icm_core.bitstream.control_hash import control_hash
+from icm_core.bitstream.split import split
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests/golden/presets"

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from icm_core.files import write_atomically
-from icm_core.recipe import parse_recipe
-from icm_core.strict_json import read_json
+from icm_core.validation.strict_json import read_json
 from icm_training.export import training_record
 from icm_training.folder import RunFolder
+from icm_training.recipe import parse_recipe
 
 
 def merged(runs: list[Path]) -> dict[str, Any]:

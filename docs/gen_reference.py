@@ -20,7 +20,7 @@ import icm_core
 import icm_core.testing
 from icm_core import interfaces, recipe, spec
 from icm_core.cli.app import app
-from icm_core.plugins import Registry, build_registry
+from icm_core.plugins.registry import Registry, build_registry
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -53,7 +53,7 @@ def pages() -> dict[str, str]:
         "Conformance kit", "icm_core.testing", icm_core.testing.__all__, icm_core.testing.__doc__
     )
     made["reference/hooks.md"] = (
-        "# Hooks\n\n::: icm_core.hookspecs\n    options:\n      show_root_heading: false\n"
+        "# Hooks\n\n::: icm_core.plugins.hookspecs\n    options:\n      show_root_heading: false\n"
         "      show_root_toc_entry: false\n      filters: ['^icm_']\n"
     )
     made["changelog.md"] = (ROOT / "CHANGELOG.md").read_text("utf-8")

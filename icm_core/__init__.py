@@ -19,15 +19,15 @@ from icm_core.errors import BitstreamError, IcmError, InputError, SpecError, Wei
 from icm_core.quality import Quality
 
 if TYPE_CHECKING:
-    from icm_core.building import build
-    from icm_core.decoded import Decoded
-    from icm_core.hookspecs import hookimpl
     from icm_core.interfaces import Codec, Component, ComponentParams, Enhancement, SideInfoAdapter, TaskHead
-    from icm_core.loading import load
-    from icm_core.pipeline import Pipeline
-    from icm_core.plugins import INTERFACE_VERSION, Registry, build_registry
-    from icm_core.schema import json_schema
-    from icm_core.spec import PipelineSpec, parse_spec, read_spec
+    from icm_core.pipeline.build import build
+    from icm_core.pipeline.decoded import Decoded
+    from icm_core.pipeline.load import load
+    from icm_core.pipeline.pipeline import Pipeline
+    from icm_core.plugins.hookspecs import hookimpl
+    from icm_core.plugins.registry import INTERFACE_VERSION, Registry, build_registry
+    from icm_core.spec.model import PipelineSpec, parse_spec, read_spec
+    from icm_core.spec.schema import json_schema
     from icm_core.types import CodecOutput, Features, Level, Prediction, SideInfo, SideInfoLayout
 
 try:
@@ -37,15 +37,15 @@ except _metadata.PackageNotFoundError:  # run from a source folder that is not i
 
 # What imports torch is imported when it is first asked for: the command line answers --help at once.
 _HOMES = {
-    "building": ("build",),
-    "decoded": ("Decoded",),
-    "hookspecs": ("hookimpl",),
+    "pipeline.build": ("build",),
+    "pipeline.decoded": ("Decoded",),
+    "plugins.hookspecs": ("hookimpl",),
     "interfaces": ("Codec", "Component", "ComponentParams", "Enhancement", "SideInfoAdapter", "TaskHead"),
-    "loading": ("load",),
-    "pipeline": ("Pipeline",),
-    "plugins": ("INTERFACE_VERSION", "Registry", "build_registry"),
-    "schema": ("json_schema",),
-    "spec": ("PipelineSpec", "parse_spec", "read_spec"),
+    "pipeline.load": ("load",),
+    "pipeline.pipeline": ("Pipeline",),
+    "plugins.registry": ("INTERFACE_VERSION", "Registry", "build_registry"),
+    "spec.schema": ("json_schema",),
+    "spec.model": ("PipelineSpec", "parse_spec", "read_spec"),
     "types": ("CodecOutput", "Features", "Level", "Prediction", "SideInfo", "SideInfoLayout"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 import icm_core
+from icm_core.bitstream.container import check_size
 from icm_core.coding import CdfTables
-from icm_core.container import check_size
-from icm_core.demo.compare import jpeg_within
 from icm_core.errors import InputError, SpecError, WeightsError
-from icm_core.strict_json import _BRACKETS, parse_json
+from icm_core.jpeg import jpeg_within
+from icm_core.validation.strict_json import _BRACKETS, parse_json
 
 SPECS = Path(__file__).parents[1] / "plugins/sicmh/icm_sicmh/specs"
 
@@ -58,7 +58,7 @@ def test_a_cut_picture_from_pillow_is_an_input_error(tmp_path: Path) -> None:
     Image.effect_noise((64, 64), 50).save(whole)
     cut = tmp_path / "cut.png"
     cut.write_bytes(whole.read_bytes()[:500])
-    from icm_core.inputs import as_batch
+    from icm_core.pictures import as_batch
 
     with pytest.raises(InputError, match="cut or damaged"):
         as_batch(Image.open(cut))

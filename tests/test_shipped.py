@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 import icm_core
-from icm_core.container import read
-from icm_core.images import to_tensor
+from icm_core.bitstream.container import read
+from icm_core.pictures import to_tensor
 from icm_core.quality import Quality
 from icm_core.types import Features
 

@@ -8,8 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from icm_core import __version__
-from icm_core.cli import check, decode, demo, encode, graph, info, join, new, plugins, schema, split
-from icm_core.cli.commands import Command, find_commands
+from icm_core.cli.commands import installed_commands
 from icm_core.cli.console import complain
 from icm_core.errors import IcmError, InputError
 
@@ -57,11 +56,9 @@ app = typer.Typer(
     help="Image coding for machines: one file for people and for networks, decoded as far as a task needs.",
     epilog="Example: icm encode photo.jpg -q 3 -o coded && icm decode coded/photo.icm -o decoded",
 )
-_OWN: tuple[Command, ...] = (encode, decode, info, split, join, check, plugins, schema, graph, demo, new)
-ADDED = find_commands([command.NAME for command in _OWN])
-"""Commands of plugins."""
-for command in (*_OWN, *(found.command for found in ADDED if found.command is not None)):
-    app.command(command.NAME, help=_reflowed(command.run.__doc__), epilog=command.EXAMPLE)(command.run)
+for _found in installed_commands():
+    if (_command := _found.command) is not None:
+        app.command(_command.NAME, help=_reflowed(_command.run.__doc__), epilog=_command.EXAMPLE)(_command.run)
 
 
 @app.callback()

@@ -14,8 +14,8 @@ from icm_core.cli.sizes import Size, parse_size
 from icm_core.errors import InputError, SpecError
 
 if TYPE_CHECKING:
-    from icm_core.account import Account, Cost, Sharing
-    from icm_core.exactness import Bound
+    from icm_core.coding.bounds import Bound
+    from icm_core.inspection.cost import Account, Cost, Sharing
 
 NAME = "check"
 EXAMPLE = "Example: icm check my-pipeline.json --size 360x480"
@@ -47,11 +47,11 @@ def run(
         return
     height, width = parse_size(size)
 
-    from icm_core.account import account
-    from icm_core.composing import compose
-    from icm_core.loading import find_spec
-    from icm_core.plugins import build_registry
-    from icm_core.sources import sources
+    from icm_core.inspection.cost import account
+    from icm_core.pipeline.load import find_spec
+    from icm_core.plugins.registry import build_registry
+    from icm_core.spec.extends import compose
+    from icm_core.spec.origins import sources
 
     registry = build_registry()
     path = find_spec(spec, registry)
@@ -71,7 +71,7 @@ def run(
 
 
 def _prove(model: str, as_json: bool) -> None:
-    from icm_core.loading import load
+    from icm_core.pipeline.load import load
 
     pipe = load(model, device="cpu")
     bounds = pipe.prove()

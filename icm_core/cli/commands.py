@@ -1,18 +1,20 @@
-"""Commands that plugins add to the program, through entry points of the group ``icm.commands``.
+"""The commands of the program: entry points of the group ``icm.commands``, its own and those of plugins.
 
-A command is a module with ``NAME``, ``EXAMPLE`` and a typed function ``run``, as the program's own in this package.
+A command is a module with ``NAME``, ``EXAMPLE`` and a typed function ``run``.
 Modules of commands are imported at every start of the program, so they import networks inside ``run`` only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 from icm_registry import find_entry_points
 
 GROUP = "icm.commands"
+DISTRIBUTION = "icm-framework"
 
 
 class Command(Protocol):
@@ -25,7 +27,7 @@ class Command(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """A command of a plugin.
+    """A command.
 
     Attributes:
         name: the entry point's name.
@@ -41,21 +43,29 @@ class Found:
     problem: str = ""
 
 
-def find_commands(taken: Collection[str], path: Sequence[str] | None = None) -> list[Found]:
-    """The commands of all plugins, sorted by name; what is wrong with one leaves the others alone.
+@functools.cache
+def installed_commands() -> tuple[Found, ...]:
+    """The commands of everything that is installed, looked up once."""
+    return tuple(find_commands())
+
+
+def find_commands(path: Sequence[str] | None = None) -> list[Found]:
+    """The commands of the program and of all plugins, sorted by name; what is wrong with one leaves the others alone.
+
+    No plugin can replace a command of the program's own distribution.
 
     Args:
-        taken: names of the program's own commands, which no plugin can replace.
         path: folders in which distributions are looked for, `sys.path` by default.
     """
     points = find_entry_points(GROUP, path)
+    own = {point.name for point in find_entry_points(GROUP) if point.distribution == DISTRIBUTION}
     names = [point.name for point in points]
     found = []
     for point in points:
         command, problem = None, ""
-        if point.name in taken:
+        if point.name in own and point.distribution != DISTRIBUTION:
             problem = "the program has a command of this name"
-        elif names.count(point.name) > 1:
+        elif point.name not in own and names.count(point.name) > 1:
             problem = "more than one distribution brings a command of this name"
         else:
             try:

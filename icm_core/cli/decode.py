@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 import typer
 from typing_extensions import NotRequired
 
+from icm_core.bitstream.container import MAX_PIXELS, read
+from icm_core.bitstream.split import join
 from icm_core.cli.batch import for_each, leave, print_failures
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.inputs import CODED, check_names, expand
 from icm_core.cli.options import AsJson, Device, MaxPixels, OutputFolder, Precision
-from icm_core.container import MAX_PIXELS, read
 from icm_core.errors import InputError
 from icm_core.files import make_folder, read_file, write_atomically
-from icm_core.parts import join
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from icm_core.pipeline import Pipeline
+    from icm_core.pipeline.pipeline import Pipeline
     from icm_core.results import NamedValue, TopClass
     from icm_core.types import Prediction
 
@@ -135,7 +135,7 @@ def run(
 
 def _write(pipe: Pipeline, decoded: Mapping[str, Prediction], folder: Path, stem: str) -> dict[str, TaskRow]:
     """Write what can be looked at, all of it drawn before the first file is written."""
-    from icm_core.images import png_bytes
+    from icm_core.pictures import png_bytes
     from icm_core.results import named_values, top_classes
 
     rows: dict[str, TaskRow] = {}
@@ -160,7 +160,7 @@ def _write(pipe: Pipeline, decoded: Mapping[str, Prediction], folder: Path, stem
 
 def _draw(pipe: Pipeline, name: str, prediction: Prediction) -> Image.Image | None:
     """Decoded pictures as they are; anything else as its head draws it."""
-    from icm_core.images import to_picture
+    from icm_core.pictures import to_picture
 
     if prediction.kind == "reconstruction":
         return to_picture(prediction.output)

@@ -9,12 +9,12 @@ from typing import Annotated, Any, TypedDict
 import typer
 from typing_extensions import NotRequired
 
+from icm_core.bitstream.container import read
 from icm_core.cli.batch import for_each, leave, print_failures
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.finished import Order
 from icm_core.cli.inputs import CODED, PICTURES, check_names, expand
-from icm_core.cli.options import DEFAULT_MODEL, AsJson, Device, Effort, Model, Precision, SearchFor, parse_names
-from icm_core.container import read
+from icm_core.cli.options import AsJson, Device, Effort, Model, Precision, SearchFor, parse_names
 from icm_core.errors import InputError
 from icm_core.files import make_folder, write_atomically
 from icm_core.quality import Quality
@@ -44,7 +44,7 @@ class Encoded(TypedDict):
 
 def run(
     pictures: Annotated[list[Path], typer.Argument(metavar="IMG...", help="Pictures, or folders of pictures.")],
-    model: Model = DEFAULT_MODEL,
+    model: Model = None,
     quality: Annotated[
         float,
         typer.Option("--quality", "-q", metavar="Q", help="From 1 (fewest bits) to what MODEL has; fractions too."),
@@ -85,8 +85,8 @@ def run(
     check_names(files, list(targets.values()))
 
     from icm_core import load
-    from icm_core.images import open_picture
-    from icm_core.search import searched_tasks
+    from icm_core.pictures import open_picture
+    from icm_core.pipeline.search import searched_tasks
 
     pipe = load(model, device=device, precision=precision)
     names = parse_names(search_for)

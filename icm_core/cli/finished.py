@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icm_core.container import Container, read
+from icm_core.bitstream.container import Container, read
 from icm_core.errors import BitstreamError
 from icm_core.quality import Quality
 
 if TYPE_CHECKING:
-    from icm_core.pipeline import Pipeline
+    from icm_core.pipeline.pipeline import Pipeline
 
 
 @dataclass(frozen=True)

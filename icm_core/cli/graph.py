@@ -31,10 +31,10 @@ def run(
     if output is not None and output.suffix.lower() != ".svg":
         raise InputError(f"-o is {str(output)!r}; the drawing is SVG, so its file ends with .svg")
 
-    from icm_core.graph import draw
-    from icm_core.loading import find_spec
-    from icm_core.plugins import build_registry
-    from icm_core.spec import read_spec
+    from icm_core.inspection.drawing import draw
+    from icm_core.pipeline.load import find_spec
+    from icm_core.plugins.registry import build_registry
+    from icm_core.spec.model import read_spec
 
     registry = build_registry()
     path = find_spec(spec, registry)

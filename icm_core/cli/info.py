@@ -7,11 +7,11 @@ from typing import Annotated, TypedDict
 
 import typer
 
+from icm_core.bitstream.container import MAX_PIXELS, VERSION, read
 from icm_core.cli.batch import for_each, leave
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.inputs import CODED, expand
 from icm_core.cli.options import AsJson, MaxPixels
-from icm_core.container import MAX_PIXELS, VERSION, read
 from icm_core.files import read_file
 
 NAME = "info"
@@ -54,7 +54,7 @@ def run(
     installed ones has written the file.
     """
     from icm_core.cli.pipelines import pipeline_name
-    from icm_core.plugins import build_registry
+    from icm_core.plugins.registry import build_registry
 
     paths = expand(files, CODED)
     registry = build_registry()

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from icm_core.bitstream.split import join
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.inputs import check_names
 from icm_core.cli.options import AsJson
 from icm_core.files import read_file, write_atomically
-from icm_core.parts import join
 
 NAME = "join"
 EXAMPLE = "Example: icm join photo.base.icm photo.icme -o photo.icm"

@@ -29,7 +29,7 @@ def run(
     It holds the class with its parameters, the entry point, a spec that uses it, and tests that check its contract;
     they pass at once. Existing files are never written over.
     """
-    from icm_core.plugins import build_registry
+    from icm_core.plugins.registry import build_registry
     from icm_core.scaffold import make_package
 
     taken = {found for catalogue in build_registry().catalogues for found in catalogue.names}

@@ -7,10 +7,14 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_MODEL = "sicmh-small"
-
 Model = Annotated[
-    str, typer.Option("--model", "-m", metavar="MODEL", help="A shipped pipeline's name or a spec file (.json).")
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="A shipped pipeline's name or a spec file (.json); by default the installed default.",
+    ),
 ]
 Device = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="auto (CUDA where there is one), cpu, cuda or cuda:N.")

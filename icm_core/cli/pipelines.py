@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from icm_core import load
-from icm_core.container import Container
+from icm_core.bitstream.container import Container
 from icm_core.errors import BitstreamError
-from icm_core.pipeline import Pipeline
-from icm_core.plugins import Registry, build_registry
-from icm_core.weights import find_pipeline
+from icm_core.pipeline.pipeline import Pipeline
+from icm_core.pipeline.weights import find_pipeline
+from icm_core.plugins.registry import Registry, build_registry
 
 
 def pipeline_name(container: Container, registry: Registry) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from icm_core.cli.commands import installed_commands
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.options import AsJson
 
@@ -10,9 +11,8 @@ EXAMPLE = "Example: icm plugins --json"
 
 
 def run(as_json: AsJson = False) -> None:
-    """List every installed component, pipeline and added command, with its distribution and whether it can be used."""
-    from icm_core.cli.app import ADDED
-    from icm_core.plugins import PluginStatus, build_registry
+    """List every installed component, pipeline and command, with its distribution and whether it can be used."""
+    from icm_core.plugins.registry import PluginStatus, build_registry
 
     rows = build_registry().status()
     rows += [
@@ -23,7 +23,7 @@ def run(as_json: AsJson = False) -> None:
             version=found.version,
             status=found.problem or "ok",
         )
-        for found in ADDED
+        for found in installed_commands()
     ]
     if as_json:
         print_json(rows)

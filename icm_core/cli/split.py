@@ -7,12 +7,12 @@ from typing import Annotated, TypedDict
 
 import typer
 
+from icm_core.bitstream.split import split
 from icm_core.cli.batch import for_each, leave, print_failures
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.inputs import CODED, PART, check_names, expand
 from icm_core.cli.options import AsJson, OutputFolder
 from icm_core.files import make_folder, read_file, write_atomically
-from icm_core.parts import split
 
 NAME = "split"
 EXAMPLE = "Example: icm split photo.icm -o parts && icm decode parts/photo.base.icm --enhancement parts/photo.icme"

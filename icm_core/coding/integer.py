@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icm_core.coding.bounds import Bound
 from icm_core.coding.fixed import FRACTION_BITS, LIMIT
 from icm_core.errors import WeightsError
-from icm_core.exactness import Bound
 
 WEIGHT_BITS = 15
 EXACT_SUM = 2.0**51  # float64 holds 53 bits; two are left for adding the rounding half before the shift

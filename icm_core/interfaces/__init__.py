@@ -6,16 +6,13 @@ from icm_core.interfaces.component import Component, ComponentParams
 from icm_core.interfaces.dataset import DataSet, Sample
 from icm_core.interfaces.enhancement import Enhancement
 from icm_core.interfaces.head import TaskHead
-from icm_core.interfaces.loss import Batch, Loss
 
 __all__ = [
-    "Batch",
     "Codec",
     "Component",
     "ComponentParams",
     "DataSet",
     "Enhancement",
-    "Loss",
     "Sample",
     "SideInfoAdapter",
     "TaskHead",

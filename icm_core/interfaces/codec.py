@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from icm_core.exactness import Bound
+from icm_core.coding.bounds import Bound
 from icm_core.interfaces.component import Component, ComponentParams
 from icm_core.quality import Quality
 from icm_core.types import CodecOutput, SideInfo, SideInfoLayout

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from icm_core.exactness import Bound
+from icm_core.coding.bounds import Bound
 from icm_core.interfaces.component import Component, ComponentParams
 from icm_core.quality import Quality
 from icm_core.types import SideInfo, SideInfoLayout

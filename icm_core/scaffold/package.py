@@ -13,8 +13,8 @@ from jinja2 import Environment, StrictUndefined
 
 from icm_core.errors import InputError
 from icm_core.files import make_folder, write_atomically
-from icm_core.plugins import INTERFACE_VERSION
-from icm_core.spec import COMPONENT_NAME
+from icm_core.plugins.registry import INTERFACE_VERSION
+from icm_core.spec.model import COMPONENT_NAME
 from icm_registry import unknown
 
 

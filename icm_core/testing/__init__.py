@@ -14,10 +14,14 @@ Each check is a function of a case, and can be called without pytest; what it fi
 `ConformanceError`, whose message says what was seen and what to do.
 """
 
-from icm_core.testing.adapters import AdapterCase
-from icm_core.testing.case import Case, ComponentCase, Example
-from icm_core.testing.codecs import CodecCase
-from icm_core.testing.coding import (
+from icm_core.testing.cases.adapters import AdapterCase
+from icm_core.testing.cases.base import Case, ComponentCase, Example
+from icm_core.testing.cases.codecs import CodecCase
+from icm_core.testing.cases.datasets import DataSetCase
+from icm_core.testing.cases.enhancements import EnhancementCase
+from icm_core.testing.cases.heads import HeadCase
+from icm_core.testing.cases.losses import LossCase
+from icm_core.testing.checks.coding import (
     check_coding_state,
     check_damaged_input,
     check_decoding_is_exact,
@@ -27,7 +31,7 @@ from icm_core.testing.coding import (
     check_stream_is_exhausted,
     check_truncated_input,
 )
-from icm_core.testing.data import (
+from icm_core.testing.checks.datasets import (
     check_keys,
     check_labels,
     check_length,
@@ -35,24 +39,20 @@ from icm_core.testing.data import (
     check_order,
     check_samples,
 )
-from icm_core.testing.datasets import DataSetCase
-from icm_core.testing.declared import check_declaration, check_needs_no_network, check_parameters
-from icm_core.testing.enhancements import EnhancementCase
-from icm_core.testing.failing import ConformanceError
-from icm_core.testing.heads import HeadCase
-from icm_core.testing.learning import check_gradients, check_loss_falls, check_loss_is_finite
-from icm_core.testing.losses import LossCase
-from icm_core.testing.metrics import check_drawing, check_metric, check_missing_features, check_prediction
-from icm_core.testing.placing import check_builds_on_meta, check_device_moves
-from icm_core.testing.running import check_batch_independence, check_eval_is_deterministic, check_shapes
-from icm_core.testing.selection import case_of, checks_for, parametrize_with_checks, run_checks
-from icm_core.testing.state import check_pickling, check_state_dict, check_stored_weights
-from icm_core.testing.terms import (
+from icm_core.testing.checks.declared import check_declaration, check_needs_no_network, check_parameters
+from icm_core.testing.checks.heads import check_drawing, check_metric, check_missing_features, check_prediction
+from icm_core.testing.checks.learning import check_gradients, check_loss_falls, check_loss_is_finite
+from icm_core.testing.checks.losses import (
     check_loss_gradients,
     check_loss_of_a_picture_alone,
     check_loss_of_each_picture,
     check_loss_owns_its_weights,
 )
+from icm_core.testing.checks.placing import check_builds_on_meta, check_device_moves
+from icm_core.testing.checks.running import check_batch_independence, check_eval_is_deterministic, check_shapes
+from icm_core.testing.checks.state import check_pickling, check_state_dict, check_stored_weights
+from icm_core.testing.failing import ConformanceError
+from icm_core.testing.selection import case_of, checks_for, parametrize_with_checks, run_checks
 
 __all__ = [
     "AdapterCase",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from icm_core.testing import coding, data, declared, learning, metrics, placing, running, state, terms
-from icm_core.testing.adapters import AdapterCase
-from icm_core.testing.case import Case
-from icm_core.testing.codecs import CodecCase
-from icm_core.testing.datasets import DataSetCase
-from icm_core.testing.enhancements import EnhancementCase
+from icm_core.testing.cases.adapters import AdapterCase
+from icm_core.testing.cases.base import Case
+from icm_core.testing.cases.codecs import CodecCase
+from icm_core.testing.cases.datasets import DataSetCase
+from icm_core.testing.cases.enhancements import EnhancementCase
+from icm_core.testing.cases.heads import HeadCase
+from icm_core.testing.cases.losses import LossCase
+from icm_core.testing.checks import coding, datasets, declared, heads, learning, losses, placing, running, state
 from icm_core.testing.failing import ConformanceError
-from icm_core.testing.heads import HeadCase
-from icm_core.testing.losses import LossCase
 
 if TYPE_CHECKING:
     import pytest
@@ -55,10 +55,10 @@ _CHECKS: tuple[tuple[type[Case], tuple[Check, ...]], ...] = (
             *_COMPONENT,
             learning.check_loss_is_finite,
             learning.check_loss_falls,
-            metrics.check_prediction,
-            metrics.check_metric,
-            metrics.check_drawing,
-            metrics.check_missing_features,
+            heads.check_prediction,
+            heads.check_metric,
+            heads.check_drawing,
+            heads.check_missing_features,
         ),
     ),
     (
@@ -66,12 +66,12 @@ _CHECKS: tuple[tuple[type[Case], tuple[Check, ...]], ...] = (
         (
             *_DECLARED,
             declared.check_needs_no_network,
-            data.check_length,
-            data.check_order,
-            data.check_keys,
-            data.check_samples,
-            data.check_labels,
-            data.check_missing_folder,
+            datasets.check_length,
+            datasets.check_order,
+            datasets.check_keys,
+            datasets.check_samples,
+            datasets.check_labels,
+            datasets.check_missing_folder,
         ),
     ),
     (
@@ -79,10 +79,10 @@ _CHECKS: tuple[tuple[type[Case], tuple[Check, ...]], ...] = (
         (
             *_DECLARED,
             declared.check_needs_no_network,
-            terms.check_loss_of_each_picture,
-            terms.check_loss_of_a_picture_alone,
-            terms.check_loss_gradients,
-            terms.check_loss_owns_its_weights,
+            losses.check_loss_of_each_picture,
+            losses.check_loss_of_a_picture_alone,
+            losses.check_loss_gradients,
+            losses.check_loss_owns_its_weights,
         ),
     ),
 )

@@ -17,7 +17,7 @@ from icm_baselines.jpegxl import JPEGXL, quality_of
 from icm_baselines.still import AVIF, JPEG, JPEG2000, WebP
 from icm_baselines.video import HEVC, VVC
 from icm_core import BitstreamError, InputError, Quality, build, build_registry, parse_spec
-from icm_core.images import to_picture
+from icm_core.pictures import to_picture
 
 
 def psnr(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -13,7 +13,7 @@ import icm_core
 from icm_baselines import LEARNED, import_checkpoint
 from icm_baselines.learned import LearnedCodec, ScaleHyperpriorCodec
 from icm_core import BitstreamError, InputError, Quality, SpecError, WeightsError
-from icm_core.weights import load_weights, metadata
+from icm_core.pipeline.weights import load_weights, metadata
 
 ONE = Quality.of(1)
 

@@ -8,9 +8,9 @@ import torch
 import icm_core
 from icm_baselines.pixels import Picture, PixelsAdapter
 from icm_core import SpecError, build_registry
-from icm_core.spec import read_spec
+from icm_core.pipeline.weights import find_pipeline
+from icm_core.spec.model import read_spec
 from icm_core.types import Level, Prediction, SideInfo, SideInfoLayout
-from icm_core.weights import find_pipeline
 
 PICTURE = SideInfoLayout((Level(3, 1),), 3)
 
@@ -71,7 +71,7 @@ def test_a_shipped_spec_at_work_with_inherited_weights(registry, picture) -> Non
 
 
 def test_specs_without_weights_can_be_inspected(registry) -> None:
-    from icm_core.account import account
+    from icm_core.inspection.cost import account
 
     for name in ("jpeg-camvid", "coarse-to-fine-small", "siic-small"):
         found = account(read_spec(registry.specs.get(name)), registry, height=64, width=64)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from icm_core.images import to_tensor
+from icm_core.pictures import to_tensor
 from icm_core.quality import Quality
 
 skimage = pytest.importorskip(

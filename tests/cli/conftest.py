@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from icm_core import load
 from icm_core.cli import app
-from icm_core.weights import save
+from icm_core.pipeline.weights import save
 
 HERE = Path(__file__).parent
 MODEL = "tiny-model"

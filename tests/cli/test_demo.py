@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from icm_core.demo.compare import jpeg_within, psnr
-from icm_core.demo.labelmap import Swatch, swatches
-from icm_core.demo.samples import shipped_photographs
 from icm_core.errors import InputError
+from icm_core.jpeg import jpeg_within, psnr
+from icm_core.kinds.painting import Swatch, swatches
 from icm_core.types import Prediction
+from icm_demo.samples import shipped_photographs
 
 Run = Callable[..., str]
 Partly = Callable[..., tuple[str, list[str]]]
@@ -106,7 +106,7 @@ def test_the_shipped_photographs_are_pictures() -> None:
 
 
 def test_missing_photographs_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("icm_core.demo.samples.find_spec", lambda name: importlib.util.find_spec("json"))
+    monkeypatch.setattr("icm_demo.samples.find_spec", lambda name: importlib.util.find_spec("json"))
     with pytest.raises(InputError, match=r"china\.jpg is not there; pip install 'icm-framework\[demo\]'"):
         shipped_photographs()
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from icm_core.container import read
+from icm_core.bitstream.container import read
 
 Run = Callable[..., str]
 Partly = Callable[..., tuple[str, list[str]]]
@@ -154,6 +154,6 @@ def test_too_little_memory_is_a_sentence(
     def exhausted(*_: object, **__: object) -> bytes:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Out of memory!")
 
-    monkeypatch.setattr("icm_core.pipeline.Pipeline.encode", exhausted)
+    monkeypatch.setattr("icm_core.pipeline.pipeline.Pipeline.encode", exhausted)
     _, (line,) = partly("encode", photo, *MODEL, "-o", tmp_path)
     assert "photo.png: not enough memory" in line

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import icm_core
-from icm_core.weights import save
+from icm_core.pipeline.weights import save
 
 SPEC = {
     "icm": 1,

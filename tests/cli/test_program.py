@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from icm_core.cli import app, check, decode, demo, encode, info, plugins, schema
+from icm_core.cli import app, check, decode, encode, info, plugins, schema
 from icm_core.cli.console import print_table
 from icm_core.cli.inputs import PICTURES, expand
 from icm_core.errors import InputError
+from icm_demo import command as demo
 
 COMMANDS = (check, decode, demo, encode, info, plugins, schema)
 

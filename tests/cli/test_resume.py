@@ -75,7 +75,7 @@ def test_another_order_than_the_files_codes_all_anew(
 
 def test_a_file_of_another_pipeline_is_coded_anew(album: Path, out: Path, run: Run) -> None:
     blob = bytearray((out / "b.icm").read_bytes())
-    from icm_core.container import Container, Layer, LayerKind, read, write
+    from icm_core.bitstream.container import Container, Layer, LayerKind, read, write
 
     file = read(bytes(blob))
     other = Layer(LayerKind.BASE, b"\0\0\0\0", file.base.payload)

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import save_file
 
 from icm_core import load
-from icm_core.weights import stored_state
+from icm_core.pipeline.weights import stored_state
 
 Run = Callable[..., str]
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from icm_core import WeightsError
 from icm_core.coding import LIMIT, IntegerNetwork
-from icm_core.exactness import Bound, refuse_inexact
+from icm_core.coding.bounds import Bound, refuse_inexact
 
 
 def test_each_layer_with_a_sum_has_a_bound_under_its_own_name() -> None:

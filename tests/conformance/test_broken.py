@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icm_core import InputError, Pipeline, SpecError, build, build_registry, parse_spec, testing
-from icm_core.interfaces import Batch, ComponentParams, DataSet, Loss, Sample, SideInfoAdapter, TaskHead
+from icm_core.interfaces import ComponentParams, DataSet, Sample, SideInfoAdapter, TaskHead
 from icm_core.testing import AdapterCase, Case, CodecCase, DataSetCase, Example, HeadCase, LossCase
+from icm_core.training import Batch, Loss
 from icm_core.types import CodecOutput, Features, Level, SideInfo
 from icm_sicmh import Hyperprior
 from icm_training.batch import CodedBatch, Kept

@@ -20,7 +20,7 @@ from icm_baselines.pixels import Picture, PixelsAdapter
 from icm_baselines.still import AVIF, JPEG, JPEG2000, WebP
 from icm_baselines.video import HEVC, VVC
 from icm_core import InputError, Pipeline, Registry, build, build_registry
-from icm_core.spec import PipelineSpec
+from icm_core.spec.model import PipelineSpec
 from icm_core.testing import (
     AdapterCase,
     Case,

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icm_core.errors import BitstreamError
-from icm_core.hookspecs import hookimpl
 from icm_core.interfaces import Codec, ComponentParams, Enhancement, SideInfoAdapter, TaskHead
+from icm_core.plugins.hookspecs import hookimpl
 from icm_core.quality import Quality
 from icm_core.types import CodecOutput, FeatureLayout, Features, Level, SideInfo, SideInfoLayout
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from icm_core import InputError, Registry, parse_spec
-from icm_core.account import Account, Cost, account
-from icm_core.metering import measure
+from icm_core.inspection.cost import Account, Cost, account
+from icm_core.inspection.flops import measure
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from icm_core import BitstreamError, Pipeline
-from icm_core.container import LayerKind, read, write
-from icm_core.control import control_hash
+from icm_core.bitstream.container import LayerKind, read, write
+from icm_core.bitstream.control_hash import control_hash
 
 
 @pytest.fixture

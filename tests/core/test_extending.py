@@ -24,10 +24,10 @@ from icm_core import (
     parse_spec,
     read_spec,
 )
-from icm_core import weights as w
-from icm_core.composing import MAX_BASES, compose
-from icm_core.merging import Layers
-from icm_core.sources import sources
+from icm_core.pipeline import weights as w
+from icm_core.spec.extends import MAX_BASES, compose
+from icm_core.spec.merge import Layers
+from icm_core.spec.origins import sources
 
 Write = Callable[..., Path]
 NEW_TASK = {"more": {"adapter": {"use": "tiny.enlarge"}, "head": {"use": "tiny.classes", "params": {"classes": 4}}}}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from icm_core import InputError, Registry, SpecError, parse_spec
-from icm_core.graph import draw
+from icm_core.inspection.drawing import draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 

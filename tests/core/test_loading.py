@@ -12,8 +12,8 @@ import torch
 
 import icm_core
 from icm_core import InputError, Registry, SpecError, WeightsError, build_registry, hookimpl, load
-from icm_core import weights as w
-from icm_core.loading import pick_device
+from icm_core.pipeline import weights as w
+from icm_core.pipeline.load import pick_device
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from icm_core import BitstreamError, InputError, Pipeline, Quality, Registry, build, parse_spec
-from icm_core.container import Container, Layer, LayerKind, read, write
+from icm_core.bitstream.container import Container, Layer, LayerKind, read, write
 
 
 def calls(module: torch.nn.Module) -> list[int]:

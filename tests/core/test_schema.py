@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 
 from icm_core import Registry, SpecError, build_registry, json_schema, parse_spec
-from icm_core.resolve import resolve
-from icm_core.spec import read_spec
+from icm_core.spec.model import read_spec
+from icm_core.spec.resolve import resolve
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icm_core import PipelineSpec, Registry, SpecError, build, parse_spec, read_spec
-from icm_core.resolve import resolve
-from icm_core.spec import weights_files
+from icm_core.spec.model import weights_files
+from icm_core.spec.resolve import resolve
 
 
 def error(data: object) -> str:

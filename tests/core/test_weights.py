@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from icm_core import InputError, Pipeline, Registry, WeightsError, build, build_registry, hookimpl, parse_spec
-from icm_core import weights as w
+from icm_core.pipeline import weights as w
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from PIL import Image
 
 import icm_datasets
 from icm_core import Registry, build_registry
-from icm_core.datasets import open_dataset
 from icm_core.interfaces import DataSet
+from icm_core.plugins.datasets import open_dataset
 
 _SHARED = Path(os.environ.get("ICM_DATA", Path(__file__).parents[3] / "shared/data"))
 

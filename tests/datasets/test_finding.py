@@ -8,7 +8,7 @@ import pytest
 
 import icm_datasets
 from icm_core import InputError, Registry, build_registry
-from icm_core.datasets import check_params, find_dataset, open_dataset
+from icm_core.plugins.datasets import check_params, find_dataset, open_dataset
 
 LAB = """
 import torch

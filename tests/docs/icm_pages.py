@@ -32,7 +32,14 @@ DOCS = Path(__file__).parents[2] / "docs"
 LANGUAGES = ("python", "bash", "json", "toml", "text")
 COMMAND = re.compile(r"(icm [a-z]|pip |python |pytest|make )")
 
-_PRELOADED = ("icm_core.cli", "icm_core.building", "icm_core.testing", "icm_sicmh", "icm_tasks", "icm_training.engine")
+_PRELOADED = (
+    "icm_core.cli",
+    "icm_core.pipeline.build",
+    "icm_core.testing",
+    "icm_sicmh",
+    "icm_tasks",
+    "icm_training.engine",
+)
 _MODULES = {"icm": "icm_core", "pytest": "pytest"}
 _SYNTAX = set("|&;<>$`*?()~")
 
@@ -178,8 +185,8 @@ def _run(words: list[str], folder: Path, packages: Path, log: Path, environment:
 
 
 def _check_json(block: Block) -> None:
-    from icm_core.recipe import parse_recipe
-    from icm_core.spec import parse_spec
+    from icm_core.spec.model import parse_spec
+    from icm_training.recipe import parse_recipe
 
     data = json.loads(block.text)
     if isinstance(data, dict) and "icm" in data:

@@ -10,7 +10,7 @@ import pytest
 from icm_pages import COMMAND, DOCS, LANGUAGES, Block, Reader, blocks_of
 from PIL import Image
 
-from icm_core.demo.samples import shipped_photographs
+from icm_demo.samples import shipped_photographs
 
 PAGES = sorted(DOCS.glob("*.md"))
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]

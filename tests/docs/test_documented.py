@@ -10,9 +10,9 @@ import pytest
 import typer
 from icm_pages import DOCS
 
-from icm_core import hookspecs
 from icm_core.cli.app import app
-from icm_core.plugins import Registry, build_registry
+from icm_core.plugins import hookspecs
+from icm_core.plugins.registry import Registry, build_registry
 
 WRITTEN = {page.name: page.read_text("utf-8") for page in DOCS.glob("*.md")}
 

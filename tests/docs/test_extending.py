@@ -11,8 +11,9 @@ from types import ModuleType
 
 import pytest
 
-from icm_core import build, build_registry, hookspecs, read_spec
-from icm_core.plugins import Registry
+from icm_core import build, build_registry, read_spec
+from icm_core.plugins import hookspecs
+from icm_core.plugins.registry import Registry
 from icm_core.testing import HeadCase, run_checks
 
 PAGE = (Path(__file__).parents[2] / "docs/extending.md").read_text()

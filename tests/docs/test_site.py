@@ -45,4 +45,4 @@ def test_docstrings_become_reference(built: Path) -> None:
     page = (built / "reference/python.html").read_text("utf-8")
     assert 'id="icm_core.load"' in page and "BitstreamError" in page
     assert 'id="icm_core.interfaces.Codec"' in (built / "reference/contracts.html").read_text("utf-8")
-    assert 'id="icm_core.hookspecs.icm_codecs"' in (built / "reference/hooks.html").read_text("utf-8")
+    assert 'id="icm_core.plugins.hookspecs.icm_codecs"' in (built / "reference/hooks.html").read_text("utf-8")

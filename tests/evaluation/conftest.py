@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from icm_core import load
 from icm_core.cli import app
-from icm_core.weights import save
+from icm_core.pipeline.weights import save
 from icm_evaluation.options import Options
 from icm_evaluation.results import Result
 from icm_evaluation.run import evaluate

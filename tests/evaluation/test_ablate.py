@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from icm_core.cli import app
 from icm_core.errors import SpecError
-from icm_core.plugins import build_registry
+from icm_core.plugins.registry import build_registry
 from icm_evaluation.ablation import jobs_of, work_of
 from icm_evaluation.variants import Json, grid, parse_vary
 

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from icm_core import load
-from icm_core.container import read
+from icm_core.bitstream.container import read
 from icm_core.errors import InputError
-from icm_core.images import to_picture
-from icm_core.weights import save
+from icm_core.pictures import to_picture
+from icm_core.pipeline.weights import save
 from icm_evaluation.measure import file_name
 from icm_evaluation.options import Options, spread
 from icm_evaluation.results import Result, read_result

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from icm_core import build_registry, load
-from icm_core.container import read
-from icm_core.datasets import open_dataset
+from icm_core.bitstream.container import read
 from icm_core.errors import InputError
+from icm_core.plugins.datasets import open_dataset
 from icm_evaluation.gallery import shoot
 from icm_evaluation.papers import Curves, find_figures, paper
 

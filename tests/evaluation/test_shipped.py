@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 import icm_core
-from icm_core.demo.compare import psnr
-from icm_core.images import to_picture
+from icm_core.jpeg import psnr
+from icm_core.pictures import to_picture
 from icm_evaluation.measure import file_name
 from icm_evaluation.options import Options
 from icm_evaluation.run import evaluate

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from icm_core import Pipeline, build, build_registry, load, parse_spec
 from icm_core.coding import to_fixed
-from icm_core.weights import save
+from icm_core.pipeline.weights import save
 
 FOLDER = Path(__file__).parent
 SPEC = {

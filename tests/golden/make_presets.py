@@ -18,8 +18,8 @@ from typing import Any
 from make import decoded, picture, random_pipeline
 
 from icm_core import load
-from icm_core.parts import split
-from icm_core.weights import save
+from icm_core.bitstream.split import split
+from icm_core.pipeline.weights import save
 
 FOLDER = Path(__file__).parent / "presets"
 SPEC: dict[str, Any] = {

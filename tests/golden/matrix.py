@@ -30,8 +30,8 @@ import torch
 from torch import Tensor, nn
 
 from icm_core import BitstreamError, Pipeline, build_registry, load
+from icm_core.bitstream.container import read
 from icm_core.coding import FRACTION_BITS, LIMIT, IntegerNetwork, to_fixed
-from icm_core.container import read
 
 FOLDER = Path(__file__).parent
 SPECS = (FOLDER / "golden.json", FOLDER / "presets" / "presets.json", FOLDER / "wide" / "wide.json")

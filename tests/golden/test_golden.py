@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from icm_core import Pipeline, Registry, SideInfo, build_registry, load
+from icm_core.bitstream.container import read
 from icm_core.coding import to_fixed
-from icm_core.container import read
 
 FOLDER = Path(__file__).parent
 HASHES: dict[str, dict[str, Any]] = json.loads((FOLDER / "hashes.json").read_text())

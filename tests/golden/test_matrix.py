@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from icm_core import Pipeline, load
-from icm_core.container import LayerKind, read
-from icm_core.parts import join, split
+from icm_core.bitstream.container import LayerKind, read
+from icm_core.bitstream.split import join, split
 from icm_sicmh import Hyperprior
 
 FOLDER = Path(__file__).parent

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from icm_core import Decoded, Pipeline, build_registry, load
-from icm_core import weights as w
 from icm_core.coding import to_fixed
+from icm_core.pipeline import weights as w
 
 SPEC = {
     "icm": 1,

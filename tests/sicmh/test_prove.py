@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from icm_core import Pipeline, WeightsError, build, build_registry, parse_spec
 from icm_core.cli import app
-from icm_core.weights import load_weights, save
+from icm_core.pipeline.weights import load_weights, save
 
 SPEC = {
     "icm": 1,

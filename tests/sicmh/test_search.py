@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from icm_core import InputError, Pipeline, SpecError, build, load, parse_spec
-from icm_core.container import read
-from icm_core.plugins import build_registry
+from icm_core.bitstream.container import read
+from icm_core.plugins.registry import build_registry
 from icm_core.quality import Quality
 from icm_core.types import SideInfo
 from icm_sicmh import Hyperprior

@@ -16,13 +16,13 @@ import icm_sicmh
 import icm_tasks
 from icm_core import Pipeline, Registry, build, build_registry
 from icm_core.interfaces import DataSet
-from icm_core.recipe import DataSpec, RecipeSpec
-from icm_core.spec import PipelineSpec
+from icm_core.spec.model import PipelineSpec
 from icm_training import plugin as icm_training
 from icm_training.data import open_data
 from icm_training.engine import Options, train
 from icm_training.finding import find_recipe
 from icm_training.folder import RunFolder
+from icm_training.recipe import DataSpec, RecipeSpec
 
 SHIPPED = {"datasets": icm_datasets, "sicmh": icm_sicmh, "tasks": icm_tasks, "training": icm_training}
 

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from icm_core import InputError, Pipeline, SpecError
-from icm_core.recipe import RecipeSpec
 from icm_training import checkpoint as checkpoints
 from icm_training.checkpoint import Checkpoint
 from icm_training.folder import RunFolder
+from icm_training.recipe import RecipeSpec
 
 Smoke = Callable[..., RecipeSpec]
 Run = Callable[..., RunFolder]

@@ -17,7 +17,7 @@ from safetensors import safe_open
 
 import icm_core
 from icm_core.errors import InputError
-from icm_core.plugins import Registry, build_registry
+from icm_core.plugins.registry import Registry, build_registry
 from icm_training.engine import Options, train
 from icm_training.export import Exported, export
 from icm_training.finding import find_recipe

@@ -10,9 +10,9 @@ import torch
 
 from icm_core import InputError, SpecError
 from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_core.recipe import AugmentSpec, FeedSpec, QualitySpec
 from icm_training.feed import GREY, RawBatch, Steps, Stream, batches, collate, mixture
 from icm_training.mixture import Mixture, in_memory
+from icm_training.recipe import AugmentSpec, FeedSpec, QualitySpec
 
 Shapes = Callable[..., DataSet]
 IGNORE = 255

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from icm_core import Pipeline, Registry, SpecError
-from icm_core.interfaces import DataSet, Loss
+from icm_core.interfaces import DataSet
+from icm_core.training import Loss
 from icm_training.batch import CleanBatch, CodedBatch, Kept
 from icm_training.shapes import Shapes
 

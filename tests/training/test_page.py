@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from icm_core import recipe
-from icm_core.plugins import Registry, build_registry
+from icm_core.plugins.registry import Registry, build_registry
+from icm_training import recipe
 from icm_training.finding import find_recipe
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text()

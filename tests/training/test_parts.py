@@ -7,8 +7,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from icm_core import Pipeline
 from icm_core.errors import IcmError, SpecError
-from icm_core.recipe import TrainSpec
 from icm_training.parts import groups_of, paths_of, prepare
+from icm_training.recipe import TrainSpec
 
 
 def train(*modules: str, **more: object) -> TrainSpec:

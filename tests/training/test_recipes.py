@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from icm_core import Registry, SpecError
-from icm_core.overrides import with_changes
-from icm_core.recipe import parse_recipe, read_recipe
+from icm_core.spec.overrides import with_changes
 from icm_training import plugin as icm_training
 from icm_training.finding import find_recipe
+from icm_training.recipe import parse_recipe, read_recipe
 
 STAGE: dict[str, Any] = {
     "name": "head",

@@ -13,13 +13,13 @@ import torch
 
 from icm_core import Pipeline, Registry, build, build_registry, parse_spec
 from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_core.recipe import RecipeSpec
-from icm_core.recipe_schema import recipe_schema
 from icm_registry import RegistryError
 from icm_training import plugin as icm_training
 from icm_training.engine import pipeline_of
 from icm_training.finding import find_recipe
 from icm_training.parts import groups_of, prepare
+from icm_training.recipe import RecipeSpec
+from icm_training.recipe_schema import recipe_schema
 from icm_training.schedule import Schedule
 from icm_training.stage import StageModule
 

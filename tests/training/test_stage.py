@@ -10,11 +10,11 @@ import torch
 
 from icm_core import Pipeline, Registry, SpecError
 from icm_core.interfaces import DataSet
-from icm_core.noise import noise_of, uniform_noise
-from icm_core.recipe import AugmentSpec, QualitySpec, StageSpec
+from icm_core.training.noise import noise_of, uniform_noise
 from icm_training.batch import CodedBatch, Kept
 from icm_training.feed import RawBatch, Stream, collate
 from icm_training.parts import groups_of, prepare
+from icm_training.recipe import AugmentSpec, QualitySpec, StageSpec
 from icm_training.stage import StageModule, by_quality
 
 Shapes = Callable[..., DataSet]

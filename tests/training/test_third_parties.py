@@ -17,9 +17,9 @@ import icm_sicmh
 import icm_tasks
 from icm_core import Registry, SpecError, build_registry
 from icm_core.errors import TrainingError
-from icm_core.recipe import RecipeSpec
 from icm_training import plugin as icm_training
 from icm_training.folder import RunFolder
+from icm_training.recipe import RecipeSpec
 
 Smoke = Callable[..., RecipeSpec]
 Run = Callable[..., RunFolder]
@@ -28,7 +28,8 @@ LAB = '''
 import torch
 from pydantic import Field
 from icm_core import hookimpl
-from icm_core.interfaces import ComponentParams, DataSet, Loss, Sample
+from icm_core.interfaces import ComponentParams, DataSet, Sample
+from icm_core.training import Loss
 
 class Noise(DataSet):
     name = "lab.noise"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from icm_core import BitstreamError
-from icm_core.container import Container, read, write
+from icm_core.bitstream.container import Container, read, write
 
 MUTANTS = 500
 

@@ -13,8 +13,8 @@ import torch
 
 import icm_core
 from icm_core import BitstreamError, SpecError, build, build_registry, load, parse_spec
-from icm_core.building import MAX_BYTES
-from icm_core.plugins import Registry
+from icm_core.pipeline.build import MAX_BYTES
+from icm_core.plugins.registry import Registry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WIDEST = {"width": 512, "h1_channels": 1024, "h2_channels": 512, "groups": 32, "context_channels": 512}

@@ -13,9 +13,9 @@ from scipy import ndimage
 from typing_extensions import Self
 
 from icm_core import InputError
-from icm_core.images import open_picture
 from icm_core.interfaces import ComponentParams, DataSet, Sample
 from icm_core.interfaces.dataset import DataKind
+from icm_core.pictures import open_picture
 
 _EVERY_NEIGHBOUR = np.ones((3, 3), dtype=int)
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 import icm_core
 from icm_core.cli import app
+from icm_core.pipeline.weights import stored_state
 from icm_core.testing import DataSetCase, HeadCase, parametrize_with_checks
-from icm_core.weights import stored_state
 from icm_count import Density, Objects
 
 _FOLDER = tempfile.TemporaryDirectory()

@@ -12,8 +12,8 @@ from icm_baselines.pixels import Picture, PixelsAdapter
 from icm_baselines.still import AVIF, JPEG, JPEG2000, WebP
 from icm_baselines.video import HEVC, VVC
 from icm_baselines.zoo import import_checkpoint
-from icm_core.hookspecs import hookimpl
 from icm_core.interfaces import Codec, SideInfoAdapter, TaskHead
+from icm_core.plugins.hookspecs import hookimpl
 
 __all__ = ["EXTERNAL", "LEARNED", "import_checkpoint", "payload_bytes"]
 

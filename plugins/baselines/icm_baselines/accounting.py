@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from icm_core.container import read
+from icm_core.bitstream.container import read
 
 
 def payload_bytes(blob: bytes) -> int:

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from icm_core.coding import CdfTables, StreamDecoder, StreamEncoder, serialize
 from icm_core.coding.rans import MAX_SYMBOL
+from icm_core.coding.weight_cache import Memo
 from icm_core.interfaces import Codec, ComponentParams
-from icm_core.memo import Memo
 from icm_core.quality import Quality
 from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
 

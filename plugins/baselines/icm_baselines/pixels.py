@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from icm_core.errors import SpecError
-from icm_core.images import to_picture
 from icm_core.interfaces import ComponentParams, SideInfoAdapter, TaskHead
+from icm_core.pictures import to_picture
 from icm_core.types import FeatureLayout, Features, Kind, Level, Prediction, SideInfo, SideInfoLayout
 
 _PICTURE = Level(3, 1)

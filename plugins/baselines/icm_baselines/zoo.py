@@ -17,7 +17,7 @@ from icm_baselines.learned import Cheng2020AnchorCodec, ContextCodec, LearnedCod
 from icm_core import build, build_registry, parse_spec
 from icm_core.errors import InputError, WeightsError
 from icm_core.files import write_atomically
-from icm_core.weights import save
+from icm_core.pipeline.weights import save
 
 _MAX_BYTES = 1_000_000_000
 

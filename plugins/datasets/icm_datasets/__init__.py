@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from icm_core.hookspecs import hookimpl
 from icm_core.interfaces import DataSet
+from icm_core.plugins.hookspecs import hookimpl
 from icm_datasets.camvid import CamVid
 from icm_datasets.cityscapes import Cityscapes
 from icm_datasets.folders import Folders

@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as tvf
 
 from icm_core.errors import InputError
 from icm_core.files import read_file
-from icm_core.images import open_picture, read_class_map
+from icm_core.pictures import open_picture, read_class_map
 
 
 def picture_tensor(picture: Image.Image) -> Tensor:

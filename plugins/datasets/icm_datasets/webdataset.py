@@ -17,9 +17,9 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from icm_core.errors import InputError
-from icm_core.images import read_class_map, read_picture
 from icm_core.interfaces import ComponentParams, DataSet, Sample
 from icm_core.interfaces.dataset import DataKind
+from icm_core.pictures import read_class_map, read_picture
 from icm_datasets import synsets
 from icm_datasets.layout import entries, files_in, require_folder, shown
 from icm_datasets.reading import check_classes, check_same_size, picture_tensor

@@ -18,10 +18,9 @@ from pathlib import Path
 
 import torch
 
-from icm_core.building import build
 from icm_core.errors import SpecError
-from icm_core.plugins import Registry, build_registry
-from icm_core.recipe import RecipeSpec
+from icm_core.pipeline.build import build
+from icm_core.plugins.registry import Registry, build_registry
 from icm_evaluation.extras import need
 from icm_evaluation.options import Options
 from icm_evaluation.results import Result, read_result
@@ -32,6 +31,7 @@ from icm_training.engine import Options as TrainOptions
 from icm_training.engine import pipeline_of, train
 from icm_training.export import export
 from icm_training.folder import RunFolder
+from icm_training.recipe import RecipeSpec
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from PIL import Image
 from torch.nn import functional
 
 from icm_baselines.external import ExternalCodec
-from icm_core.container import read
-from icm_core.demo.compare import jpeg_within, psnr
-from icm_core.demo.labelmap import overlay
-from icm_core.images import to_picture
+from icm_core.bitstream.container import read
 from icm_core.interfaces import DataSet, Sample
-from icm_core.pipeline import Pipeline
+from icm_core.jpeg import jpeg_within, psnr
+from icm_core.kinds.painting import overlay
+from icm_core.pictures import to_picture
+from icm_core.pipeline.pipeline import Pipeline
 from icm_core.quality import STEPS_PER_UNIT, Quality
-from icm_core.spec import FINE
+from icm_core.spec.model import FINE
 from icm_core.types import Prediction
 from icm_evaluation.plan import class_numbers
 from icm_evaluation.work import whole_qualities

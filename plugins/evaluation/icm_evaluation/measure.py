@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from icm_core.container import read
+from icm_core.bitstream.container import read
 from icm_core.errors import InputError
 from icm_core.files import write_atomically
 from icm_core.interfaces import Sample
-from icm_core.pipeline import Pipeline
+from icm_core.pipeline.pipeline import Pipeline
 from icm_core.types import Features
 from icm_evaluation.plan import Plan
 from icm_evaluation.results import Coded, PictureRow, Tally

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from icm_core.errors import InputError, SpecError
-from icm_core.strict_json import parse_json
+from icm_core.validation.strict_json import parse_json
 
 
 @dataclass(frozen=True)

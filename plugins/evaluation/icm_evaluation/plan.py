@@ -8,10 +8,10 @@ from typing import Any
 
 from icm_core.errors import InputError
 from icm_core.interfaces import DataSet, TaskHead
-from icm_core.pipeline import Pipeline
+from icm_core.pipeline.pipeline import Pipeline
+from icm_core.pipeline.search import searched_tasks
 from icm_core.quality import Quality
-from icm_core.search import searched_tasks
-from icm_core.spec import FINE
+from icm_core.spec.model import FINE
 from icm_evaluation.results import TaskInfo
 
 MOST_CLASSES = 256

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from icm_core import __version__
-from icm_core.pipeline import Pipeline
-from icm_core.plugins import Registry
+from icm_core.pipeline.pipeline import Pipeline
+from icm_core.plugins.registry import Registry
 from icm_evaluation.options import Options
 
 _LIBRARIES = ("torch", "torchmetrics", "timm", "compressai", "pillow", "numpy")

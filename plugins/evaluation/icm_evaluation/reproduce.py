@@ -8,15 +8,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from icm_core.account import account
 from icm_core.errors import InputError
 from icm_core.files import make_folder, write_atomically
+from icm_core.inspection.cost import account
+from icm_core.inspection.flops import Cost
 from icm_core.interfaces import DataSet
-from icm_core.loading import find_spec
-from icm_core.metering import Cost
-from icm_core.pipeline import Pipeline
-from icm_core.plugins import Registry
-from icm_core.spec import read_spec
+from icm_core.pipeline.load import find_spec
+from icm_core.pipeline.pipeline import Pipeline
+from icm_core.plugins.registry import Registry
+from icm_core.spec.model import read_spec
 from icm_evaluation.curves import Curve, curves_of
 from icm_evaluation.gallery import Shot, shoot
 from icm_evaluation.options import spread

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from icm_baselines.external import ExternalCodec
 from icm_core.files import make_folder
-from icm_core.plugins import Registry
+from icm_core.plugins.registry import Registry
 from icm_evaluation.journal import Journal
 from icm_evaluation.options import Options, spread
 from icm_evaluation.provenance import command_of, device_name, versions, weights_digest

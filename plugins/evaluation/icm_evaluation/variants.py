@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from icm_core.errors import SpecError
-from icm_core.overrides import with_changes
-from icm_core.recipe import RecipeSpec, parse_recipe
-from icm_core.spec import parse_spec
+from icm_core.spec.model import parse_spec
+from icm_core.spec.overrides import with_changes
 from icm_registry import unknown
+from icm_training.recipe import RecipeSpec, parse_recipe
 
 RECIPE = "recipe."
 """Paths that begin so lead into the recipe, all others into the pipeline's spec."""

@@ -14,12 +14,12 @@ from multiprocessing.context import BaseContext
 
 import torch
 
-from icm_core.datasets import open_dataset
 from icm_core.errors import InputError
 from icm_core.interfaces import DataSet
-from icm_core.loading import load
-from icm_core.pipeline import Pipeline
-from icm_core.plugins import Registry, build_registry
+from icm_core.pipeline.load import load
+from icm_core.pipeline.pipeline import Pipeline
+from icm_core.plugins.datasets import open_dataset
+from icm_core.plugins.registry import Registry, build_registry
 from icm_evaluation.measure import measure, warm_up
 from icm_evaluation.options import Options
 from icm_evaluation.plan import Plan, make_plan

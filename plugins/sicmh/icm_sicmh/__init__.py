@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from icm_core.hookspecs import hookimpl
 from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
+from icm_core.plugins.hookspecs import hookimpl
 from icm_sicmh.adapters import MultiScale, OneScale, TwoScale
 from icm_sicmh.coarse import Coarse
 from icm_sicmh.coarse_to_fine import CoarseToFine
@@ -41,3 +41,9 @@ def icm_enhancements() -> list[type[Enhancement]]:
 def icm_specs() -> list[Path]:
     """sicmh-small, sicmh-paper, and what they are compared with."""
     return sorted(Path(__file__).with_name("specs").glob("*.json"))
+
+
+@hookimpl
+def icm_default_pipelines() -> list[str]:
+    """What commands use where no pipeline is named."""
+    return ["sicmh-small"]

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from icm_core.errors import SpecError
-from icm_core.images import to_picture
 from icm_core.interfaces import ComponentParams, TaskHead
+from icm_core.pictures import to_picture
 from icm_core.types import FeatureLayout, Features, Kind, Prediction
 from icm_sicmh import klt
 from icm_sicmh.networks import decoder, decoder_h1, decoder_h2, fuse_concat_mix, fuse_concat_up

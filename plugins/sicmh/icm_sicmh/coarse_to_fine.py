@@ -21,8 +21,8 @@ from icm_core.coding import (
     to_float,
 )
 from icm_core.coding.rans import MAX_SYMBOL
+from icm_core.coding.weight_cache import Memo
 from icm_core.errors import BitstreamError
-from icm_core.memo import Memo
 from icm_core.quality import Quality
 from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
 from icm_sicmh.codec import STRIDE, Hyperprior

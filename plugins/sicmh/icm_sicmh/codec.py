@@ -23,13 +23,13 @@ from icm_core.coding import (
     to_fixed,
     to_float,
 )
+from icm_core.coding.bounds import Bound, refuse_inexact
 from icm_core.coding.rans import MAX_SYMBOL, fewest_bytes
 from icm_core.coding.tables import PRECISION
 from icm_core.errors import BitstreamError
-from icm_core.exactness import Bound, refuse_inexact
 from icm_core.interfaces import Codec, ComponentParams
-from icm_core.noise import uniform_noise
 from icm_core.quality import Quality
+from icm_core.training.noise import uniform_noise
 from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
 from icm_sicmh import klt
 from icm_sicmh.density import FactorizedDensity, gaussian_bits

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from torch import nn
 
-from icm_core.memo import Memo
+from icm_core.coding.weight_cache import Memo
 
 Integers = TypeVar("Integers")
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from icm_core.coding import FRACTION_BITS, LIMIT, rescale
+from icm_core.coding.bounds import Bound
 from icm_core.coding.rans import MAX_SYMBOL
 from icm_core.errors import InputError, WeightsError
-from icm_core.exactness import Bound
 from icm_core.quality import STEPS_PER_UNIT, Quality
 
 INVERSE_BITS = 20

@@ -20,12 +20,12 @@ from icm_core.coding import (
     to_fixed,
     to_float,
 )
+from icm_core.coding.bounds import Bound, refuse_inexact
 from icm_core.coding.rans import MAX_SYMBOL
 from icm_core.errors import SpecError
-from icm_core.exactness import Bound, refuse_inexact
 from icm_core.interfaces import ComponentParams, Enhancement
-from icm_core.noise import uniform_noise
 from icm_core.quality import Quality
+from icm_core.training.noise import uniform_noise
 from icm_core.types import SideInfo, SideInfoLayout
 from icm_sicmh import klt
 from icm_sicmh.density import gaussian_bits

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from icm_core.hookspecs import hookimpl
 from icm_core.interfaces import TaskHead
+from icm_core.plugins.hookspecs import hookimpl
 from icm_tasks.modified_trseg import ModifiedTrSeg
 from icm_tasks.trseg import TrSeg
 from icm_tasks.vit import ViT

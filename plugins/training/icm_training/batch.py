@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from icm_core.errors import SpecError
-from icm_core.noise import noise_of
-from icm_core.pipeline import Pipeline
+from icm_core.pipeline.pipeline import Pipeline
+from icm_core.training.noise import noise_of
 from icm_core.types import CodecOutput, Features, SideInfo
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from icm_core.pipeline import Pipeline
-from icm_core.recipe import RecipeSpec
+from icm_core.pipeline.pipeline import Pipeline
+from icm_training.recipe import RecipeSpec
 
 _HIDDEN = {"step", "loss", "lr", "gradient", "pictures/s", "data share", "forward share", "backward share"}
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from icm_core.errors import SpecError
-from icm_core.explain import explain
 from icm_core.interfaces import DataSet
-from icm_core.plugins import Registry
-from icm_core.recipe import DataSpec
+from icm_core.plugins.registry import Registry
+from icm_core.validation.messages import explain
 from icm_registry import RegistryError
 from icm_training.mixture import in_memory
+from icm_training.recipe import DataSpec
 
 
 def open_data(spec: DataSpec, folder: Path, registry: Registry, memory: float) -> DataSet:

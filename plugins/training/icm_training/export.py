@@ -9,18 +9,18 @@ from typing import Any, cast
 
 from torch import nn
 
-from icm_core.building import build
 from icm_core.errors import InputError
 from icm_core.files import make_folder, write_atomically
-from icm_core.pipeline import Pipeline
-from icm_core.plugins import Registry
-from icm_core.recipe import RecipeSpec, parse_recipe
-from icm_core.spec import PipelineSpec, parse_spec
-from icm_core.strict_json import read_json
-from icm_core.weights import read_tensors, save, stored_state
+from icm_core.pipeline.build import build
+from icm_core.pipeline.pipeline import Pipeline
+from icm_core.pipeline.weights import read_tensors, save, stored_state
+from icm_core.plugins.registry import Registry
+from icm_core.spec.model import PipelineSpec, parse_spec
+from icm_core.validation.strict_json import read_json
 from icm_training.card import model_card
 from icm_training.folder import RunFolder
 from icm_training.parts import paths_of
+from icm_training.recipe import RecipeSpec, parse_recipe
 
 NO_LIMIT = 2**62
 

@@ -18,8 +18,8 @@ from torchvision.transforms import v2
 
 from icm_core.errors import InputError
 from icm_core.interfaces import DataSet, Sample
-from icm_core.recipe import AugmentSpec, FeedSpec, QualitySpec
 from icm_training.mixture import Mixture
+from icm_training.recipe import AugmentSpec, FeedSpec, QualitySpec
 
 GREY = 127
 

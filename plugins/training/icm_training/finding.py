@@ -10,11 +10,11 @@ from typing import cast
 from pydantic import JsonValue
 
 from icm_core.errors import SpecError
-from icm_core.overrides import with_changes
-from icm_core.plugins import Registry
-from icm_core.recipe import RecipeSpec, parse_recipe
-from icm_core.strict_json import read_json
+from icm_core.plugins.registry import Registry
+from icm_core.spec.overrides import with_changes
+from icm_core.validation.strict_json import read_json
 from icm_registry import RegistryError
+from icm_training.recipe import RecipeSpec, parse_recipe
 
 
 def find_recipe(name: str, registry: Registry, changes: Sequence[str] = ()) -> tuple[RecipeSpec, Path]:
@@ -23,7 +23,7 @@ def find_recipe(name: str, registry: Registry, changes: Sequence[str] = ()) -> t
     Args:
         name: a shipped recipe's name, or the path of a JSON file.
         registry: where shipped recipes are looked up.
-        changes: see `icm_core.overrides.with_changes`.
+        changes: see `icm_core.spec.overrides.with_changes`.
 
     Raises:
         SpecError: there is no such recipe, or it does not validate.

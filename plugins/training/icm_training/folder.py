@@ -27,9 +27,9 @@ import torch
 
 from icm_core.errors import InputError
 from icm_core.files import make_folder, write_atomically
-from icm_core.recipe import RecipeSpec
-from icm_core.spec import PipelineSpec
-from icm_core.strict_json import read_json
+from icm_core.spec.model import PipelineSpec
+from icm_core.validation.strict_json import read_json
+from icm_training.recipe import RecipeSpec
 
 PACKAGES = ("icm-framework", "torch", "torchvision", "lightning-fabric", "timm", "compressai", "torchmetrics", "numpy")
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icm_core.errors import SpecError
-from icm_core.interfaces import Batch, ComponentParams, DataSet, Loss, TaskHead
-from icm_core.pipeline import Pipeline
+from icm_core.interfaces import ComponentParams, DataSet, TaskHead
+from icm_core.pipeline.pipeline import Pipeline
+from icm_core.training import Batch, Loss
 from icm_core.types import Features
 
 COUNTED = 500

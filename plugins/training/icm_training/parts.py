@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from icm_core.errors import SpecError
-from icm_core.pipeline import Pipeline
-from icm_core.recipe import TrainSpec
+from icm_core.pipeline.pipeline import Pipeline
 from icm_registry import unknown
+from icm_training.recipe import TrainSpec
 
 
 @dataclass

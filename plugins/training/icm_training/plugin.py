@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from icm_core.hookspecs import hookimpl
-from icm_core.interfaces import DataSet, Loss
+from icm_core.interfaces import DataSet
+from icm_core.plugins.hookspecs import hookimpl
+from icm_core.plugins.registry import Registry
+from icm_core.training import Loss
 from icm_training.losses import CrossEntropy, Distillation, HeadLoss, Rate, SquaredError
+from icm_training.recipe_schema import recipe_schema
 from icm_training.shapes import Shapes
 
 
@@ -26,3 +31,9 @@ def icm_datasets() -> list[type[DataSet]]:
 def icm_recipes() -> list[Path]:
     """The recipes of this folder."""
     return sorted(Path(__file__).with_name("recipes").glob("*.json"))
+
+
+@hookimpl
+def icm_schemas() -> list[tuple[str, Callable[[Registry], dict[str, Any]]]]:
+    """The schema of recipes."""
+    return [("recipe", recipe_schema)]

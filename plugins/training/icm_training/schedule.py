@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from icm_core.recipe import ScheduleSpec
+from icm_training.recipe import ScheduleSpec
 
 
 class Schedule:

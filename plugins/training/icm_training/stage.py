@@ -11,14 +11,15 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from icm_core.errors import SpecError
-from icm_core.explain import explain
-from icm_core.interfaces import DataSet, Loss
-from icm_core.pipeline import Pipeline
-from icm_core.plugins import Registry
-from icm_core.recipe import FeedSpec, LossSpec, Ramp, StageSpec
+from icm_core.interfaces import DataSet
+from icm_core.pipeline.pipeline import Pipeline
+from icm_core.plugins.registry import Registry
+from icm_core.training import Loss
+from icm_core.validation.messages import explain
 from icm_registry import RegistryError
 from icm_training.batch import CleanBatch, CodedBatch, Kept
 from icm_training.feed import RawBatch
+from icm_training.recipe import FeedSpec, LossSpec, Ramp, StageSpec
 
 Terms = dict[str, Tensor]
 """Means over the pictures of a step: ``loss``, which is minimised, and each term by its label, unweighted."""

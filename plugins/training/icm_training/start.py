@@ -9,12 +9,12 @@ from torch import Tensor
 
 from icm_core.errors import SpecError, WeightsError
 from icm_core.interfaces import Component
-from icm_core.loading import load
-from icm_core.pipeline import Pipeline
-from icm_core.plugins import Registry
-from icm_core.recipe import StartSpec
-from icm_core.weights import read_tensors
+from icm_core.pipeline.load import load
+from icm_core.pipeline.pipeline import Pipeline
+from icm_core.pipeline.weights import read_tensors
+from icm_core.plugins.registry import Registry
 from icm_registry import unknown
+from icm_training.recipe import StartSpec
 
 
 def fill(

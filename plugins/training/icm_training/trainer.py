@@ -12,14 +12,13 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor, nn
 
-from icm_core.building import build
 from icm_core.errors import InputError, SpecError, TrainingError
 from icm_core.files import make_folder
 from icm_core.interfaces import DataSet
-from icm_core.pipeline import Pipeline
-from icm_core.plugins import Registry
-from icm_core.recipe import OptimizerSpec, RecipeSpec, StartSpec
-from icm_core.spec import PipelineSpec
+from icm_core.pipeline.build import build
+from icm_core.pipeline.pipeline import Pipeline
+from icm_core.plugins.registry import Registry
+from icm_core.spec.model import PipelineSpec
 from icm_training import checkpoint as checkpoints
 from icm_training.checkpoint import Checkpoint
 from icm_training.data import open_data
@@ -30,6 +29,7 @@ from icm_training.folder import RunFolder, device_name
 from icm_training.log import Log
 from icm_training.options import Options
 from icm_training.parts import Group, groups_of, prepare
+from icm_training.recipe import OptimizerSpec, RecipeSpec, StartSpec
 from icm_training.schedule import Schedule
 from icm_training.stage import StageModule, Terms
 from icm_training.start import fill

@@ -8,11 +8,11 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
 from icm_core.interfaces import DataSet, Sample
-from icm_core.pipeline import Pipeline
-from icm_core.recipe import ValidationSpec
-from icm_core.spec import FINE
+from icm_core.pipeline.pipeline import Pipeline
+from icm_core.spec.model import FINE
 from icm_core.types import Prediction, SideInfo
 from icm_training.log import Log
+from icm_training.recipe import ValidationSpec
 
 
 @torch.no_grad()

@@ -71,10 +71,10 @@ def run(
     them; what is varied starts untrained in all of them. A stage that two variants have in common is trained once. A
     run that was stopped goes on when the same command is given again.
     """
-    from icm_core.composing import compose
-    from icm_core.loading import find_spec
-    from icm_core.plugins import build_registry
-    from icm_core.strict_json import read_json
+    from icm_core.pipeline.load import find_spec
+    from icm_core.plugins.registry import build_registry
+    from icm_core.spec.extends import compose
+    from icm_core.validation.strict_json import read_json
     from icm_evaluation.ablated import page, summary, write_summary
     from icm_evaluation.ablation import Plan, check, jobs_of, work_of
     from icm_evaluation.ablation import run as carry_out
@@ -153,7 +153,7 @@ def _list(works: list[Work]) -> None:
 
 
 def _length(schedule: object) -> str:
-    from icm_core.recipe import ScheduleSpec
+    from icm_training.recipe import ScheduleSpec
 
     assert isinstance(schedule, ScheduleSpec)
     if schedule.steps is not None:

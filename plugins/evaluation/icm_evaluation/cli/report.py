@@ -54,7 +54,7 @@ def run(
     shots = []
     if data is not None:
         from icm_core import build_registry, load
-        from icm_core.datasets import open_dataset
+        from icm_core.plugins.datasets import open_dataset
         from icm_evaluation.gallery import shoot
         from icm_evaluation.options import Options, parse_models, spread
 

@@ -50,8 +50,8 @@ def run(
     wanted = find_figures(figures, source)
 
     from icm_core import build_registry, load
-    from icm_core.datasets import open_dataset
     from icm_core.files import make_folder
+    from icm_core.plugins.datasets import open_dataset
     from icm_evaluation.options import Options, parse_models
     from icm_evaluation.results import read_result
     from icm_evaluation.run import evaluate

@@ -26,8 +26,8 @@ def run(
     private: Annotated[bool, typer.Option("--private", help="A repository that --push makes is private.")] = False,
 ) -> None:
     """Write the result of a training as spec, float16 safetensors with integer coding tables, and model card."""
-    from icm_core.hub import push as push_to_hub
-    from icm_core.plugins import build_registry
+    from icm_core.pipeline.hub import push as push_to_hub
+    from icm_core.plugins.registry import build_registry
     from icm_training.export import export
 
     found = export(folder, output, build_registry(), stage=stage, name=name)

@@ -48,7 +48,7 @@ def run(
     # Its remarks about precision and processes are for those who build on it.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
-    from icm_core.plugins import build_registry
+    from icm_core.plugins.registry import build_registry
     from icm_training.engine import Options, train
     from icm_training.finding import find_recipe
 

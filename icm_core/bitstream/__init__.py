@@ -1,0 +1,1 @@
+"""The ``.icm`` file: its bytes, its layers sent apart, fingerprints and control hashes."""

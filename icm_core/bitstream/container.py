@@ -1,0 +1,232 @@
+"""The ``.icm`` file: a header and one or two layers, big-endian; ``docs/file-format.md`` has the same as a table.
+
+A CRC-32 covers everything a layer's meaning depends on, so that each flipped bit of a file is noticed. A file
+that was cut after its whole base layer still reads, as base-only.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum
+
+from icm_core.errors import BitstreamError, InputError
+from icm_core.quality import STEPS_PER_UNIT, Quality
+
+MAGIC = b"ICM"
+PART_MAGIC = b"ICE"
+"""What an enhancement part begins with (`icm_core.bitstream.split`)."""
+VERSION = 1
+MAX_SIDE = 0xFFFF
+MAX_PIXELS = 100_000_000
+FINGERPRINT_BYTES = 4
+CONTROL_BYTES = 4
+
+_HEADER = struct.Struct(">3sBHHB")  # magic, version, height, width, quality in sixteenths
+_LAYER = struct.Struct(">B4sII")  # kind, fingerprint, payload length, CRC-32
+_HAS_CONTROL = 0x80  # set in the kind of a layer whose payload stands behind a control hash
+_COVERED = struct.Struct(">B4sI")  # the part of the layer's header that its CRC covers
+
+HEADER_BYTES = _HEADER.size
+LAYER_HEADER_BYTES = _LAYER.size
+
+
+class LayerKind(IntEnum):
+    """What a layer holds; layers stand in a file in this order."""
+
+    BASE = 1
+    ENHANCEMENT = 2
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a file.
+
+    Attributes:
+        kind: base or enhancement.
+        fingerprint: 4 bytes that name the coding tables which wrote the payload.
+        payload: the coded symbols.
+        control: 4 bytes of the hash of what the payload decodes to, or none.
+    """
+
+    kind: LayerKind
+    fingerprint: bytes
+    payload: bytes
+    control: bytes = b""
+
+    @property
+    def overhead(self) -> int:
+        """Bytes of the written layer that are not payload."""
+        return LAYER_HEADER_BYTES + len(self.control)
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a file says before any layer is decoded.
+
+    Attributes:
+        height: rows of the picture.
+        width: columns of the picture.
+        quality: the quality that the picture was coded with.
+        layers: the base layer, and the enhancement layer if there is one.
+        truncated: if True, the file was cut inside its enhancement layer, which was dropped.
+    """
+
+    height: int
+    width: int
+    quality: Quality
+    layers: tuple[Layer, ...]
+    truncated: bool = False
+
+    @property
+    def base(self) -> Layer:
+        """The base layer."""
+        return self.layers[0]
+
+    @property
+    def enhancement(self) -> Layer | None:
+        """The enhancement layer, None in a base-only file."""
+        return self.layers[1] if len(self.layers) > 1 else None
+
+    @property
+    def base_bytes(self) -> int:
+        """Bytes of the written file up to the end of its base layer: what every task needs."""
+        return HEADER_BYTES + self.base.overhead + len(self.base.payload)
+
+    @property
+    def overhead(self) -> int:
+        """Bytes of the written file that are not payload: 22, 35 with both layers, 4 more for each control hash."""
+        return HEADER_BYTES + sum(layer.overhead for layer in self.layers)
+
+
+def check_size(height: int, width: int) -> None:
+    """Raise `InputError` unless a file can hold a picture of this size."""
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise InputError(f"a picture of {width}x{height} pixels does not fit an .icm file: sides are 1 to {MAX_SIDE}")
+    if height * width > MAX_PIXELS:
+        raise InputError(f"a picture of {width}x{height} pixels is too large: the limit is {MAX_PIXELS} pixels")
+
+
+def write(container: Container) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        InputError: a side of the picture is 0 or above 65535.
+        ValueError: the layers are not a base layer with at most one enhancement layer behind it, or a
+            fingerprint or a control hash is not 4 bytes long.
+    """
+    check_size(container.height, container.width)
+    kinds = tuple(layer.kind for layer in container.layers)
+    if kinds not in ((LayerKind.BASE,), (LayerKind.BASE, LayerKind.ENHANCEMENT)):
+        raise ValueError(f"layers {kinds} are not (BASE,) or (BASE, ENHANCEMENT)")
+    header = _HEADER.pack(MAGIC, VERSION, container.height, container.width, container.quality.step)
+    parts = [header]
+    for layer in container.layers:
+        if len(layer.fingerprint) != FINGERPRINT_BYTES:
+            raise ValueError(f"a fingerprint has {FINGERPRINT_BYTES} bytes, not {len(layer.fingerprint)}")
+        if len(layer.control) not in (0, CONTROL_BYTES):
+            raise ValueError(f"a control hash has {CONTROL_BYTES} bytes, not {len(layer.control)}")
+        parts.append(_layer_bytes(header, layer))
+    return b"".join(parts)
+
+
+def _layer_bytes(header: bytes, layer: Layer) -> bytes:
+    kind = layer.kind | (_HAS_CONTROL if layer.control else 0)
+    size, body = len(layer.payload), layer.control + layer.payload
+    return _LAYER.pack(kind, layer.fingerprint, size, _crc(header, kind, layer.fingerprint, size, body)) + body
+
+
+def read(blob: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
+    """Read a file; nothing larger than the file itself is allocated.
+
+    Args:
+        blob: the whole file.
+        max_pixels: a header that claims a larger picture is refused.
+
+    Raises:
+        BitstreamError: not an ``.icm`` file, of another version, damaged, cut before the base layer's end, or
+            with more or other layers than the format has.
+    """
+    if blob[: len(PART_MAGIC)] == PART_MAGIC:
+        raise BitstreamError("the file is an enhancement part; it is read together with its base file")
+    if len(blob) < HEADER_BYTES:
+        what = "cut inside its header" if blob and blob[:3] == MAGIC[: len(blob[:3])] else "not an .icm file"
+        raise BitstreamError(f"the file is {what}: it has {len(blob)} bytes and the header alone is {HEADER_BYTES}")
+    magic, version, height, width, step = _HEADER.unpack_from(blob)
+    if magic != MAGIC:
+        raise BitstreamError("the file is not an .icm file: it does not start with 'ICM'")
+    if version != VERSION:
+        raise BitstreamError(f"the file has format version {version}; this program reads version {VERSION}")
+    if not height or not width or height * width > max_pixels:
+        raise BitstreamError(
+            f"the file claims a picture of {width}x{height} pixels; 1 to {max_pixels} pixels are accepted"
+        )
+    if step < STEPS_PER_UNIT:
+        raise BitstreamError(f"the file claims quality {step / STEPS_PER_UNIT:g}; the lowest is 1")
+    layers, truncated = _read_layers(blob)
+    return Container(height, width, Quality(step), layers, truncated)
+
+
+def _read_layers(blob: bytes) -> tuple[tuple[Layer, ...], bool]:
+    """All whole layers behind the header, and whether an enhancement layer was cut off."""
+    layers: list[Layer] = []
+    at = HEADER_BYTES
+    while len(layers) < len(LayerKind):
+        expected = LayerKind(len(layers) + 1)
+        if at < len(blob):
+            _check_kind(blob[at], expected)
+        layer = _read_layer(blob, at)
+        if layer is None:
+            if not layers:
+                raise BitstreamError(f"the file is cut: it ends after {len(blob)} bytes, inside its base layer")
+            return tuple(layers), at < len(blob)
+        layers.append(layer)
+        at += layer.overhead + len(layer.payload)
+    if at < len(blob):
+        raise BitstreamError(f"the file has {len(blob) - at} more bytes after its last layer")
+    return tuple(layers), False
+
+
+def _check_kind(found: int, expected: LayerKind) -> None:
+    found &= ~_HAS_CONTROL
+    if found == expected:
+        return
+    if found not in tuple(LayerKind):
+        raise BitstreamError(f"the file has a layer of unknown kind {found} where its {expected} layer should be")
+    if expected is LayerKind.BASE:
+        raise BitstreamError("the file has no base layer: its first layer is the enhancement layer")
+    raise BitstreamError("the file has two base layers; it may have one")
+
+
+def _read_layer(blob: bytes, at: int) -> Layer | None:
+    """The layer that starts at a position, None if the file ends inside it."""
+    start = at + LAYER_HEADER_BYTES
+    if start > len(blob):
+        return None
+    number, fingerprint, size, crc = _LAYER.unpack_from(blob, at)
+    kind, header = LayerKind(number & ~_HAS_CONTROL), blob[:HEADER_BYTES]
+    control = CONTROL_BYTES if number & _HAS_CONTROL else 0
+    body = blob[start : start + control + size]
+    if len(body) == control + size:
+        if _crc(header, number, fingerprint, size, body) != crc:
+            raise _damaged(kind)
+        return Layer(kind, fingerprint, body[control:], body[:control])
+    # In a cut layer the CRC cannot fit. Where it does fit the bytes that are there, with or without a control hash,
+    # nothing was cut: the length or the kind was damaged, and reading on as base-only would hide that.
+    for before in (0, CONTROL_BYTES):
+        whole = len(body) - before
+        if whole >= 0 and _crc(header, kind | (_HAS_CONTROL if before else 0), fingerprint, whole, body) == crc:
+            raise _damaged(kind)
+    return None
+
+
+def _damaged(kind: LayerKind) -> BitstreamError:
+    return BitstreamError(f"the file is damaged: the checksum of its {kind} layer does not match")
+
+
+def _crc(header: bytes, kind: int, fingerprint: bytes, size: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(header + _COVERED.pack(kind, fingerprint, size)))

@@ -1,0 +1,83 @@
+"""A spec made into a pipeline of modules."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from icm_core.errors import SpecError
+from icm_core.pipeline.pipeline import Pipeline, Task
+from icm_core.plugins.registry import Registry
+from icm_core.spec.model import PipelineSpec
+from icm_core.spec.resolve import ResolvedSpec, resolve
+from icm_core.types import SideInfoLayout
+
+T = TypeVar("T")
+
+MAX_BYTES = 4_000_000_000
+"""What the parameters and tables of a pipeline may take in memory, more than three times the largest that ships."""
+
+
+def build(spec: PipelineSpec, registry: Registry) -> Pipeline:
+    """Build a pipeline with untrained weights, in eval mode.
+
+    It reads no file; under ``torch.device("meta")`` it allocates nothing either, so that any spec can be
+    inspected.
+
+    Raises:
+        SpecError: a component is missing, a parameter is wrong, or components do not fit together; the message
+            begins with the field. Or the pipeline would take more than `MAX_BYTES`, of which nothing is allocated.
+    """
+    resolved = resolve(spec, registry)
+    if torch.get_default_device().type != "meta":
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            _check_size(_assembled(spec, resolved))
+    return _assembled(spec, resolved)
+
+
+def _check_size(pipeline: Pipeline) -> None:
+    size = sum(tensor.nbytes for tensor in itertools.chain(pipeline.parameters(), pipeline.buffers()))
+    if size > MAX_BYTES:
+        raise SpecError(
+            f"pipeline {pipeline.name!r} would take {size // 10**6} MB of memory for its parameters, and the limit is "
+            f"{MAX_BYTES // 10**6} MB; choose smaller widths or fewer tasks"
+        )
+
+
+def _assembled(spec: PipelineSpec, resolved: ResolvedSpec) -> Pipeline:
+    codec = _made("codec", lambda: resolved.codec.cls(resolved.codec.params))
+    tasks = {name: _task(name, resolved, codec.layout) for name in spec.tasks}
+    enhancement = None
+    if (found := resolved.enhancement) is not None:
+        cls, params = found.cls, found.params
+        enhancement = _made("enhancement", lambda: cls(params, codec.layout))
+        if enhancement.quality_range not in (None, codec.quality_range):
+            raise SpecError(
+                f"enhancement: {cls.name} has the qualities {enhancement.quality_range}, "
+                f"and the codec has {codec.quality_range}; they must be the same"
+            )
+    return Pipeline(spec, codec, tasks, enhancement).eval()
+
+
+def _task(name: str, resolved: ResolvedSpec, layout: SideInfoLayout) -> Task:
+    of_adapter, of_head = resolved.adapters[name], resolved.heads[name]
+    adapter = _made(f"tasks.{name}.adapter", lambda: of_adapter.cls(of_adapter.params, layout))
+    features = adapter.features
+    missing = [feature for feature in of_head.cls.requires if feature not in features]
+    if missing:
+        raise SpecError(
+            f"tasks.{name}.head: {of_head.cls.name} needs the feature {', '.join(map(repr, missing))}, and adapter "
+            f"{of_adapter.cls.name} provides {', '.join(map(repr, features)) or 'none'}"
+        )
+    return Task(adapter, _made(f"tasks.{name}.head", lambda: of_head.cls(of_head.params, features)))
+
+
+def _made(where: str, make: Callable[[], T]) -> T:
+    """Call a constructor; what it finds wrong with its arguments becomes a `SpecError` that names the field."""
+    try:
+        return make()
+    except (SpecError, ValueError) as error:
+        raise SpecError(f"{where}: {error}") from error

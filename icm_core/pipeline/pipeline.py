@@ -1,0 +1,336 @@
+"""A pipeline at work: one codec, several tasks behind it, and an enhancement over one of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from icm_core.bitstream.container import MAX_PIXELS, Container, Layer, LayerKind, read, write
+from icm_core.bitstream.control_hash import check_control, control_hash
+from icm_core.bitstream.fingerprint import base_fingerprint, enhancement_fingerprint
+from icm_core.bitstream.split import join
+from icm_core.coding.bounds import Bound
+from icm_core.coding.weight_cache import Memo
+from icm_core.errors import BitstreamError, InputError
+from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
+from icm_core.pictures import as_batch
+from icm_core.pipeline.decoded import Decoded
+from icm_core.pipeline.search import Objective, searched_tasks
+from icm_core.quality import Quality
+from icm_core.spec.model import FINE, PipelineSpec
+from icm_core.types import Prediction, SideInfo
+from icm_registry import unknown
+
+PRECISIONS = ("fp32", "bf16")
+"""Arithmetic of the float networks. The coding path is exact in either, so files can be exchanged."""
+
+
+class Task(nn.Module):
+    """One task: its own adapter, and its head."""
+
+    def __init__(self, adapter: SideInfoAdapter, head: TaskHead) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self.head = head
+
+    def forward(self, side: SideInfo) -> Tensor:
+        """The head's output for side information; differentiable."""
+        return cast(Tensor, self.head(self.adapter(side)))
+
+    def predict(self, side: SideInfo) -> Prediction:
+        """The head's prediction, with a float32 output."""
+        found = self.head.predict(self.adapter(side))
+        return Prediction(found.kind, found.output.float(), found.labels)
+
+
+class Pipeline(nn.Module):
+    """Pictures to files and files to predictions. Get one from `icm_core.load` or `icm_core.build`.
+
+    ::
+
+        x -> codec -> [base bytes] -> codec -> side -> task.adapter -> task.head -> prediction
+                                                 `-> tasks[over] -> x_c -> enhancement(x, x_c) -> [enhancement bytes]
+
+    State-dict keys: ``codec.*``, ``tasks.<task>.adapter.*``, ``tasks.<task>.head.*``, ``enhancement.*``.
+
+    Args:
+        spec: what it was built from.
+        codec: the codec, shared by all tasks.
+        tasks: the tasks by name.
+        enhancement: refines the picture of the task that ``spec.enhancement.over`` names.
+    """
+
+    codec: Codec
+    enhancement: Enhancement | None
+
+    def __init__(
+        self, spec: PipelineSpec, codec: Codec, tasks: dict[str, Task], enhancement: Enhancement | None = None
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.codec = codec
+        self.tasks = nn.ModuleDict(tasks)
+        self.enhancement = enhancement
+        self._precision = "fp32"
+        self._base: Memo[bytes] = Memo()
+        self._fine: Memo[bytes] = Memo()
+
+    @property
+    def name(self) -> str:
+        """The spec's name."""
+        return self.spec.name
+
+    @property
+    def over(self) -> str | None:
+        """Name of the task whose picture the enhancement refines, None without enhancement."""
+        return self.spec.enhancement.over if self.spec.enhancement else None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        first = next(itertools.chain(self.parameters(), self.buffers()), None)
+        return first.device if first is not None else torch.device("cpu")
+
+    @property
+    def precision(self) -> str:
+        """``"fp32"`` or ``"bf16"``: the latter runs the float networks under bfloat16 autocast."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, value: str) -> None:
+        if value not in PRECISIONS:
+            raise InputError(f"precision {value!r} is unknown; it is one of {', '.join(PRECISIONS)}")
+        self._precision = value
+
+    @property
+    def base_fingerprint(self) -> bytes:
+        """Fingerprint that base layers of this pipeline carry."""
+        with self._inference(exact=True):
+            return self._base.get([self.codec], lambda: base_fingerprint(self.codec))
+
+    @property
+    def enhancement_fingerprint(self) -> bytes | None:
+        """Fingerprint that enhancement layers of this pipeline carry, None if it writes none."""
+        enhancement, over = self.enhancement, self.over
+        if enhancement is None or over is None:
+            return None
+        with self._inference(exact=True):
+            return self._fine.get(
+                [self.codec, self.tasks[over], enhancement],
+                lambda: enhancement_fingerprint(self.codec, self.tasks[over], enhancement),
+            )
+
+    def prove(self) -> list[Bound]:
+        """A bound of every sum on the coding path, from weights and clamps.
+
+        Raises:
+            WeightsError: a layer could leave the range in which its arithmetic is exact; it is named.
+        """
+        with self._inference(exact=True):
+            return [*self.codec.prove(), *(self.enhancement.prove() if self.enhancement is not None else ())]
+
+    def task(self, name: str) -> Task:
+        """A task by name; `InputError` with the nearest match if there is none."""
+        if name not in self.tasks:
+            raise InputError(unknown("task", name, self.tasks))
+        return cast(Task, self.tasks[name])
+
+    def analyse(self, image: Image.Image | Tensor, quality: float = 3.0) -> SideInfo:
+        """The side information that a decoder would have of a picture, without making a file.
+
+        Raises:
+            InputError: as in `encode`.
+        """
+        step = self._quality(quality)
+        with self._inference():
+            x = as_batch(image).to(self.device)
+            return self.codec.decode(self.codec.encode(x, step), _size(x), step)
+
+    def encode(
+        self,
+        image: Image.Image | Tensor,
+        quality: float = 3.0,
+        *,
+        enhancement: bool = True,
+        control: bool = False,
+        effort: int = 0,
+        search_for: Sequence[str] | None = None,
+    ) -> bytes:
+        """A picture as the content of an ``.icm`` file.
+
+        Args:
+            image: a PIL picture, or a tensor (3, H, W) or (1, 3, H, W), uint8 or floats in [0, 1].
+            quality: from 1 (fewest bits) to the codec's highest, in steps of 1/16.
+            enhancement: if False, or if the pipeline has no enhancement, the file has a base layer only.
+            control: if True, each layer carries 4 bytes of a hash of what it decodes to, for `decode(verify=True)`.
+                It is made by decoding the layer, which takes that much longer.
+            effort: steps of encoder-side search (`icm_core.pipeline.search`); 0 for none.
+            search_for: names of the tasks that are searched for; by default all whose spec has a ``search``.
+
+        Raises:
+            InputError: the picture, the quality, the effort or a task cannot be used.
+        """
+        step = self._quality(quality)
+        searched = searched_tasks(self, effort, search_for)
+        with self._inference():
+            x = as_batch(image).to(self.device)
+            height, width = _size(x)
+            (payload,) = self._searched(x, step, effort, searched) if searched else self.codec.encode(x, step)
+            fingerprint = self.enhancement_fingerprint if enhancement else None
+            # What comes behind is made from the decoded side information, as a decoder has it.
+            side = self.codec.decode([payload], (height, width), step) if fingerprint or control else None
+            hashed = control_hash(side.levels) if control and side is not None else b""
+            layers = [Layer(LayerKind.BASE, self.base_fingerprint, payload, hashed)]
+            if fingerprint and side is not None and self.enhancement is not None and self.over is not None:
+                coarse = self.task(self.over).predict(side).output
+                (payload,) = self.enhancement.encode(x, coarse, side, step)
+                latent = self.enhancement.latent([payload], side, step) if control else None
+                hashed = b"" if latent is None else control_hash([latent])
+                layers.append(Layer(LayerKind.ENHANCEMENT, fingerprint, payload, hashed))
+        return write(Container(height, width, step, tuple(layers), truncated=False))
+
+    def decode(
+        self,
+        blob: bytes,
+        tasks: Sequence[str] | None = None,
+        *,
+        enhancement: bytes | None = None,
+        verify: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> Decoded:
+        """Predictions from the content of an ``.icm`` file; only what is asked for is computed.
+
+        Args:
+            blob: the whole file, or a file cut after its base layer.
+            tasks: names of tasks, and ``"fine"`` for the refined picture. By default all tasks, and ``"fine"`` if
+                file and pipeline have an enhancement.
+            enhancement: the enhancement part of `icm_core.bitstream.split`, where it came apart from its base file.
+            verify: if True, what each decoded layer gives is compared with the control hash that it carries.
+            max_pixels: a file that claims a larger picture is refused before anything is allocated.
+
+        Raises:
+            BitstreamError: the file is damaged, was written by another pipeline, lacks the layer that
+                ``"fine"`` needs, claims too large a picture, does not belong to the enhancement, or fails to verify.
+            InputError: a task is unknown.
+        """
+        known = [*self.tasks, *([FINE] if self.enhancement is not None else [])]
+        asked = [tasks] if isinstance(tasks, str) else tasks
+        for name in asked or ():
+            if name not in known:
+                raise InputError(unknown("task", name, known))
+        file = read(
+            blob if enhancement is None else join(blob, enhancement, max_pixels=max_pixels), max_pixels=max_pixels
+        )
+        if asked is None:
+            asked = known if file.enhancement is not None else list(self.tasks)
+        self._check_base(file)
+        fine = self._enhancement_layer(file) if FINE in asked else None
+        size = (file.height, file.width)
+        verified: list[LayerKind] = []
+        with self._inference():
+            side = self.codec.decode([file.base.payload], size, file.quality)
+            if verify:
+                check_control(file.base, control_hash(side.levels))
+                verified.append(file.base.kind)
+            needed = [name for name in asked if name != FINE]
+            if fine is not None and self.over is not None and self.over not in needed:
+                needed.append(self.over)
+            found = {name: self.task(name).predict(side) for name in needed}
+            if fine is not None and self.over is not None and self.enhancement is not None:
+                coarse = found[self.over].output
+                if verify:
+                    latent = self.enhancement.latent([fine.payload], side, file.quality)
+                    if latent is not None:
+                        check_control(fine, control_hash([latent]))
+                        verified.append(fine.kind)
+                refined = self.enhancement.decode([fine.payload], coarse, side, file.quality)
+                found[FINE] = Prediction("reconstruction", refined.float())
+        return Decoded(
+            {name: found[name] for name in asked}, size, file.quality, not file.truncated, side, tuple(verified)
+        )
+
+    def train(self, mode: bool = True) -> Self:
+        """Training changes weights, so the fingerprints are forgotten."""
+        self._base.clear()
+        self._fine.clear()
+        return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As in `torch.nn.Module`; the fingerprints are forgotten."""
+        self._base.clear()
+        self._fine.clear()
+        return super().load_state_dict(*args, **kwargs)
+
+    def _searched(self, x: Tensor, quality: Quality, effort: int, tasks: Sequence[str]) -> list[bytes]:
+        # Outside of inference mode, whose tensors have no gradients; its kept casts of weights have none either.
+        enabled = torch.is_autocast_enabled(self.device.type)
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False),
+        ):
+            x = x.clone(memory_format=torch.channels_last)
+            return self.codec.search(x, quality, Objective(self, x, quality, tasks), effort)
+
+    def _quality(self, value: float) -> Quality:
+        low, high = self.codec.quality_range
+        quality = Quality.of(value)
+        if not low <= quality.value <= high:
+            raise InputError(f"quality {value:g} is out of range; pipeline {self.name!r} has {low:g} to {high:g}")
+        return quality
+
+    def _check_base(self, file: Container) -> None:
+        self._check(file.base, self.base_fingerprint)
+        low, high = self.codec.quality_range
+        if not low <= file.quality.value <= high:
+            raise BitstreamError(
+                f"the file claims quality {file.quality.value:g}; pipeline {self.name!r} has {low:g} to {high:g}"
+            )
+
+    def _enhancement_layer(self, file: Container) -> Layer:
+        if file.enhancement is None:
+            why = "was cut inside its enhancement layer" if file.truncated else "has no enhancement layer"
+            raise BitstreamError(
+                f"the file {why}, so it has no {FINE!r} picture; its tasks are {', '.join(self.tasks)}"
+            )
+        self._check(file.enhancement, self.enhancement_fingerprint or b"")
+        return file.enhancement
+
+    def _check(self, layer: Layer, own: bytes) -> None:
+        if layer.fingerprint != own:
+            raise BitstreamError(
+                f"the file's {layer.kind} layer was written by another pipeline: it carries the fingerprint "
+                f"{layer.fingerprint.hex()}, and pipeline {self.name!r} has {own.hex()}"
+            )
+
+    @contextmanager
+    def _inference(self, *, exact: bool = False) -> Iterator[None]:
+        """No gradients, the chosen precision (none if exact), all in eval mode; modes are put back afterwards."""
+        reduced = self._precision == "bf16" and not exact
+        training = [module for module in self.modules() if module.training]
+        resting = [module for module in self.modules() if not module.training] if training else []
+        if training:
+            self.eval()
+        try:
+            with (
+                torch.inference_mode(),
+                torch.autocast(self.device.type, torch.bfloat16, enabled=reduced),
+            ):
+                yield
+        finally:
+            if training:
+                # train() rather than the flags alone: components drop what they derived from their weights in it.
+                self.train()
+                for module in resting:
+                    module.training = False
+
+
+def _size(x: Tensor) -> tuple[int, int]:
+    return x.shape[-2], x.shape[-1]

@@ -1,0 +1,1 @@
+"""What is installed: hooks, the registry of components, data sets by name."""

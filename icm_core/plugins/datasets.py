@@ -1,0 +1,84 @@
+"""Data sets by name: ``datasets.camvid``, or ``camvid`` where no other data set is called so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from icm_core.errors import InputError
+from icm_core.interfaces import ComponentParams, DataSet
+from icm_core.plugins.registry import Registry
+from icm_core.validation.messages import explain
+from icm_registry import RegistryError, unknown
+
+
+def find_dataset(name: str, registry: Registry) -> type[DataSet]:
+    """The data set called ``name``.
+
+    Args:
+        name: its full name, or the last part of it.
+        registry: what is installed.
+
+    Raises:
+        InputError: no data set or several are called so, or the one that is cannot be used.
+    """
+    catalogue = registry.datasets
+    known = sorted({entry.name for entry in catalogue.entries})
+    meant = [name] if "." in name else [full for full in known if _short(full) == name]
+    if not meant:
+        reasons = "".join(f"; {owner} {problem}" for owner, problem in catalogue.absent)
+        raise InputError(unknown(catalogue.kind, name, {_short(full) for full in known}) + reasons)
+    if len(meant) > 1:
+        raise InputError(f"several data sets are called {name!r}: {', '.join(meant)}; give the full name of one")
+    try:
+        return catalogue.get(meant[0])
+    except RegistryError as error:
+        raise InputError(str(error)) from error
+
+
+def check_params(cls: type[DataSet], params: Mapping[str, object], where: str = "params") -> ComponentParams:
+    """The validated parameters of a data set.
+
+    Args:
+        cls: the data set.
+        params: its parameters as they stand in a file or on the command line.
+        where: path of `params` in its file, for messages.
+
+    Raises:
+        InputError: a parameter is unknown, missing or out of its range; the message begins with the field.
+    """
+    try:
+        return cls.Params.model_validate(params)
+    except ValidationError as error:
+        raise InputError(f"{cls.name}: {explain(error, cls.Params, params, where)}") from error
+
+
+def open_dataset(text: str, split: str, registry: Registry, params: Mapping[str, object] | None = None) -> DataSet:
+    """The data set that ``NAME:FOLDER`` stands for.
+
+    Args:
+        text: such as ``camvid:/data/camvid``; a leading ``~`` of the folder is the user's home.
+        split: which part of it, such as ``"val"``.
+        registry: what is installed.
+        params: its parameters; none stands for all defaults.
+
+    Raises:
+        InputError: `text` has another form, the data set is unknown, a parameter is wrong, or the folder is
+            missing or laid out otherwise.
+    """
+    name, colon, folder = text.partition(":")
+    if not (name and colon and folder):
+        raise InputError(f"a data set is given as NAME:FOLDER, such as camvid:/data/camvid, and not as {text!r}")
+    cls = find_dataset(name, registry)
+    checked = check_params(cls, params or {})
+    try:
+        return cls(checked, Path(folder).expanduser(), split)
+    except (OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: the home of an unknown user. The rest is what a third party's data set may let through.
+        raise InputError(f"{text}: {error}") from error
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]

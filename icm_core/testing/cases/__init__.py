@@ -1,0 +1,1 @@
+"""Cases: what it takes to build a component of each contract, and to feed it."""

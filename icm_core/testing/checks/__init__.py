@@ -1,0 +1,1 @@
+"""Checks: what a contract asks, one function each."""

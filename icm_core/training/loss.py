@@ -1,0 +1,72 @@
+"""Contract `Loss`: one term of what a training stage minimises."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Protocol
+
+from torch import Tensor
+
+from icm_core.interfaces.component import Component, ComponentParams
+from icm_core.interfaces.dataset import DataSet
+from icm_core.types import CodecOutput, Features
+
+if TYPE_CHECKING:
+    from icm_core.pipeline.pipeline import Pipeline
+
+
+class Batch(Protocol):
+    """One batch on its way through a pipeline; what a loss asks for is computed once, and only then.
+
+    Attributes:
+        pipe: the pipeline in training.
+        pictures: (B, 3, H, W) in [0, 1].
+        target: (B,) classes, (B, H, W) class maps, (B, K) values, or None.
+        quality: real quality of each picture, (B,).
+        done: share of the stage that is done, in [0, 1].
+    """
+
+    pipe: Pipeline
+    pictures: Tensor
+    target: Tensor | None
+    quality: Tensor
+    done: float
+
+    def coded(self) -> CodecOutput:
+        """Side information and bits of the codec."""
+
+    def features(self, task: str) -> Features:
+        """What the task's adapter makes of the side information; of clean pictures: the picture itself."""
+
+    def outputs(self, task: str) -> tuple[tuple[float, Tensor], ...]:
+        """Every output of the task's head that training looks at, with its weight; see `TaskHead.outputs`."""
+
+    def output(self, task: str) -> Tensor:
+        """The output of the task's head."""
+
+    def fine(self) -> tuple[Tensor, Tensor]:
+        """Refined pictures (B, 3, H, W) and the enhancement's estimated bits (B,)."""
+
+
+class Loss(Component):
+    """One term of an objective.
+
+    Args:
+        params: the validated ``Params`` of the subclass.
+        pipe: the pipeline that trains.
+        task: name of the task that it is about, None for a loss that is about none.
+        data: what its batches are drawn from.
+
+    Raises:
+        SpecError: the loss cannot be had of this task or from these data.
+    """
+
+    def __init__(self, params: ComponentParams, pipe: Pipeline, task: str | None, data: DataSet) -> None:
+        super().__init__()
+        self.params = params
+        self.task = task
+        del pipe, data  # for subclasses; keeping the pipeline would make its weights the loss's
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss of each picture, (B,). The engine weights it and takes the mean over all pictures."""
