@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TypeAlias
 
 from torch import Tensor
 
-Kind = Literal["classification", "segmentation", "reconstruction", "regression"]
-"""What a head predicts: (B, K) logits, (B, K, H, W) logits, a (B, 3, H, W) picture in [0, 1], or (B, K) real values
-(counts, distances, scores) that the labels name."""
+from icm_core.nests import Nest
+
+Colour: TypeAlias = tuple[int, int, int]
+"""Red, green and blue, 0 to 255 each."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +93,56 @@ class CodecOutput:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """A head's answer for a batch of pictures.
+class Legend:
+    """What the numbers in targets and answers mean, as the legend of a map tells what its signs mean.
 
     Attributes:
-        kind: see `Kind`.
-        output: (B, K) logits, (B, K, H, W) logits, (B, 3, H, W) pictures in [0, 1] or (B, K) values.
-        labels: names of the K classes or values, in order; empty for pictures.
+        labels: names of the classes or values, in order; empty where there are none or they are not known.
+        aliases: further lists of names for the same classes, such as ImageNet's folder names.
+        colours: a colour for each label; empty for colours that are made up.
+        unit: of values, such as ``"m"``; empty where they have none.
+        ignore: the value in targets that counts nowhere, None where everything counts.
     """
 
-    kind: Kind
-    output: Tensor
+    labels: tuple[str, ...] = ()
+    aliases: tuple[tuple[str, ...], ...] = ()
+    colours: tuple[Colour, ...] = ()
+    unit: str = ""
+    ignore: float | None = None
+
+    def label(self, index: int) -> str:
+        """The name of a class or value; its number where it has none."""
+        return self.labels[index] if 0 <= index < len(self.labels) else str(index)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A head's answer for a batch of pictures. A head may answer with a subclass that tells more.
+
+    Attributes:
+        kind: name of the registered kind that says what the output is, such as ``"segmentation"``.
+        output: a nest of tensors as the kind has it, such as (B, K) logits, or a list of B dicts of boxes.
+        labels: names of the classes or values, in order; empty where there are none.
+        colours: a colour for each label; empty for colours that are made up.
+        unit: of values, such as ``"m"``.
+    """
+
+    kind: str
+    output: Nest
     labels: tuple[str, ...] = field(default=())
+    colours: tuple[Colour, ...] = field(default=())
+    unit: str = ""
+
+    @property
+    def legend(self) -> Legend:
+        """Labels, colours and unit together."""
+        return Legend(self.labels, (), self.colours, self.unit)
+
+
+def __getattr__(name: str) -> object:
+    if name == "Kind":
+        raise ImportError(
+            "icm_core.types.Kind belongs to interface 1 of icm, where four kinds were possible; a kind is a string "
+            "that names a registered kind now: kind: ClassVar[str] = 'segmentation' (docs/extending.md, From 1 to 2)"
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -120,10 +120,10 @@ def _print(found: Account) -> None:
 
 def _print_sharing(sharing: Sharing) -> None:
     rows: list[tuple[object, ...]] = [
-        ("a, codec", *_cells(sharing.a)),
-        ("b, adapter (mean)", *_cells(sharing.b)),
-        ("c, coarse reconstruction", *_cells(sharing.c)),
-        ("d, enhancement", *_cells(sharing.d)),
+        ("codec", *_cells(sharing.codec)),
+        ("adapter (mean)", *_cells(sharing.adapter)),
+        ("picture: head of the base picture", *_cells(sharing.picture)),
+        ("enhancement", *_cells(sharing.enhancement)),
         (f"shared: {sharing.shared_formula}", *_cells(sharing.shared)),
         (f"separate systems: {sharing.separate_formula}", *_cells(sharing.separate)),
         (

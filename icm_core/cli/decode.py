@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
+from pydantic import JsonValue
 from typing_extensions import NotRequired
 
 from icm_core.bitstream.container import MAX_PIXELS, read
@@ -18,25 +18,22 @@ from icm_core.cli.inputs import CODED, check_names, expand
 from icm_core.cli.options import AsJson, Device, MaxPixels, OutputFolder, Precision
 from icm_core.errors import InputError
 from icm_core.files import make_folder, read_file, write_atomically
+from icm_core.spec.model import FINE
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from icm_core.bitstream.container import Container
+    from icm_core.pipeline.decoded import Decoded as Predictions
     from icm_core.pipeline.pipeline import Pipeline
-    from icm_core.results import NamedValue, TopClass
-    from icm_core.types import Prediction
 
 NAME = "decode"
 EXAMPLE = "Example: icm decode coded/photo.icm -t segmentation,classification -o decoded --json"
 
 
-class TaskRow(TypedDict, total=False):
-    """What one task gave: ``picture`` is a written file, ``top`` the five most probable classes, ``values`` numbers."""
-
-    kind: str
-    picture: str
-    top: list[TopClass]
-    values: list[NamedValue]
+TaskRow = dict[str, JsonValue]
+"""What one task gave: its ``kind``, a written ``picture`` and ``drawing`` where there is one, and what the kind answers
+with, such as ``top`` (classes) or ``boxes``."""
 
 
 class Decoded(TypedDict):
@@ -77,16 +74,21 @@ def run(
     verify: Annotated[
         bool, typer.Option("--verify", help="Check decoded symbols by the control hashes of icm encode --control.")
     ] = False,
+    draw: Annotated[
+        bool, typer.Option("--draw", help="Also draw each answer on the decoded picture: <stem>.<task>.drawn.png.")
+    ] = False,
     max_pixels: MaxPixels = MAX_PIXELS,
     output: OutputFolder = Path(),
     device: Device = "auto",
     precision: Precision = "fp32",
     as_json: AsJson = False,
 ) -> None:
-    """Decode .icm files to <stem>.<task>.png, named classes and named values.
+    """Decode .icm files to what each task says: pictures <stem>.<task>.png, classes, boxes, values.
 
-    A label map is an indexed PNG with a palette. A file that was cut inside its enhancement layer decodes without
-    the fine picture.
+    An answer that is a picture by itself is written as it is: a decoded picture, or a label map as an indexed PNG with
+    a palette. Other answers, such as boxes, are drawn on the decoded picture. --json has all of them as numbers.
+
+    A file that was cut inside its enhancement layer decodes without the fine picture.
     """
     paths = expand(files, CODED)
     check_names(paths, [output / f"{path.stem}.TASK.png" for path in paths])
@@ -108,7 +110,7 @@ def run(
         container = read(blob, max_pixels=max_pixels)
         pipe = pipelines.of(container)
         start = time.perf_counter()
-        decoded = pipe.decode(blob, tasks=wanted, verify=verify, max_pixels=max_pixels)
+        decoded = pipe.decode(container, tasks=wanted, verify=verify)
         seconds = time.perf_counter() - start
         row = Decoded(
             file=str(path),
@@ -119,7 +121,7 @@ def run(
             bytes=len(blob),
             bpp=8 * len(blob) / (container.height * container.width),
             truncated=container.truncated,
-            tasks=_write(pipe, decoded, output, path.stem),
+            tasks=_write(pipe, container, decoded, output / path.stem, draw),
             seconds=round(seconds, 4),
         )
         return {**row, "verified": [str(kind) for kind in decoded.verified]} if verify else row
@@ -133,49 +135,55 @@ def run(
     leave(failures)
 
 
-def _write(pipe: Pipeline, decoded: Mapping[str, Prediction], folder: Path, stem: str) -> dict[str, TaskRow]:
+def _write(pipe: Pipeline, file: Container, decoded: Predictions, stem: Path, draw: bool) -> dict[str, TaskRow]:
     """Write what can be looked at, all of it drawn before the first file is written."""
     from icm_core.pictures import png_bytes
-    from icm_core.results import named_values, top_classes
 
     rows: dict[str, TaskRow] = {}
-    drawn: dict[Path, bytes] = {}
+    written: dict[Path, bytes] = {}
+    ground: Image.Image | None = None
     for name, prediction in decoded.items():
-        rows[name] = TaskRow(kind=prediction.kind)
-        if prediction.kind == "classification":
-            rows[name]["top"] = top_classes(prediction)
-        elif prediction.kind == "regression":
-            rows[name]["values"] = named_values(prediction)
-        picture = _draw(pipe, name, prediction)
-        if picture is not None:
-            path = folder / f"{stem}.{name}.png"
-            drawn[path] = png_bytes(picture)
-            rows[name]["picture"] = str(path)
-    if drawn:
-        make_folder(folder)
-    for path, content in drawn.items():
+        kind = pipe.kind(name)
+        row = rows[name] = {"kind": prediction.kind, **kind.answer(prediction), "text": kind.describe(prediction)}
+        raster = kind.raster(prediction)
+        shown = None
+        if not kind.is_picture and (draw or raster is None):
+            ground = ground or _ground(pipe, file, decoded)
+            shown = kind.draw(prediction, ground)
+        for key, picture, ending in (("picture", raster, ".png"), ("drawing", shown, ".drawn.png")):
+            if picture is not None:
+                path = stem.with_name(f"{stem.name}.{name}{ending}")
+                written[path] = png_bytes(picture)
+                row[key] = str(path)
+    if written:
+        make_folder(stem.parent)
+    for path, content in written.items():
         write_atomically(path, content)
     return rows
 
 
-def _draw(pipe: Pipeline, name: str, prediction: Prediction) -> Image.Image | None:
-    """Decoded pictures as they are; anything else as its head draws it."""
+def _ground(pipe: Pipeline, file: Container, decoded: Predictions) -> Image.Image:
+    """What answers are drawn on: the best picture that was decoded, else one decoded for it, else plain grey."""
+    from PIL import Image
+
     from icm_core.pictures import to_picture
 
-    if prediction.kind == "reconstruction":
-        return to_picture(prediction.output)
-    return pipe.task(name).head.draw(prediction)
+    found = [name for name in decoded if pipe.kind(name).is_picture]
+    if FINE in found or found:
+        return to_picture(decoded[FINE if FINE in found else found[0]].output)
+    name = pipe.picture_task
+    if name is None:
+        return Image.new("RGB", (file.width, file.height), (128, 128, 128))
+    return to_picture(pipe.task(name).predict(decoded.side).output)
 
 
 def _print(rows: list[Decoded]) -> None:
-    from icm_core.results import describe, describe_values
-
     lines: list[tuple[object, ...]] = []
     for row in rows:
         about: tuple[object, ...] = (row["file"], f"{row['width']}x{row['height']}", row["bytes"], f"{row['bpp']:.4f}")
         for name, task in row["tasks"].items():
-            found = (describe(task.get("top", [])), describe_values(task.get("values", [])), task.get("picture"))
-            lines.append((*about, name, "; ".join(filter(None, found))))
+            said = [str(task[key]) for key in ("text", "picture", "drawing") if task.get(key)]
+            lines.append((*about, name, "; ".join(said)))
             about = ("", "", "", "")
         if row["truncated"]:
             lines.append((*about, "", "cut in its enhancement layer: base layer only"))

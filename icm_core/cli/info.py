@@ -53,11 +53,11 @@ def run(
     With --json, one file prints one object, several files print an array. The pipeline is null where none of the
     installed ones has written the file.
     """
-    from icm_core.cli.pipelines import pipeline_name
+    from icm_core.pipeline.identify import Fingerprints
     from icm_core.plugins.registry import build_registry
 
     paths = expand(files, CODED)
-    registry = build_registry()
+    fingerprints = Fingerprints(build_registry())
 
     def work(path: Path) -> Info:
         blob = read_file(path)
@@ -69,7 +69,7 @@ def run(
         return Info(
             file=str(path),
             version=VERSION,
-            pipeline=pipeline_name(container, registry),
+            pipeline=fingerprints.of(container),
             fingerprint=container.base.fingerprint.hex(),
             height=container.height,
             width=container.width,

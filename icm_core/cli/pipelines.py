@@ -5,15 +5,9 @@ from __future__ import annotations
 from icm_core import load
 from icm_core.bitstream.container import Container
 from icm_core.errors import BitstreamError
+from icm_core.pipeline.identify import Fingerprints
 from icm_core.pipeline.pipeline import Pipeline
-from icm_core.pipeline.weights import find_pipeline
-from icm_core.plugins.registry import Registry, build_registry
-
-
-def pipeline_name(container: Container, registry: Registry) -> str | None:
-    """Name of the installed pipeline that wrote a file, None if none of them did."""
-    fine = container.enhancement
-    return find_pipeline(container.base.fingerprint, registry, fine.fingerprint if fine else None)
+from icm_core.plugins.registry import build_registry
 
 
 class Pipelines:
@@ -29,6 +23,7 @@ class Pipelines:
         self._device = device
         self._precision = precision
         self._registry = build_registry()
+        self._fingerprints = Fingerprints(self._registry)
         self._loaded: dict[str, Pipeline] = {}
         self._model = model
         if model is not None:
@@ -38,7 +33,7 @@ class Pipelines:
         """The pipeline that reads a file; `BitstreamError` if none of the installed ones does."""
         if self._model is not None:
             return self._load(self._model)
-        name = pipeline_name(container, self._registry)
+        name = self._fingerprints.of(container)
         if name is None:
             raise BitstreamError(
                 f"no installed pipeline has the fingerprint {container.base.fingerprint.hex()} of this file; "

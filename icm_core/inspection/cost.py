@@ -10,20 +10,21 @@ from typing import TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
 
 from icm_core.bitstream.container import check_size
 from icm_core.inspection.flops import Cost, measure
 from icm_core.interfaces import Component
+from icm_core.nests import Nest, paths
 from icm_core.pipeline.build import build
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.plugins.registry import Registry
 from icm_core.spec.model import PipelineSpec
+from icm_core.spec.places import CODEC, ENHANCEMENT, adapter_of, head_of
 from icm_core.types import Features, SideInfo
 
 __all__ = ["Account", "Cost", "ModuleCost", "Sharing", "account"]
 
-T = TypeVar("T", SideInfo, Features, Tensor)
+T = TypeVar("T")
 
 
 class _Model(BaseModel):
@@ -47,30 +48,29 @@ class ModuleCost(_Model):
 
 
 class Sharing(_Model):
-    """The account of shared modules (SICMH, Sec. 6.2), for n tasks and the refined picture.
+    """What sharing modules between tasks saves, for n tasks and the refined picture.
 
-    All tasks share the codec, each has its own adapter, and the refined picture adds only the enhancement:
-    a + n b + c + d. As separate systems, each of the n tasks and the refined picture would bring codec and adapter
-    of its own, and the refined picture its reconstruction too: (n + 1) a + (n + 1) b + 2 c + d. The task networks
-    are the same in both and are left out. Without enhancement it is a + n b against n a + n b.
+    All tasks share the codec, each has its own adapter, and the refined picture adds only the enhancement. As separate
+    systems, each of the n tasks and the refined picture would bring a codec and an adapter of its own, and the refined
+    picture the head that decodes its base picture, too. The task networks are the same in both and are left out.
 
     Attributes:
         tasks: n.
-        a: A, the codec.
-        b: B, the mean of the adapters.
-        c: C, the head of the task that the enhancement refines.
-        d: D, the enhancement.
+        codec: the codec.
+        adapter: the mean of the adapters.
+        picture: the head of the task that the enhancement refines.
+        enhancement: the enhancement.
         shared: this pipeline.
         separate: the same as separate systems.
-        shared_formula: e.g. ``"a + 3b + c + d"``.
-        separate_formula: e.g. ``"4a + 4b + 2c + d"``.
+        shared_formula: e.g. ``"codec + 3 adapter + picture + enhancement"``.
+        separate_formula: e.g. ``"4 codec + 4 adapter + 2 picture + enhancement"``.
     """
 
     tasks: int
-    a: Cost
-    b: Cost
-    c: Cost
-    d: Cost
+    codec: Cost
+    adapter: Cost
+    picture: Cost
+    enhancement: Cost
     shared: Cost
     separate: Cost
     shared_formula: str
@@ -87,7 +87,7 @@ class Account(_Model):
         padded: (height, width) that the networks compute, multiples of the codec's alignment.
         modules: components, each followed by its direct children.
         total: the whole pipeline, each module once.
-        sharing: the account of shared modules.
+        sharing: what sharing modules saves.
     """
 
     name: str
@@ -135,13 +135,13 @@ class _Walk:
         pipeline, codec, enhancement = self.pipeline, self.pipeline.codec, self.pipeline.enhancement
         x = torch.empty(1, 3, *self.padded)
         quality = torch.full((1,), codec.quality_range[0])
-        side: SideInfo = self._run("codec", codec, lambda: codec(x, quality).side)
+        side: SideInfo = self._run(CODEC, codec, lambda: codec(x, quality).side)
         coarse = x
         for name in pipeline.tasks:
             output = self._run_task(name, side)
             coarse = output if name == pipeline.over else coarse
         if enhancement is not None:
-            self._run("enhancement", enhancement, lambda: enhancement(x, coarse, side, quality)[0])
+            self._run(ENHANCEMENT, enhancement, lambda: enhancement(x, coarse, side, quality)[0])
         return Account(
             name=pipeline.name,
             height=self.size[0],
@@ -152,11 +152,10 @@ class _Walk:
             sharing=self._sharing(),
         )
 
-    def _run_task(self, name: str, side: SideInfo) -> Tensor:
+    def _run_task(self, name: str, side: SideInfo) -> Nest:
         task = self.pipeline.task(name)
-        features: Features = self._run(f"tasks.{name}.adapter", task.adapter, lambda: task.adapter(side))
-        output: Tensor = self._run(f"tasks.{name}.head", task.head, lambda: task.head(features))
-        return output
+        features: Features = self._run(adapter_of(name), task.adapter, lambda: task.adapter(side))
+        return self._run(head_of(name), task.head, lambda: task.head(features))
 
     def _run(self, path: str, component: Component, call: Callable[[], T]) -> T:
         result, cost, parts = measure(component, self.size[0] * self.size[1], call)
@@ -168,36 +167,35 @@ class _Walk:
 
     def _sharing(self) -> Sharing:
         n, over = len(self.pipeline.tasks), self.pipeline.over
-        a = self.costs["codec"]
-        adapters = sum((self.costs[f"tasks.{name}.adapter"] for name in self.pipeline.tasks), start=Cost())
-        b, c, d = adapters.times(1 / n), Cost(), Cost()
-        shared = a + adapters
+        codec = self.costs[CODEC]
+        adapters = sum((self.costs[adapter_of(name)] for name in self.pipeline.tasks), start=Cost())
+        adapter, picture, enhancement = adapters.times(1 / n), Cost(), Cost()
+        shared = codec + adapters
         systems, tail, separate_tail = n, "", ""
         if over is not None:
-            c, d = self.costs[f"tasks.{over}.head"], self.costs["enhancement"]
-            shared = shared + c + d
-            systems, tail, separate_tail = n + 1, " + c + d", " + 2c + d"
-        separate = a.times(systems) + b.times(systems) + c.times(2) + d
+            picture, enhancement = self.costs[head_of(over)], self.costs[ENHANCEMENT]
+            shared = shared + picture + enhancement
+            systems, tail, separate_tail = n + 1, " + picture + enhancement", " + 2 picture + enhancement"
         return Sharing(
             tasks=n,
-            a=a,
-            b=b,
-            c=c,
-            d=d,
+            codec=codec,
+            adapter=adapter,
+            picture=picture,
+            enhancement=enhancement,
             shared=shared,
-            separate=separate,
-            shared_formula=f"a + {_times(n, 'b')}{tail}",
-            separate_formula=f"{_times(systems, 'a')} + {_times(systems, 'b')}{separate_tail}",
+            separate=codec.times(systems) + adapter.times(systems) + picture.times(2) + enhancement,
+            shared_formula=f"codec + {_times(n, 'adapter')}{tail}",
+            separate_formula=f"{_times(systems, 'codec')} + {_times(systems, 'adapter')}{separate_tail}",
         )
 
 
-def _times(count: int, symbol: str) -> str:
-    return symbol if count == 1 else f"{count}{symbol}"
+def _times(count: int, what: str) -> str:
+    return what if count == 1 else f"{count} {what}"
 
 
-def _shapes(result: SideInfo | Features | Tensor) -> dict[str, tuple[int, ...]]:
+def _shapes(result: SideInfo | Features | Nest) -> dict[str, tuple[int, ...]]:
     if isinstance(result, SideInfo):
         return {f"levels[{index}]": tuple(level.shape) for index, level in enumerate(result.levels)}
     if isinstance(result, Features):
         return {name: tuple(value.shape) for name, value in result.maps.items()}
-    return {"output": tuple(result.shape)}
+    return {where or "output": tuple(tensor.shape) for where, tensor in paths(result).items()}

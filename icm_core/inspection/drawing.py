@@ -24,6 +24,10 @@ CHARACTER, LINE, PADDING, GAP, TOP = 6.7, 17, 12, 46, 64
 """Sizes in pixels: a character and a line of text, the space inside a box and between columns, the title."""
 
 
+MOST_OUTPUTS = 4
+"""Tensors of a nest that are named."""
+
+
 @dataclass(frozen=True)
 class Box:
     """A box with lines of text.
@@ -113,11 +117,18 @@ def _part(style: str, module: ModuleCost, *, shapes: bool = True) -> Box:
 
 
 def _result(name: str, module: ModuleCost, found: Account, kind: str, labels: Sequence[str]) -> Box:
-    (shape,) = module.outputs.values()
-    if shape[2:] == found.padded:  # a decoded picture's prediction has its own size
-        shape = (*shape[:2], found.height, found.width)
+    shapes = [
+        # A decoded picture's prediction has its own size.
+        (*shape[:2], found.height, found.width) if shape[2:] == found.padded else shape
+        for shape in module.outputs.values()
+    ]
+    named = (
+        [_shape(shapes[0])]
+        if list(module.outputs) == ["output"]
+        else [f"{name}  {_shape(shape)}" for name, shape in zip(module.outputs, shapes, strict=True)][:MOST_OUTPUTS]
+    )
     few = [", ".join(labels)] if 0 < len(labels) <= 4 else [f"{len(labels)} labels"] if labels else []
-    return Box("result", (name, kind, *few, _shape(shape)))
+    return Box("result", (name, kind, *few, *named))
 
 
 def _shapes(module: ModuleCost) -> list[str]:

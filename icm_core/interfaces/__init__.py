@@ -6,6 +6,8 @@ from icm_core.interfaces.component import Component, ComponentParams
 from icm_core.interfaces.dataset import DataSet, Sample
 from icm_core.interfaces.enhancement import Enhancement
 from icm_core.interfaces.head import TaskHead
+from icm_core.interfaces.kind import Figure, Tally, TaskKind
+from icm_core.nests import Nest
 
 __all__ = [
     "Codec",
@@ -13,7 +15,11 @@ __all__ = [
     "ComponentParams",
     "DataSet",
     "Enhancement",
+    "Figure",
+    "Nest",
     "Sample",
     "SideInfoAdapter",
+    "Tally",
     "TaskHead",
+    "TaskKind",
 ]

@@ -34,6 +34,9 @@ class Codec(Component):
     searches: ClassVar[bool] = False
     """Whether the codec has a `search`."""
 
+    writes_own_files: ClassVar[bool] = False
+    """Whether payloads are files of a format of their own, such as JPEG: rates then count the payload alone."""
+
     def __init__(self, params: ComponentParams) -> None:
         super().__init__()
         self.params = params
@@ -65,6 +68,14 @@ class Codec(Component):
             x: pictures (B, 3, H, W) in [0, 1] of any size; the codec pads.
             quality: one quality for the batch.
         """
+
+    def encode_with_side(self, x: Tensor, quality: Quality) -> tuple[list[bytes], SideInfo]:
+        """`encode`, and the side information that `decode` would give of the payloads, bit for bit.
+
+        By default it decodes them; a codec that has it at hand says so here.
+        """
+        payloads = self.encode(x, quality)
+        return payloads, self.decode(payloads, (x.shape[-2], x.shape[-1]), quality)
 
     def search(
         self, x: Tensor, quality: Quality, objective: Callable[[SideInfo, Tensor], Tensor], steps: int

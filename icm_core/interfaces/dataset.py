@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor
 
 from icm_core.interfaces.component import ComponentParams
+from icm_core.nests import Nest
+from icm_core.types import Legend
 
-DataKind = Literal["classification", "segmentation", "regression", "pictures"]
-"""What the targets are: a class, a class map, real values, or nothing."""
+PICTURES = "pictures"
+"""Kind of data sets without targets."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,13 @@ class Sample:
     Attributes:
         key: name of the picture inside its data set, the same on every machine, such as ``val/0016E5_07959``.
         picture: (3, H, W) uint8, RGB.
-        target: classification: a class, () int64. Segmentation: a class map, (H, W) uint8.
-            Regression: values, (K,) float32. Pictures: None.
+        target: a nest of tensors, as the data set's kind has it. Classification: a class, () int64. Segmentation: a
+            class map, (H, W) uint8. Regression: values, (K,) float32. None where the kind is ``"pictures"``.
     """
 
     key: str
     picture: Tensor
-    target: Tensor | None
+    target: Nest | None
 
 
 class DataSet(ABC):
@@ -47,7 +49,9 @@ class DataSet(ABC):
     """
 
     name: ClassVar[str]
-    kind: ClassVar[DataKind]
+    kind: str
+    """Name of a registered kind, or ``"pictures"`` for pictures without targets. A class attribute, or where parameters
+    choose the targets a property."""
 
     class Params(ComponentParams):
         """No parameters."""
@@ -63,9 +67,19 @@ class DataSet(ABC):
         return ()
 
     @property
-    def ignore_index(self) -> int | None:
-        """Value in class maps that counts nowhere, None where every pixel counts."""
+    def ignore_index(self) -> float | None:
+        """Value in targets that counts nowhere, None where everything counts."""
         return None
+
+    @property
+    def unit(self) -> str:
+        """Unit of the targets' values, such as ``"m"``; empty where they have none."""
+        return ""
+
+    @property
+    def legend(self) -> Legend:
+        """What the numbers in targets mean."""
+        return Legend(self.labels, (), (), self.unit, self.ignore_index)
 
     @abstractmethod
     def __len__(self) -> int:
@@ -78,3 +92,12 @@ class DataSet(ABC):
         Raises:
             InputError: the picture or its target cannot be read; the message names the file.
         """
+
+
+def __getattr__(name: str) -> object:
+    if name == "DataKind":
+        raise ImportError(
+            "icm_core.interfaces.dataset.DataKind belongs to interface 1 of icm; a kind is a string that names a "
+            "registered kind now: kind = 'segmentation' (docs/extending.md, From 1 to 2)"
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,28 +1,32 @@
-"""Contract `TaskHead`: features -> prediction, its loss, its metric, its picture."""
+"""Contract `TaskHead`: features -> prediction, and what it is trained with."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from typing import ClassVar
 
-import torchmetrics
-from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from icm_core.interfaces.component import Component, ComponentParams
-from icm_core.types import FeatureLayout, Features, Kind, Level, Prediction
+from icm_core.nests import Nest
+from icm_core.types import Colour, FeatureLayout, Features, Legend, Level, Prediction
 
 
 class TaskHead(Component):
     """A task network behind an adapter.
+
+    What its answers are, its `kind` says: any that is registered, from whichever package
+    (`icm_core.interfaces.TaskKind`). The kind measures, draws and writes answers; a head that wants other figures
+    registers a kind of its own.
 
     Args:
         params: the validated ``Params`` of the subclass.
         features: the maps that the task's adapter delivers. A head that misses one raises `SpecError`.
     """
 
-    kind: ClassVar[Kind]
+    kind: str
+    """Name of a registered kind. A class attribute, or where parameters choose it a property, with `kind_of`."""
+
     requires: ClassVar[tuple[str, ...]] = ("image",)
 
     def __init__(self, params: ComponentParams, features: FeatureLayout) -> None:
@@ -30,10 +34,36 @@ class TaskHead(Component):
         self.params = params
         self.features = features
 
+    @classmethod
+    def kind_of(cls, params: ComponentParams) -> str:
+        """The kind that an instance with these parameters has, known before it is built."""
+        del params
+        return cls.kind
+
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes or values, in order; empty where there are none."""
         return ()
+
+    @property
+    def aliases(self) -> tuple[tuple[str, ...], ...]:
+        """Further lists of names of the same classes, by which a data set may know them."""
+        return ()
+
+    @property
+    def colours(self) -> tuple[Colour, ...]:
+        """A colour for each label; empty for colours that are made up."""
+        return ()
+
+    @property
+    def unit(self) -> str:
+        """Unit of values, such as ``"m"``; empty where they have none."""
+        return ""
+
+    @property
+    def legend(self) -> Legend:
+        """What the numbers in its answers mean."""
+        return Legend(self.labels, self.aliases, self.colours, self.unit)
 
     @property
     def reads_pictures(self) -> bool:
@@ -41,17 +71,21 @@ class TaskHead(Component):
         return tuple(self.requires) == ("image",) and self.features["image"] == Level(3, 1)
 
     @abstractmethod
-    def forward(self, features: Features) -> Tensor:
-        """(B, K) logits, (B, K, H, W) logits, (B, 3, H, W) pictures or (B, K) values, by `kind`.
+    def forward(self, features: Features) -> Nest:
+        """The output for a batch, as training sees it: a tensor or a nest of tensors.
 
+        By `kind`: (B, K) logits, (B, K, H, W) logits, (B, 3, H, W) pictures, (B, K) values, or what another kind says.
         H, W = ``features.size``.
         """
 
     def predict(self, features: Features) -> Prediction:
-        """`forward` in inference, with its kind and labels."""
-        return Prediction(self.kind, self(features), self.labels)
+        """The answer in inference: `forward`'s output with kind, labels, colours and unit.
 
-    def outputs(self, features: Features) -> tuple[tuple[float, Tensor], ...]:
+        A head whose answer is made from its output (boxes that are decoded and thinned out) overrides it.
+        """
+        return Prediction(self.kind, self(features), self.labels, self.colours, self.unit)
+
+    def outputs(self, features: Features) -> tuple[tuple[float, Nest], ...]:
         """Every output that training looks at, with its weight; the first is `forward`'s, of weight 1.
 
         A head with auxiliary outputs (deep supervision) gives them here.
@@ -59,28 +93,29 @@ class TaskHead(Component):
         return ((1.0, self(features)),)
 
     @abstractmethod
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Training loss, a scalar.
+    def loss(self, output: Nest, target: Nest) -> Tensor:
+        """Training loss of each picture, (B,).
 
-        Targets: (B,) classes, (B, H, W) classes, (B, 3, H, W) pictures, or (B, K) values.
+        Args:
+            output: one of `outputs`.
+            target: a batch of targets as the kind's ``collate`` makes it: (B,) classes, (B, H, W) classes,
+                (B, 3, H, W) pictures, (B, K) values, or what another kind says.
         """
 
-    def divergence(self, output: Tensor, reference: Tensor) -> Tensor:
-        """How far an output is from what the head says of the clean picture, (B,); encoder-side search makes it small.
+    def losses(self, features: Features, target: Nest) -> Tensor:
+        """Training loss of each picture, (B,), from the features: by default that of all `outputs`, weighted.
 
-        Of logits the Kullback-Leibler divergence in nats, the mean over pixels; of pictures the mean squared error in
-        grey levels (of 255), whose reference is the clean picture itself; of values the mean squared difference.
+        A network that makes its loss in one pass over pictures and targets overrides it.
         """
-        if self.kind in ("classification", "segmentation"):
-            each = F.kl_div(output.log_softmax(1), reference.softmax(1), reduction="none").sum(1)
-        else:
-            each = (output - reference).square() * (255**2 if self.kind == "reconstruction" else 1)
-        return each.reshape(len(each), -1).mean(1)
+        total: Tensor | float = 0.0
+        for weight, output in self.outputs(features):
+            total = total + weight * self.loss(output, target)
+        assert isinstance(total, Tensor)
+        return total
 
-    @abstractmethod
-    def metric(self) -> torchmetrics.Metric:
-        """A fresh metric whose ``update(output, target)`` takes what `loss` takes."""
+    def divergence(self, output: Nest, reference: Nest) -> Tensor:
+        """How far an output is from that of the clean picture, (B,), differentiable; by default the kind says it.
 
-    @abstractmethod
-    def draw(self, prediction: Prediction) -> Image.Image | None:
-        """The first picture of the batch as a person would look at it, or None if a picture makes no sense."""
+        A head whose outputs are not its kind's answers (raw boxes and scores) can say it here.
+        """
+        raise NotImplementedError(f"{self.name} leaves the comparison of outputs to its kind")

@@ -12,6 +12,7 @@ from icm_core.errors import SpecError
 from icm_core.pipeline.pipeline import Pipeline, Task
 from icm_core.plugins.registry import Registry
 from icm_core.spec.model import PipelineSpec
+from icm_core.spec.places import CODEC, ENHANCEMENT, adapter_of, head_of
 from icm_core.spec.resolve import ResolvedSpec, resolve
 from icm_core.types import SideInfoLayout
 
@@ -48,12 +49,12 @@ def _check_size(pipeline: Pipeline) -> None:
 
 
 def _assembled(spec: PipelineSpec, resolved: ResolvedSpec) -> Pipeline:
-    codec = _made("codec", lambda: resolved.codec.cls(resolved.codec.params))
+    codec = _made(CODEC, lambda: resolved.codec.cls(resolved.codec.params))
     tasks = {name: _task(name, resolved, codec.layout) for name in spec.tasks}
     enhancement = None
     if (found := resolved.enhancement) is not None:
         cls, params = found.cls, found.params
-        enhancement = _made("enhancement", lambda: cls(params, codec.layout))
+        enhancement = _made(ENHANCEMENT, lambda: cls(params, codec.layout))
         if enhancement.quality_range not in (None, codec.quality_range):
             raise SpecError(
                 f"enhancement: {cls.name} has the qualities {enhancement.quality_range}, "
@@ -64,15 +65,15 @@ def _assembled(spec: PipelineSpec, resolved: ResolvedSpec) -> Pipeline:
 
 def _task(name: str, resolved: ResolvedSpec, layout: SideInfoLayout) -> Task:
     of_adapter, of_head = resolved.adapters[name], resolved.heads[name]
-    adapter = _made(f"tasks.{name}.adapter", lambda: of_adapter.cls(of_adapter.params, layout))
+    adapter = _made(adapter_of(name), lambda: of_adapter.cls(of_adapter.params, layout))
     features = adapter.features
     missing = [feature for feature in of_head.cls.requires if feature not in features]
     if missing:
         raise SpecError(
-            f"tasks.{name}.head: {of_head.cls.name} needs the feature {', '.join(map(repr, missing))}, and adapter "
+            f"{head_of(name)}: {of_head.cls.name} needs the feature {', '.join(map(repr, missing))}, and adapter "
             f"{of_adapter.cls.name} provides {', '.join(map(repr, features)) or 'none'}"
         )
-    return Task(adapter, _made(f"tasks.{name}.head", lambda: of_head.cls(of_head.params, features)))
+    return Task(adapter, _made(head_of(name), lambda: of_head.cls(of_head.params, features)), resolved.kinds[name])
 
 
 def _made(where: str, make: Callable[[], T]) -> T:

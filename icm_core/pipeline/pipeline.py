@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -19,13 +20,14 @@ from icm_core.bitstream.split import join
 from icm_core.coding.bounds import Bound
 from icm_core.coding.weight_cache import Memo
 from icm_core.errors import BitstreamError, InputError
-from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
+from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead, TaskKind
+from icm_core.nests import Nest, floats
 from icm_core.pictures import as_batch
 from icm_core.pipeline.decoded import Decoded
 from icm_core.pipeline.search import Objective, searched_tasks
 from icm_core.quality import Quality
 from icm_core.spec.model import FINE, PipelineSpec
-from icm_core.types import Prediction, SideInfo
+from icm_core.types import Features, Prediction, SideInfo
 from icm_registry import unknown
 
 PRECISIONS = ("fp32", "bf16")
@@ -33,21 +35,37 @@ PRECISIONS = ("fp32", "bf16")
 
 
 class Task(nn.Module):
-    """One task: its own adapter, and its head."""
+    """One task: its own adapter, its head, and the kind of its answers."""
 
-    def __init__(self, adapter: SideInfoAdapter, head: TaskHead) -> None:
+    def __init__(self, adapter: SideInfoAdapter, head: TaskHead, kind: TaskKind) -> None:
         super().__init__()
         self.adapter = adapter
         self.head = head
+        self.kind = kind
 
-    def forward(self, side: SideInfo) -> Tensor:
+    def forward(self, side: SideInfo) -> Nest:
         """The head's output for side information; differentiable."""
-        return cast(Tensor, self.head(self.adapter(side)))
+        return self.head(self.adapter(side))
 
     def predict(self, side: SideInfo) -> Prediction:
-        """The head's prediction, with a float32 output."""
-        found = self.head.predict(self.adapter(side))
-        return Prediction(found.kind, found.output.float(), found.labels)
+        """The head's prediction, as it gave it but for real numbers, which are float32."""
+        return self.answer(self.adapter(side))
+
+    def answer(self, features: Features) -> Prediction:
+        """The same for features; those of a clean picture are the map ``image``."""
+        found = self.head.predict(features)
+        return replace(found, output=floats(found.output))
+
+    @property
+    def compares(self) -> bool:
+        """Whether its outputs can be compared."""
+        return type(self.head).divergence is not TaskHead.divergence or self.kind.compares
+
+    def divergence(self, output: Nest, reference: Nest) -> Tensor:
+        """How far an output is from that of the clean picture, (B,): the head says it, or else its kind."""
+        if type(self.head).divergence is not TaskHead.divergence:
+            return self.head.divergence(output, reference)
+        return self.kind.divergence(output, reference)
 
 
 class Pipeline(nn.Module):
@@ -142,6 +160,15 @@ class Pipeline(nn.Module):
             raise InputError(unknown("task", name, self.tasks))
         return cast(Task, self.tasks[name])
 
+    def kind(self, name: str) -> TaskKind:
+        """The kind of a task's answers; of ``"fine"`` that of the picture that it refines."""
+        return self.task(self.over if name == FINE and self.over is not None else name).kind
+
+    @property
+    def picture_task(self) -> str | None:
+        """The task that shows a picture: the one that the enhancement refines, else the first there is, else None."""
+        return self.over or next((name for name in self.tasks if self.task(name).kind.is_picture), None)
+
     def analyse(self, image: Image.Image | Tensor, quality: float = 3.0) -> SideInfo:
         """The side information that a decoder would have of a picture, without making a file.
 
@@ -151,7 +178,7 @@ class Pipeline(nn.Module):
         step = self._quality(quality)
         with self._inference():
             x = as_batch(image).to(self.device)
-            return self.codec.decode(self.codec.encode(x, step), _size(x), step)
+            return self.codec.encode_with_side(x, step)[1]
 
     def encode(
         self,
@@ -170,7 +197,7 @@ class Pipeline(nn.Module):
             quality: from 1 (fewest bits) to the codec's highest, in steps of 1/16.
             enhancement: if False, or if the pipeline has no enhancement, the file has a base layer only.
             control: if True, each layer carries 4 bytes of a hash of what it decodes to, for `decode(verify=True)`.
-                It is made by decoding the layer, which takes that much longer.
+                It says what the encoder coded.
             effort: steps of encoder-side search (`icm_core.pipeline.search`); 0 for none.
             search_for: names of the tasks that are searched for; by default all whose spec has a ``search``.
 
@@ -182,10 +209,16 @@ class Pipeline(nn.Module):
         with self._inference():
             x = as_batch(image).to(self.device)
             height, width = _size(x)
-            (payload,) = self._searched(x, step, effort, searched) if searched else self.codec.encode(x, step)
             fingerprint = self.enhancement_fingerprint if enhancement else None
-            # What comes behind is made from the decoded side information, as a decoder has it.
-            side = self.codec.decode([payload], (height, width), step) if fingerprint or control else None
+            side: SideInfo | None = None
+            if searched:
+                (payload,) = self._searched(x, step, effort, searched)
+                # What comes behind is made from the decoded side information, as a decoder has it.
+                side = self.codec.decode([payload], (height, width), step) if fingerprint or control else None
+            elif fingerprint or control:
+                (payload,), side = self.codec.encode_with_side(x, step)
+            else:
+                (payload,) = self.codec.encode(x, step)
             hashed = control_hash(side.levels) if control and side is not None else b""
             layers = [Layer(LayerKind.BASE, self.base_fingerprint, payload, hashed)]
             if fingerprint and side is not None and self.enhancement is not None and self.over is not None:
@@ -198,7 +231,7 @@ class Pipeline(nn.Module):
 
     def decode(
         self,
-        blob: bytes,
+        blob: bytes | Container,
         tasks: Sequence[str] | None = None,
         *,
         enhancement: bytes | None = None,
@@ -208,7 +241,8 @@ class Pipeline(nn.Module):
         """Predictions from the content of an ``.icm`` file; only what is asked for is computed.
 
         Args:
-            blob: the whole file, or a file cut after its base layer.
+            blob: the whole file, or a file cut after its base layer; also as `icm_core.bitstream.container.read` gives
+                it, so that it is not parsed twice.
             tasks: names of tasks, and ``"fine"`` for the refined picture. By default all tasks, and ``"fine"`` if
                 file and pipeline have an enhancement.
             enhancement: the enhancement part of `icm_core.bitstream.split`, where it came apart from its base file.
@@ -225,9 +259,11 @@ class Pipeline(nn.Module):
         for name in asked or ():
             if name not in known:
                 raise InputError(unknown("task", name, known))
-        file = read(
-            blob if enhancement is None else join(blob, enhancement, max_pixels=max_pixels), max_pixels=max_pixels
-        )
+        if enhancement is not None:
+            if isinstance(blob, Container):
+                raise InputError("an enhancement that came apart joins the bytes of its base file, not a parsed file")
+            blob = join(blob, enhancement, max_pixels=max_pixels)
+        file = blob if isinstance(blob, Container) else read(blob, max_pixels=max_pixels)
         if asked is None:
             asked = known if file.enhancement is not None else list(self.tasks)
         self._check_base(file)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from icm_core.errors import InputError
+from icm_core.nests import Nest, floats
 from icm_core.quality import Quality
 from icm_core.types import Features, SideInfo
 from icm_registry import unknown
@@ -41,12 +42,12 @@ class Objective:
         low, high = pipe.codec.quality_range
         share = (quality.value - low) / max(high - low, 1e-9)
         clean = Features({"image": x}, (x.shape[-2], x.shape[-1]))
-        self.terms: list[tuple[str, float, Tensor]] = []
+        self.terms: list[tuple[str, float, Nest]] = []
         for name in tasks:
             first, last = pipe.spec.tasks[name].search or (0.0, 0.0)
-            head = pipe.task(name).head
+            task = pipe.task(name)
             with torch.no_grad():
-                answer = x if head.kind == "reconstruction" else head(clean).float()
+                answer = x if task.kind.is_picture else floats(task.head(clean))
             self.terms.append((name, first ** (1 - share) * last**share, answer))
 
     def __call__(self, side: SideInfo, bits: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ class Objective:
         total = bits / self.pixels
         for name, weight, answer in self.terms:
             task = self.pipe.task(name)
-            total = total + weight * task.head.divergence(task(side).float(), answer)
+            total = total + weight * task.divergence(floats(task(side)), answer)
         return total
 
 
@@ -84,7 +85,9 @@ def searched_tasks(pipe: Pipeline, effort: int, asked: Sequence[str] | None) -> 
         raise InputError(f"a search is for no task; name some of {', '.join(known)}")
     names = known if asked is None else [name for name in known if name in asked]
     for name in names:
-        head = pipe.task(name).head
-        if head.kind != "reconstruction" and not head.reads_pictures:
+        task = pipe.task(name)
+        if not task.compares:
+            raise InputError(f"there is no search for task {name!r}: answers of kind {task.kind.name} are not compared")
+        if not task.kind.is_picture and not task.head.reads_pictures:
             raise InputError(f"there is no search for task {name!r}: its head cannot read the clean picture")
     return names

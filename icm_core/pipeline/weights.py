@@ -18,14 +18,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from icm_core.bitstream.fingerprint import base_fingerprint
-from icm_core.errors import SpecError, WeightsError
+from icm_core.errors import WeightsError
 from icm_core.files import write_atomically
 from icm_core.pipeline.pipeline import Pipeline
-from icm_core.plugins.registry import Registry
-from icm_core.spec.extends import Inherited, compose
-from icm_core.spec.model import PipelineSpec
-from icm_core.spec.resolve import resolve
+from icm_core.spec.extends import Inherited
+from icm_core.spec.places import component_of
 from icm_registry import nearest
 
 MAX_FILE_BYTES = 25_000_000
@@ -150,7 +147,7 @@ def load_weights(
         where = where or "the spec names no weights, so they"
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         first = f"{missing[0]!r} of shape {tuple(expected[missing[0]].shape)}"
-        parts = sorted({_part(key) for key in missing})
+        parts = sorted({component_of(key) for key in missing})
         whose = f" (of {', '.join(parts)}, to be trained)" if inherited else ""
         raise WeightsError(f"{where}: lacks {first}{more}, which this pipeline needs{whose}")
     for key, problem in _problems(module, loaded):
@@ -166,58 +163,15 @@ def _fitting(source: Inherited, expected: Mapping[str, Tensor]) -> dict[str, Ten
         same_type = own is not None and (
             own.dtype == tensor.dtype or (own.is_floating_point() and tensor.is_floating_point())
         )
-        return own is not None and own.shape == tensor.shape and same_type and _part(key) in source.parts
+        return own is not None and own.shape == tensor.shape and same_type and component_of(key) in source.parts
 
     return {key: tensor for key, tensor in read_tensors(source.file).items() if fits(key, tensor)}
-
-
-def _part(key: str) -> str:
-    """The component that a key of a pipeline's state belongs to: ``"tasks.depth.head"``."""
-    parts = key.split(".")
-    return ".".join(parts[: 3 if parts[0] == "tasks" else 1])
 
 
 def metadata(path: Path) -> dict[str, str]:
     """The metadata of a file; `WeightsError` if it cannot be read."""
     with _open(path) as file:
         return dict(file.metadata() or {})
-
-
-def find_pipeline(base: bytes, registry: Registry, enhancement: bytes | None = None) -> str | None:
-    """Name of the shipped pipeline that decodes layers with these fingerprints, None if there is none.
-
-    Codecs without weights, such as the external ones, have their fingerprint computed.
-
-    Args:
-        base: fingerprint of a file's base layer.
-        registry: whose specs are searched, in the order of their names.
-        enhancement: fingerprint of its enhancement layer. A pipeline that has it too is preferred, because
-            several can share a base layer. One that extends no other comes before those that extend it.
-    """
-    matches = []
-    for name in registry.specs.names:
-        try:
-            composed = compose(registry.specs.get(name), registry)
-            own = [metadata(file) for file in composed.weights]
-            older = [(metadata(source.file), source.parts) for source in composed.inherited]
-            has_codec = bool(own) or any("codec" in parts for _, parts in older)
-            computed = None if has_codec else _stateless(composed.spec, registry)
-        except (SpecError, WeightsError):
-            continue  # a damaged pipeline is no answer, and none of this caller's business
-        bases = [*own, *(entry for entry, parts in older if "codec" in parts)]
-        if computed == base or any(entry.get(BASE) == base.hex() for entry in bases):
-            entries = [*own, *(entry for entry, parts in older if {"codec", "enhancement"} <= parts)]
-            refines = enhancement and any(entry.get(ENHANCEMENT) == enhancement.hex() for entry in entries)
-            matches.append((not refines, bool(composed.inherited), name))
-    return min(matches)[-1] if matches else None
-
-
-def _stateless(spec: PipelineSpec, registry: Registry) -> bytes | None:
-    """Fingerprint of a pipeline whose codec has no weights, None if it has some."""
-    found = resolve(spec, registry).codec
-    with torch.device("meta"):
-        codec = found.cls(found.params)
-    return None if codec.state_dict() else base_fingerprint(codec)
 
 
 def _metadata(pipeline: Pipeline, state: Mapping[str, Tensor]) -> dict[str, str]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from icm_core.errors import InputError
-from icm_core.interfaces import ComponentParams, DataSet
+from icm_core.errors import InputError, SpecError
+from icm_core.interfaces import DataSet
+from icm_core.plugins.lookup import look_up
 from icm_core.plugins.registry import Registry
-from icm_core.validation.messages import explain
 from icm_registry import RegistryError, unknown
 
 
@@ -38,23 +36,6 @@ def find_dataset(name: str, registry: Registry) -> type[DataSet]:
         raise InputError(str(error)) from error
 
 
-def check_params(cls: type[DataSet], params: Mapping[str, object], where: str = "params") -> ComponentParams:
-    """The validated parameters of a data set.
-
-    Args:
-        cls: the data set.
-        params: its parameters as they stand in a file or on the command line.
-        where: path of `params` in its file, for messages.
-
-    Raises:
-        InputError: a parameter is unknown, missing or out of its range; the message begins with the field.
-    """
-    try:
-        return cls.Params.model_validate(params)
-    except ValidationError as error:
-        raise InputError(f"{cls.name}: {explain(error, cls.Params, params, where)}") from error
-
-
 def open_dataset(text: str, split: str, registry: Registry, params: Mapping[str, object] | None = None) -> DataSet:
     """The data set that ``NAME:FOLDER`` stands for.
 
@@ -72,7 +53,10 @@ def open_dataset(text: str, split: str, registry: Registry, params: Mapping[str,
     if not (name and colon and folder):
         raise InputError(f"a data set is given as NAME:FOLDER, such as camvid:/data/camvid, and not as {text!r}")
     cls = find_dataset(name, registry)
-    checked = check_params(cls, params or {})
+    try:
+        checked = look_up(cls.name, params or {}, registry.datasets, cls.name).params
+    except SpecError as error:
+        raise InputError(str(error)) from error
     try:
         return cls(checked, Path(folder).expanduser(), split)
     except (OSError, RuntimeError, ValueError) as error:

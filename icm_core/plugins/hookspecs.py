@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from icm_core.interfaces import Codec, DataSet, Enhancement, SideInfoAdapter, TaskHead
+from icm_core.interfaces import Codec, DataSet, Enhancement, SideInfoAdapter, TaskHead, TaskKind
 from icm_core.training import Loss
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 PROJECT = "icm"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def icm_kinds() -> list[type[TaskKind]]:  # type: ignore[empty-body]
+    """Kinds of answers: what targets and answers are, how they are moved, drawn, compared and measured."""
 
 
 @hookspec

@@ -7,26 +7,41 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, get_args
+from typing import Any, TypedDict, TypeVar
 
-from icm_core.errors import InputError
-from icm_core.interfaces import Codec, Component, ComponentParams, DataSet, Enhancement, SideInfoAdapter, TaskHead
-from icm_core.interfaces.dataset import DataKind
+from icm_core.errors import InputError, SpecError
+from icm_core.interfaces import (
+    Codec,
+    Component,
+    ComponentParams,
+    DataSet,
+    Enhancement,
+    SideInfoAdapter,
+    TaskHead,
+    TaskKind,
+)
+from icm_core.interfaces.dataset import PICTURES
 from icm_core.plugins import hookspecs
 from icm_core.training import Loss
-from icm_core.types import Kind
-from icm_registry import Catalogue, Plugin, RegistryError, load_plugins
+from icm_registry import Catalogue, Plugin, RegistryError, load_plugins, unknown
 
 C = TypeVar("C", bound=Component | DataSet)
 
 GROUP = "icm.plugins"
 """Entry-point group of plugins."""
 
-INTERFACE_VERSION = 1
-"""Version of the contracts and hooks. It grows when plugins of before keep working and newer ones would not work
-here; a plugin says what it needs at least with ``icm_interface = N`` in the module that its entry point names."""
+INTERFACE_VERSION = 2
+"""Version of the contracts and hooks. A plugin says which it was written for with ``icm_interface = N`` in the module
+that its entry point names."""
+
+_FROM_1 = (
+    "was written for interface 1 of icm, and this one has 2: a head's loss gives one value per picture, (B,), its kind "
+    "measures and draws in place of metric() and draw(), and Loss and Batch are in icm_core.training; change that "
+    "(docs/extending.md, From 1 to 2) and say icm_interface = 2"
+)
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+_KIND_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 
 
 class PluginStatus(TypedDict):
@@ -43,6 +58,7 @@ class PluginStatus(TypedDict):
 class Registry:
     """Catalogues of everything installed, one per kind; `specs` and `recipes` map a shipped file's stem to its path."""
 
+    kinds: Catalogue[type[TaskKind]]
     codecs: Catalogue[type[Codec]]
     adapters: Catalogue[type[SideInfoAdapter]]
     heads: Catalogue[type[TaskHead]]
@@ -59,6 +75,7 @@ class Registry:
     def catalogues(self) -> tuple[Catalogue[Any], ...]:
         """All catalogues, in the order in which they are shown."""
         return (
+            self.kinds,
             self.codecs,
             self.adapters,
             self.heads,
@@ -77,6 +94,17 @@ class Registry:
             found = f"several are offered: {', '.join(names)}" if names else "no installed plugin offers one"
             raise InputError(f"there is no default pipeline, {found}; name one with -m")
         return names[0]
+
+    def kind(self, name: str, where: str = "") -> TaskKind:
+        """A kind of answers by name.
+
+        Raises:
+            SpecError: none is registered by that name; the message begins with ``where``.
+        """
+        try:
+            return self.kinds.get(name)()
+        except RegistryError as error:
+            raise SpecError(f"{where}: {error}" if where else str(error)) from error
 
     def status(self) -> list[PluginStatus]:
         """Every component and every plugin that failed, usable or not, sorted by kind and name."""
@@ -112,12 +140,14 @@ def build_registry(*, path: Sequence[str] | None = None, extra: Mapping[str, obj
         extra: further plugins as objects with hook implementations, by name; for notebooks and tests.
     """
     plugins = load_plugins(hookspecs.PROJECT, hookspecs, GROUP, path=path, extra=extra, accept=_check_interface)
+    kinds: Catalogue[type[TaskKind]] = plugins.collect("icm_kinds", "kind", _kind)
     return Registry(
+        kinds=kinds,
         codecs=plugins.collect("icm_codecs", "codec", _component(Codec)),  # type: ignore[type-abstract]
         adapters=plugins.collect("icm_adapters", "adapter", _component(SideInfoAdapter)),  # type: ignore[type-abstract]
-        heads=plugins.collect("icm_heads", "head", _component(TaskHead)),  # type: ignore[type-abstract]
+        heads=plugins.collect("icm_heads", "head", _component(TaskHead, kinds)),  # type: ignore[type-abstract]
         enhancements=plugins.collect("icm_enhancements", "enhancement", _component(Enhancement)),  # type: ignore[type-abstract]
-        datasets=plugins.collect("icm_datasets", "data set", _component(DataSet)),  # type: ignore[type-abstract]
+        datasets=plugins.collect("icm_datasets", "data set", _component(DataSet, kinds)),  # type: ignore[type-abstract]
         losses=plugins.collect("icm_losses", "loss", _component(Loss)),  # type: ignore[type-abstract]
         specs=plugins.collect("icm_specs", "pipeline", _json_file),
         recipes=plugins.collect("icm_recipes", "recipe", _json_file),
@@ -136,26 +166,52 @@ def _check_interface(plugin: object) -> None:
             f"is not loaded: it was built for interface {wanted} of icm, and this one has {INTERFACE_VERSION}; "
             "install a newer icm or an older plugin"
         )
+    if wanted < 2:
+        raise RegistryError(f"is not loaded: it {_FROM_1}")
 
 
-def _component(base: type[C]) -> Callable[[object], tuple[str, type[C]]]:
+def _kind(item: object) -> tuple[str, type[TaskKind]]:
+    if not (isinstance(item, type) and issubclass(item, TaskKind)):
+        raise RegistryError("it is not a subclass of TaskKind")
+    name = getattr(item, "name", None)
+    if not isinstance(name, str) or not _KIND_NAME.fullmatch(name) or name == PICTURES:
+        raise RegistryError(f"its name is {name!r}; it should be like 'depth' or 'mylab.lanes', lower case")
+    if inspect.isabstract(item):
+        raise RegistryError(f"it does not implement {', '.join(sorted(item.__abstractmethods__))}")
+    return name, item
+
+
+def _component(
+    base: type[C], kinds: Catalogue[type[TaskKind]] | None = None
+) -> Callable[[object], tuple[str, type[C]]]:
     def check(item: object) -> tuple[str, type[C]]:
         if not (isinstance(item, type) and issubclass(item, base)):
             raise RegistryError(f"it is not a subclass of {base.__name__}")
         name = getattr(item, "name", None)
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise RegistryError(f"its name is {name!r}; it should be like 'plugin.component', lower case")
+        if issubclass(item, TaskHead) and hasattr(item, "metric") and hasattr(item, "draw"):
+            raise RegistryError(f"it {_FROM_1}")
         if inspect.isabstract(item):
             missing = ", ".join(sorted(item.__abstractmethods__))
             raise RegistryError(f"it does not implement {missing}")
         if not (isinstance(item.Params, type) and issubclass(item.Params, ComponentParams)):
             raise RegistryError("its Params is not a subclass of ComponentParams")
-        for contract, kinds in ((TaskHead, get_args(Kind)), (DataSet, get_args(DataKind))):
-            if issubclass(item, contract) and getattr(item, "kind", None) not in kinds:
-                raise RegistryError(f"its kind is {getattr(item, 'kind', None)!r}; it should be one of {kinds}")
+        if kinds is not None:
+            _check_kind(item, kinds)
         return name, item
 
     return check
+
+
+def _check_kind(item: type[Any], kinds: Catalogue[type[TaskKind]]) -> None:
+    """A class names a registered kind; where its parameters choose one, that is looked up when it is built."""
+    kind = getattr(item, "kind", None)
+    chosen = not isinstance(kind, str) and (isinstance(kind, property) or "kind_of" in vars(item))
+    known = [*kinds.names, *([PICTURES] if issubclass(item, DataSet) else [])]
+    if not chosen and kind not in known:
+        known_as = unknown("kind", kind, known) if isinstance(kind, str) else f"it should be one of {', '.join(known)}"
+        raise RegistryError(f"its kind is {kind!r}; {known_as}")
 
 
 def _name(item: object) -> tuple[str, str]:

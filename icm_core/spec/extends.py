@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from icm_core.errors import SpecError
 from icm_core.spec.merge import Layers, Place
-from icm_core.spec.model import ComponentSpec, PipelineSpec, check_inside, parse_spec, spec_fields, weights_files
+from icm_core.spec.model import PipelineSpec, check_inside, parse_spec, spec_fields, weights_files
+from icm_core.spec.places import components
 from icm_core.validation.strict_json import read_json
 from icm_registry import RegistryError
 
@@ -147,14 +148,3 @@ def _inherited(base: Composed, spec: PipelineSpec) -> tuple[Inherited, ...]:
     same = frozenset(place for place, part in now.items() if place in before and before[place].use == part.use)
     own = (Inherited(file, frozenset(before)) for file in base.weights)
     return tuple(Inherited(found.file, found.parts & same) for found in (*base.inherited, *own))
-
-
-def components(spec: PipelineSpec) -> dict[str, ComponentSpec]:
-    """The components of a spec by their prefix in the state dict."""
-    found: dict[str, ComponentSpec] = {"codec": spec.codec}
-    for name, task in spec.tasks.items():
-        found[f"tasks.{name}.adapter"] = task.adapter
-        found[f"tasks.{name}.head"] = task.head
-    if spec.enhancement is not None:
-        found["enhancement"] = spec.enhancement
-    return found

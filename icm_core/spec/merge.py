@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
+from icm_core.spec.places import is_component
+
 Place = tuple[str, ...]
 Origin = TypeVar("Origin")
 
@@ -41,7 +43,7 @@ class Layers(Generic[Origin]):
             del self.origins[known]
 
     def _merge(self, place: Place, below: dict[str, object], above: Mapping[str, object], origin: Origin) -> None:
-        if "use" in above and above["use"] != below.get("use") and _is_component(place):
+        if "use" in above and above["use"] != below.get("use") and is_component(place):
             self.drop((*place, "params"))
         for key, value in above.items():
             here = (*place, key)
@@ -61,10 +63,6 @@ class Layers(Generic[Origin]):
                 self.drop(here)
                 below[key] = value
                 self.origins[here] = origin
-
-
-def _is_component(place: Place) -> bool:
-    return place in (("codec",), ("enhancement",)) or (len(place) == 3 and place[0] == "tasks")
 
 
 def values(data: Mapping[str, object], place: Place = ()) -> Iterator[tuple[Place, object]]:

@@ -11,9 +11,10 @@ from pydantic import BaseModel, JsonValue
 
 from icm_core.errors import SpecError
 from icm_core.plugins.registry import Registry
-from icm_core.spec.extends import Composed, components
+from icm_core.spec.extends import Composed
 from icm_core.spec.merge import Place, values
 from icm_core.spec.model import ComponentSpec
+from icm_core.spec.places import components
 from icm_core.spec.resolve import resolve
 
 DEFAULT = "default"
@@ -44,12 +45,7 @@ def sources(composed: Composed, registry: Registry) -> list[Source]:
         resolved = resolve(composed.spec, registry)
     except SpecError as error:
         raise SpecError(f"{composed.path}: {error}") from error
-    params: dict[str, BaseModel] = {"codec": resolved.codec.params}
-    for name in composed.spec.tasks:
-        params[f"tasks.{name}.adapter"] = resolved.adapters[name].params
-        params[f"tasks.{name}.head"] = resolved.heads[name].params
-    if resolved.enhancement is not None:
-        params["enhancement"] = resolved.enhancement.params
+    params = {where: part.params for where, part in resolved.parts.items()}
     parts, shipped = components(composed.spec), {registry.specs.get(name): name for name in registry.specs.names}
     found = []
     for place, value in values({**composed.spec.to_json(), "weights": None}):

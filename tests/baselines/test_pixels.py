@@ -8,7 +8,7 @@ import torch
 import icm_core
 from icm_baselines.pixels import Picture, PixelsAdapter
 from icm_core import SpecError, build_registry
-from icm_core.pipeline.weights import find_pipeline
+from icm_core.pipeline.identify import Fingerprints
 from icm_core.spec.model import read_spec
 from icm_core.types import Level, Prediction, SideInfo, SideInfoLayout
 
@@ -67,7 +67,7 @@ def test_a_shipped_spec_at_work_with_inherited_weights(registry, picture) -> Non
     blob = pipe.encode(picture(64, 96)[0], quality=3)
     out = pipe.decode(blob)
     assert out["segmentation"].output.shape == (1, 11, 64, 96) and out["classification"].output.shape == (1, 1000)
-    assert find_pipeline(pipe.base_fingerprint, registry) == "jpeg-camvid"
+    assert Fingerprints(registry).find(pipe.base_fingerprint) == "jpeg-camvid"
 
 
 def test_specs_without_weights_can_be_inspected(registry) -> None:

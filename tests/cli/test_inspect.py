@@ -37,7 +37,7 @@ def test_info_of_several_files_is_an_array(tmp_path: Path, coded: Path, run: Run
 
 
 def test_info_needs_no_pipeline(coded: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("icm_core.cli.pipelines.find_pipeline", lambda *_: None)
+    monkeypatch.setattr("icm_core.pipeline.identify.Fingerprints.find", lambda *_: None)
     row = json.loads(run("info", coded, "--json"))
     assert row["pipeline"] is None
     assert f"unknown ({row['fingerprint']})" in run("info", coded)

@@ -25,6 +25,7 @@ from icm_core import (
     read_spec,
 )
 from icm_core.pipeline import weights as w
+from icm_core.pipeline.identify import Fingerprints
 from icm_core.spec.extends import MAX_BASES, compose
 from icm_core.spec.merge import Layers
 from icm_core.spec.origins import sources
@@ -167,7 +168,7 @@ def test_a_files_pipeline_is_the_base_rather_than_what_extends_it(
     setattr(module, "icm_specs", hookimpl(lambda: paths, specname="icm_specs"))  # noqa: B010
     registry = build_registry(path=[], extra={"tiny": tiny, "lab": module})
     fingerprint = load(base, device="cpu", registry=registry).base_fingerprint
-    assert w.find_pipeline(fingerprint, registry) == "base"
+    assert Fingerprints(registry).find(fingerprint) == "base"
 
 
 def test_every_value_has_its_source(write: Write, shipping: Registry) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from icm_core import InputError, Pipeline, Registry, WeightsError, build, build_registry, hookimpl, parse_spec
 from icm_core.pipeline import weights as w
+from icm_core.pipeline.identify import Fingerprints
 
 
 @pytest.fixture
@@ -204,7 +205,7 @@ def test_a_files_pipeline_is_found(
     setattr(shipping, "icm_specs", hookimpl(lambda: paths, specname="icm_specs"))  # noqa: B010
     found = build_registry(path=[], extra={"tiny": tiny, "shipping": shipping})
     base, fine = pipeline.base_fingerprint, pipeline.enhancement_fingerprint
-    assert w.find_pipeline(base, found) == "b-plain"
-    assert w.find_pipeline(base, found, fine) == "c-full"
-    assert w.find_pipeline(base, found, b"\0\0\0\0") == "b-plain"
-    assert w.find_pipeline(b"\0\0\0\0", found) is None
+    assert Fingerprints(found).find(base) == "b-plain"
+    assert Fingerprints(found).find(base, fine) == "c-full"
+    assert Fingerprints(found).find(base, b"\0\0\0\0") == "b-plain"
+    assert Fingerprints(found).find(b"\0\0\0\0") is None

@@ -169,10 +169,10 @@ def _account(wanted: AccountOf, material: Material) -> str:
         spec = read_spec(find_spec(model, material.registry))
         sharing = account(spec, material.registry, height=height, width=width).sharing
         costs: list[tuple[str, Cost]] = [
-            ("a, codec", sharing.a),
-            ("b, adapter (mean)", sharing.b),
-            ("c, coarse reconstruction", sharing.c),
-            ("d, enhancement", sharing.d),
+            ("a, codec", sharing.codec),
+            ("b, adapter (mean)", sharing.adapter),
+            ("c, coarse reconstruction", sharing.picture),
+            ("d, enhancement", sharing.enhancement),
             (f"shared: {sharing.shared_formula}", sharing.shared),
             (f"separate: {sharing.separate_formula}", sharing.separate),
         ]
