@@ -49,9 +49,9 @@ class DataSet(ABC):
     """
 
     name: ClassVar[str]
-    kind: str
-    """Name of a registered kind, or ``"pictures"`` for pictures without targets. A class attribute, or where parameters
-    choose the targets a property."""
+    kind: ClassVar[str]
+    """Name of a registered kind, or ``"pictures"`` for pictures without targets; where parameters choose the targets a
+    property."""
 
     class Params(ComponentParams):
         """No parameters."""

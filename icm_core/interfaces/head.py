@@ -24,8 +24,8 @@ class TaskHead(Component):
         features: the maps that the task's adapter delivers. A head that misses one raises `SpecError`.
     """
 
-    kind: str
-    """Name of a registered kind. A class attribute, or where parameters choose it a property, with `kind_of`."""
+    kind: ClassVar[str]
+    """Name of a registered kind; where parameters choose it a property, with `kind_of`."""
 
     requires: ClassVar[tuple[str, ...]] = ("image",)
 

@@ -39,11 +39,8 @@ class Segmentation(TaskKind):
         """A class map (H, W) uint8 of the picture's size, whose values are labels or the ignored value."""
         if not (isinstance(target, Tensor) and target.dtype == torch.uint8 and target.shape == size):
             raise ValueError(f"is {shown(target)}; it should be a class map, {size} uint8")
-        strange = [
-            v
-            for v in target.reshape(-1).bincount().nonzero().flatten().tolist()
-            if v != legend.ignore and not 0 <= v < len(legend.labels)
-        ]
+        values = target.reshape(-1).bincount().nonzero().flatten().tolist()
+        strange = [value for value in values if value != legend.ignore and not 0 <= value < len(legend.labels)]
         if legend.labels and strange:
             raise ValueError(f"has the class {strange[0]}, and there are {len(legend.labels)} labels")
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from icm_core import SpecError
 from icm_core.interfaces import ComponentParams, TaskHead
-from icm_core.types import FeatureLayout, Features, Kind, Prediction
+from icm_core.types import FeatureLayout, Features, Prediction
 
 STRIDE = 8
 
@@ -23,7 +23,7 @@ class Density(TaskHead):
     """
 
     name: ClassVar[str] = "count.density"
-    kind: ClassVar[Kind] = "regression"
+    kind: ClassVar[str] = "regression"
     requires: ClassVar[tuple[str, ...]] = ("image",)
 
     class Params(ComponentParams):

@@ -14,7 +14,6 @@ from typing_extensions import Self
 
 from icm_core import InputError
 from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_core.interfaces.dataset import DataKind
 from icm_core.pictures import open_picture
 
 _EVERY_NEIGHBOUR = np.ones((3, 3), dtype=int)
@@ -24,7 +23,7 @@ class Objects(DataSet):
     """``<root>/<split>/<name>.*`` with class maps ``<root>/<split>annot/<name>.png``, one byte a pixel."""
 
     name: ClassVar[str] = "count.objects"
-    kind: ClassVar[DataKind] = "regression"
+    kind: ClassVar[str] = "regression"
 
     class Params(ComponentParams):
         """Which classes are counted; the defaults are for CamVid's 11 classes."""

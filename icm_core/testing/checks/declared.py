@@ -17,7 +17,6 @@ from icm_core.interfaces.dataset import DataKind, DataSet
 from icm_core.spec.model import COMPONENT_NAME
 from icm_core.testing.cases.base import Case
 from icm_core.testing.failing import ConformanceError, expecting, require
-from icm_core.types import Kind
 
 
 def check_declaration(case: Case) -> None:

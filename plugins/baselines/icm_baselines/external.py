@@ -50,6 +50,8 @@ class ExternalCodec(Codec):
     two machines decode the same pixels is up to the codec's decoder.
     """
 
+    writes_own_files: ClassVar[bool] = True
+
     params: ExternalParams
     _place: Tensor
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torchmetrics
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics.image import PeakSignalNoiseRatio
 
 from icm_core.errors import SpecError
 from icm_core.interfaces import ComponentParams, SideInfoAdapter, TaskHead
-from icm_core.pictures import to_picture
-from icm_core.types import FeatureLayout, Features, Kind, Level, Prediction, SideInfo, SideInfoLayout
+from icm_core.types import FeatureLayout, Features, Level, Prediction, SideInfo, SideInfoLayout
 
 _PICTURE = Level(3, 1)
 
@@ -48,7 +44,7 @@ class Picture(TaskHead):
     """The map ``image`` itself as a reconstruction: the decoded picture, to be looked at and measured."""
 
     name: ClassVar[str] = "baselines.picture"
-    kind: ClassVar[Kind] = "reconstruction"
+    kind: ClassVar[str] = "reconstruction"
 
     class Params(ComponentParams):
         """No parameters."""
@@ -67,13 +63,5 @@ class Picture(TaskHead):
         return Prediction(self.kind, self(features).float().clamp(0, 1))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean squared error."""
-        return F.mse_loss(output, target)
-
-    def metric(self) -> torchmetrics.Metric:
-        """PSNR in dB over RGB, mean over pictures."""
-        return PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3), reduction="elementwise_mean")
-
-    def draw(self, prediction: Prediction) -> Image.Image:
-        """The picture itself."""
-        return to_picture(prediction.output[:1])
+        """Mean squared error of each picture, (B,)."""
+        return F.mse_loss(output, target, reduction="none").flatten(1).mean(1)

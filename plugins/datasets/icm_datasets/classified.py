@@ -11,7 +11,6 @@ import torch
 
 from icm_core.errors import InputError
 from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_core.interfaces.dataset import DataKind
 from icm_datasets.layout import entries, folders_in, keys, pictures_below, shown
 from icm_datasets.reading import read_rgb
 from icm_registry import nearest
@@ -23,7 +22,7 @@ class Classified(DataSet):
     Keys are ``<split>/<path inside the split>`` without the ending.
     """
 
-    kind: ClassVar[DataKind] = "classification"
+    kind: ClassVar[str] = "classification"
 
     def __init__(self, params: ComponentParams, root: Path, split: str) -> None:
         super().__init__(params, root, split)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from icm_core.errors import InputError
 from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_core.interfaces.dataset import DataKind
 from icm_datasets.reading import check_same_size, read_map, read_rgb
 
 
@@ -26,7 +25,7 @@ class Pair(NamedTuple):
 class Paired(DataSet):
     """Segmentation from pairs of files; subclasses find the pairs and turn file values into classes."""
 
-    kind: ClassVar[DataKind] = "segmentation"
+    kind: ClassVar[str] = "segmentation"
 
     def __init__(self, params: ComponentParams, root: Path, split: str) -> None:
         super().__init__(params, root, split)

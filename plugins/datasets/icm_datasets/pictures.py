@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_core.interfaces.dataset import DataKind
 from icm_datasets.layout import keys, no_pictures, pictures_below, require_folder
 from icm_datasets.reading import read_rgb
 
@@ -21,7 +20,7 @@ class Pictures(DataSet):
     """
 
     name: ClassVar[str] = "datasets.pictures"
-    kind: ClassVar[DataKind] = "pictures"
+    kind: ClassVar[str] = "pictures"
 
     def __init__(self, params: ComponentParams, root: Path, split: str) -> None:
         super().__init__(params, root, split)

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from icm_core.errors import InputError
 from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_core.interfaces.dataset import DataKind
 from icm_core.pictures import read_class_map, read_picture
 from icm_datasets import synsets
 from icm_datasets.layout import entries, files_in, require_folder, shown
@@ -103,7 +102,7 @@ class WebDataset(Shards):
     """Classification: a picture and ``cls``, the class as decimal digits."""
 
     name: ClassVar[str] = "datasets.webdataset"
-    kind: ClassVar[DataKind] = "classification"
+    kind: ClassVar[str] = "classification"
     ending: ClassVar[str | None] = "cls"
 
     class Params(WebDatasetParams):
@@ -146,7 +145,7 @@ class WebDatasetMaps(Shards):
     """Segmentation: a picture and ``seg.png``, a class map of one byte a pixel."""
 
     name: ClassVar[str] = "datasets.webdataset_maps"
-    kind: ClassVar[DataKind] = "segmentation"
+    kind: ClassVar[str] = "segmentation"
     ending: ClassVar[str | None] = "seg.png"
 
     class Params(WebDatasetMapsParams):
@@ -177,7 +176,7 @@ class WebDatasetPictures(Shards):
     """Pictures without targets."""
 
     name: ClassVar[str] = "datasets.webdataset_pictures"
-    kind: ClassVar[DataKind] = "pictures"
+    kind: ClassVar[str] = "pictures"
     ending: ClassVar[str | None] = None
 
     def target(self, data: bytes, picture: Tensor, name: str) -> None:

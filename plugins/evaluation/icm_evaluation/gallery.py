@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from icm_baselines.external import ExternalCodec
 from icm_core.bitstream.container import read
 from icm_core.interfaces import DataSet, Sample
 from icm_core.jpeg import jpeg_within, psnr
@@ -70,7 +69,7 @@ class _Coder:
         self.base_only = base_only
         self.sample = sample
         self.original = original
-        self.own = isinstance(pipe.codec, ExternalCodec)
+        self.own = pipe.codec.writes_own_files
         self._files: dict[int, bytes] = {}
 
     def file(self, step: int) -> bytes:

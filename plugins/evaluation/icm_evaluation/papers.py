@@ -8,8 +8,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from icm_core.errors import InputError
-from icm_core.interfaces.dataset import DataKind
-from icm_core.types import Kind
 from icm_registry import unknown
 
 

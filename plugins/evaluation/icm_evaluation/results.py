@@ -13,8 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from icm_core.errors import InputError, SpecError
 from icm_core.files import write_atomically
-from icm_core.interfaces.dataset import DataKind
-from icm_core.types import Kind
 from icm_core.validation.messages import explain
 from icm_core.validation.strict_json import read_json
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from icm_baselines.external import ExternalCodec
 from icm_core.files import make_folder
 from icm_core.plugins.registry import Registry
 from icm_evaluation.journal import Journal
@@ -73,7 +72,7 @@ def _identity(site: Site) -> dict[str, object]:
 
 def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
     options, plan, data = site.options, site.plan, site.data
-    counted: Counted = "payload" if isinstance(site.pipe.codec, ExternalCodec) else "file"
+    counted: Counted = "payload" if site.pipe.codec.writes_own_files else "file"
     sizes = Counter(f"{row.width}x{row.height}" for row in rows)
     return Result(
         icm_evaluation=1,

@@ -16,7 +16,6 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure, peak_signal_noise_ratio
 
 from icm_core.errors import InputError
-from icm_core.types import Kind
 from icm_evaluation.results import Tally
 
 TOP = 5

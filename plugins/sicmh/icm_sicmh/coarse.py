@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torchmetrics
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics.image import PeakSignalNoiseRatio
 
 from icm_core.errors import SpecError
 from icm_core.interfaces import ComponentParams, TaskHead
-from icm_core.pictures import to_picture
-from icm_core.types import FeatureLayout, Features, Kind, Prediction
+from icm_core.types import FeatureLayout, Features, Prediction
 from icm_sicmh import klt
 from icm_sicmh.networks import decoder, decoder_h1, decoder_h2, fuse_concat_mix, fuse_concat_up
 
@@ -28,7 +24,7 @@ class Coarse(TaskHead):
     """
 
     name: ClassVar[str] = "sicmh.coarse"
-    kind: ClassVar[Kind] = "reconstruction"
+    kind: ClassVar[str] = "reconstruction"
     requires: ClassVar[tuple[str, ...]] = ("image", "fused", "h1", "h2")
 
     class Params(ComponentParams):
@@ -68,13 +64,5 @@ class Coarse(TaskHead):
         return Prediction(self.kind, self(features).float().clamp(0, 1))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean squared error (Eq. 20)."""
-        return F.mse_loss(output, target)
-
-    def metric(self) -> torchmetrics.Metric:
-        """PSNR in dB over RGB, mean over pictures."""
-        return PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3), reduction="elementwise_mean")
-
-    def draw(self, prediction: Prediction) -> Image.Image:
-        """The coarse picture itself."""
-        return to_picture(prediction.output[:1])
+        """Mean squared error of each picture (Eq. 20), (B,)."""
+        return F.mse_loss(output, target, reduction="none").flatten(1).mean(1)

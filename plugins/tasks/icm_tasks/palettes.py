@@ -1,14 +1,10 @@
-"""Class names and colours of the segmentation data sets that the framework knows, and colours for any other."""
+"""Class names and colours of the segmentation data sets that the framework knows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from PIL import Image
-from torch import Tensor
-
-Colour = tuple[int, int, int]
+from icm_core.types import Colour
 
 CAMVID: dict[str, Colour] = {
     "sky": (128, 128, 128),
@@ -48,18 +44,6 @@ CITYSCAPES: dict[str, Colour] = {
 }
 """The 19 training classes of Cityscapes, in training order, with their colours."""
 
-# Okabe & Ito's set, which people with any colour vision tell apart, without its black.
-_OKABE_ITO: tuple[Colour, ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
-_SHADES = 20
-
 
 def default_labels(classes: int) -> tuple[str, ...]:
     """Names of the known data set with that many classes, else ``class 0``, ``class 1``, ...
@@ -73,26 +57,9 @@ def default_labels(classes: int) -> tuple[str, ...]:
     return tuple(f"class {index}" for index in range(classes))
 
 
-def colours(labels: Sequence[str]) -> tuple[Colour, ...]:
-    """One colour per class: the data set's own where the names are its names, else generated and all different."""
+def known_colours(labels: Sequence[str]) -> tuple[Colour, ...]:
+    """The colours of the known data set whose classes these are; none where no known one has these names."""
     for known in (CAMVID, CITYSCAPES):
         if tuple(labels) == tuple(known):
             return tuple(known.values())
-    return tuple(_generated(index) for index in range(len(labels)))
-
-
-def indexed_picture(classes: Tensor, labels: Sequence[str]) -> Image.Image:
-    """A class map (H, W) with values in 0...254 as a palette ("P") picture, whose pixels are the class indices."""
-    picture = Image.fromarray(classes.to("cpu", torch.uint8).numpy())
-    picture.putpalette([channel for colour in colours(labels) for channel in colour])
-    return picture
-
-
-def _generated(index: int) -> Colour:
-    """The seven base colours first, then by turns darker and lighter shades of them."""
-    base = _OKABE_ITO[index % len(_OKABE_ITO)]
-    turn = index // len(_OKABE_ITO)
-    target = 255 if turn % 2 == 0 else 0
-    weight = (turn + 1) // 2 / _SHADES
-    red, green, blue = (round(channel + (target - channel) * weight) for channel in base)
-    return red, green, blue
+    return ()

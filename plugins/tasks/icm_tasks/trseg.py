@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 import torch
-import torchmetrics
-from PIL import Image
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics.classification import MulticlassJaccardIndex
 from typing_extensions import Self
 
 from icm_core.interfaces import ComponentParams, TaskHead
-from icm_core.types import FeatureLayout, Features, Kind, Prediction
+from icm_core.types import Colour, FeatureLayout, Features
 from icm_tasks.backbones import Backbone
 from icm_tasks.inputs import check_class_names, require_image
-from icm_tasks.palettes import default_labels, indexed_picture
+from icm_tasks.palettes import default_labels, known_colours
 from icm_tasks.pretrained import load_pretrained
 from icm_tasks.transformer import Decoder
 
@@ -39,7 +36,7 @@ class TrSegParams(ComponentParams):
     heads: int = Field(8, ge=1, le=64, description="attention heads; divides channels")
     feedforward: int = Field(2048, ge=1, le=16384, description="hidden channels of the transformer's feed-forward part")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of activations dropped in training")
-    ignore_index: int = Field(255, ge=-1, le=255, description="target value that neither loss nor metric counts")
+    ignore_index: int = Field(255, ge=-1, le=255, description="target value that the loss does not count")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -111,7 +108,7 @@ class TrSeg(TaskHead):
     """
 
     name: ClassVar[str] = "tasks.trseg"
-    kind: ClassVar[Kind] = "segmentation"
+    kind: ClassVar[str] = "segmentation"
 
     class Params(TrSegParams):
         """See `TrSegParams`."""
@@ -130,6 +127,11 @@ class TrSeg(TaskHead):
         """Names of the K classes, in order."""
         return self.params.class_names or default_labels(self.params.classes)
 
+    @property
+    def colours(self) -> tuple[Colour, ...]:
+        """The known data set's colours."""
+        return known_colours(self.labels)
+
     def f3d(self, features: Features) -> Tensor:
         """f3D: the backbone's features projected to C channels, (B, C, ceil(H / 8), ceil(W / 8))."""
         projected: Tensor = self.projection(self.backbone(features.cropped("image")))
@@ -144,24 +146,16 @@ class TrSeg(TaskHead):
         load_pretrained(self.backbone.net, self.params.backbone, source)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy in nats over the pixels that count; 0 if none does.
+        """Mean cross-entropy in nats over the pixels of each picture that count, (B,); 0 where none does.
 
         Args:
             output: logits (B, K, H, W).
             target: classes (B, H, W), int64; ``ignore_index`` marks pixels that do not count.
         """
         ignore = self.params.ignore_index
-        total = functional.cross_entropy(output, target, ignore_index=ignore, reduction="sum")
+        each = functional.cross_entropy(output, target, ignore_index=ignore, reduction="none").flatten(1).sum(1)
         # The plain mean would be 0 / 0 where a crop holds ignored pixels only.
-        return total / (target != ignore).sum().clamp_min(1)
-
-    def metric(self) -> torchmetrics.Metric:
-        """Mean intersection over union of the classes that occur, in [0, 1]."""
-        return MulticlassJaccardIndex(self.params.classes, ignore_index=self.params.ignore_index)
-
-    def draw(self, prediction: Prediction) -> Image.Image:
-        """The first class map as a palette picture whose pixels are class indices."""
-        return indexed_picture(prediction.output[0].argmax(0), prediction.labels or self.labels)
+        return each / (target != ignore).flatten(1).sum(1).clamp_min(1)
 
 
 def full_size(logits: Tensor, size: tuple[int, int]) -> Tensor:

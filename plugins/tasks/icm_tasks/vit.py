@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torchmetrics
 from pydantic import Field, model_validator
 from timm.data.imagenet_info import ImageNetInfo
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import Self
 
 from icm_core.interfaces import ComponentParams, TaskHead
-from icm_core.types import FeatureLayout, Features, Kind, Prediction
+from icm_core.types import FeatureLayout, Features
 from icm_tasks.inputs import check_class_names, require_image
 from icm_tasks.networks import Normalisation, configuration, create
 from icm_tasks.pretrained import load_pretrained
@@ -55,7 +53,7 @@ class ViT(TaskHead):
     """
 
     name: ClassVar[str] = "tasks.vit"
-    kind: ClassVar[Kind] = "classification"
+    kind: ClassVar[str] = "classification"
 
     class Params(ViTParams):
         """See `ViTParams`."""
@@ -95,6 +93,11 @@ class ViT(TaskHead):
         info = ImageNetInfo("imagenet-1k")
         return tuple(info.index_to_label_name(index) for index in range(IMAGENET_CLASSES))
 
+    @property
+    def aliases(self) -> tuple[tuple[str, ...], ...]:
+        """The WordNet ids, where they are known."""
+        return (self.synsets,) if self.synsets else ()
+
     def forward(self, features: Features) -> Tensor:
         """Logits (B, K)."""
         image = features.cropped("image")
@@ -110,17 +113,10 @@ class ViT(TaskHead):
         load_pretrained(self.net, self.params.model, source)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy in nats.
+        """Cross-entropy of each picture in nats, (B,).
 
         Args:
             output: logits (B, K).
             target: classes (B,), int64.
         """
-        return functional.cross_entropy(output, target)
-
-    def metric(self) -> torchmetrics.Metric:
-        """Top-1 accuracy over all pictures, in [0, 1]."""
-        return MulticlassAccuracy(self.params.classes, average="micro")
-
-    def draw(self, prediction: Prediction) -> None:
-        """None: a class is no picture."""
+        return functional.cross_entropy(output, target, reduction="none")

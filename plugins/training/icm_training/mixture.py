@@ -10,7 +10,6 @@ from typing import ClassVar
 
 from icm_core.errors import SpecError
 from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_core.interfaces.dataset import DataKind
 
 
 class Mixture(DataSet):
@@ -24,7 +23,7 @@ class Mixture(DataSet):
     """
 
     name: ClassVar[str] = "training.mixture"
-    kind: ClassVar[DataKind] = "pictures"
+    kind: ClassVar[str] = "pictures"
 
     def __init__(self, parts: Sequence[DataSet]) -> None:
         super().__init__(ComponentParams(), Path(), "")
@@ -65,7 +64,7 @@ class InMemory(DataSet):
     """
 
     name: ClassVar[str] = "training.in_memory"
-    kind: ClassVar[DataKind] = "pictures"
+    kind: ClassVar[str] = "pictures"
 
     def __init__(self, data: DataSet) -> None:
         super().__init__(data.params, data.root, data.split)

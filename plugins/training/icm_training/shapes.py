@@ -9,7 +9,6 @@ import torch
 from pydantic import Field
 
 from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_core.interfaces.dataset import DataKind
 
 LABELS = ("ground", "box", "disc")
 
@@ -18,7 +17,7 @@ class Shapes(DataSet):
     """Boxes and discs on a shaded ground, each picture drawn from its number; it reads no file."""
 
     name: ClassVar[str] = "training.shapes"
-    kind: ClassVar[DataKind] = "segmentation"
+    kind: ClassVar[str] = "segmentation"
 
     class Params(ComponentParams):
         """Number and size of the pictures."""
