@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from icm_core.pipeline.pipeline import Pipeline
     from icm_core.plugins.hookspecs import hookimpl
     from icm_core.plugins.registry import INTERFACE_VERSION, Registry, build_registry
-    from icm_core.spec.model import PipelineSpec, parse_spec, read_spec
+    from icm_core.spec.extends import read_spec
+    from icm_core.spec.model import PipelineSpec, parse_spec
     from icm_core.spec.schema import json_schema
     from icm_core.types import CodecOutput, Features, Level, Prediction, SideInfo, SideInfoLayout
 
@@ -45,7 +46,8 @@ _HOMES = {
     "pipeline.pipeline": ("Pipeline",),
     "plugins.registry": ("INTERFACE_VERSION", "Registry", "build_registry"),
     "spec.schema": ("json_schema",),
-    "spec.model": ("PipelineSpec", "parse_spec", "read_spec"),
+    "spec.extends": ("read_spec",),
+    "spec.model": ("PipelineSpec", "parse_spec"),
     "types": ("CodecOutput", "Features", "Level", "Prediction", "SideInfo", "SideInfoLayout"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

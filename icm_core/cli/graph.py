@@ -34,7 +34,7 @@ def run(
     from icm_core.inspection.drawing import draw
     from icm_core.pipeline.load import find_spec
     from icm_core.plugins.registry import build_registry
-    from icm_core.spec.model import read_spec
+    from icm_core.spec.extends import read_spec
 
     registry = build_registry()
     path = find_spec(spec, registry)

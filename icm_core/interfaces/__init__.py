@@ -7,6 +7,7 @@ from icm_core.interfaces.dataset import DataSet, Sample
 from icm_core.interfaces.enhancement import Enhancement
 from icm_core.interfaces.head import TaskHead
 from icm_core.interfaces.kind import Figure, Tally, TaskKind
+from icm_core.interfaces.pipeline import PipelineView, TaskView
 from icm_core.nests import Nest
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "Enhancement",
     "Figure",
     "Nest",
+    "PipelineView",
     "Sample",
     "SideInfoAdapter",
     "Tally",
     "TaskHead",
     "TaskKind",
+    "TaskView",
 ]

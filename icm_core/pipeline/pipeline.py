@@ -169,6 +169,10 @@ class Pipeline(nn.Module):
         """The task that shows a picture: the one that the enhancement refines, else the first there is, else None."""
         return self.over or next((name for name in self.tasks if self.task(name).kind.is_picture), None)
 
+    def search_ends(self, name: str) -> tuple[float, float] | None:
+        """What a unit of a task's divergence is worth in a search, at the lowest and the highest quality."""
+        return self.spec.tasks[name].search
+
     def analyse(self, image: Image.Image | Tensor, quality: float = 3.0) -> SideInfo:
         """The side information that a decoder would have of a picture, without making a file.
 

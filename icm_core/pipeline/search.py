@@ -9,19 +9,16 @@ encoder has the clean picture, and with it what each head would say of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from icm_core.errors import InputError
+from icm_core.interfaces.pipeline import PipelineView
 from icm_core.nests import Nest, floats
 from icm_core.quality import Quality
 from icm_core.types import Features, SideInfo
 from icm_registry import unknown
-
-if TYPE_CHECKING:
-    from icm_core.pipeline.pipeline import Pipeline
 
 MAX_EFFORT = 1000
 """Steps of a search; each takes about as long as a step of training on the picture."""
@@ -37,14 +34,14 @@ class Objective:
         tasks: names of the tasks that count; each has a ``search`` in the spec.
     """
 
-    def __init__(self, pipe: Pipeline, x: Tensor, quality: Quality, tasks: Sequence[str]) -> None:
+    def __init__(self, pipe: PipelineView, x: Tensor, quality: Quality, tasks: Sequence[str]) -> None:
         self.pipe, self.pixels = pipe, x.shape[-2] * x.shape[-1]
         low, high = pipe.codec.quality_range
         share = (quality.value - low) / max(high - low, 1e-9)
         clean = Features({"image": x}, (x.shape[-2], x.shape[-1]))
         self.terms: list[tuple[str, float, Nest]] = []
         for name in tasks:
-            first, last = pipe.spec.tasks[name].search or (0.0, 0.0)
+            first, last = pipe.search_ends(name) or (0.0, 0.0)
             task = pipe.task(name)
             with torch.no_grad():
                 answer = x if task.kind.is_picture else floats(task.head(clean))
@@ -59,7 +56,7 @@ class Objective:
         return total
 
 
-def searched_tasks(pipe: Pipeline, effort: int, asked: Sequence[str] | None) -> list[str]:
+def searched_tasks(pipe: PipelineView, effort: int, asked: Sequence[str] | None) -> list[str]:
     """Names of the tasks that a search is for; none without effort.
 
     Raises:
@@ -73,7 +70,7 @@ def searched_tasks(pipe: Pipeline, effort: int, asked: Sequence[str] | None) -> 
         return []
     if not pipe.codec.searches:
         raise InputError(f"effort is {effort}, and codec {pipe.codec.name!r} has no search; it should be 0")
-    known = [name for name, task in pipe.spec.tasks.items() if task.search is not None]
+    known = [name for name in pipe.tasks if pipe.search_ends(name) is not None]
     if not known:
         raise InputError(f"effort is {effort}, and no task of pipeline {pipe.name!r} has a 'search'; it should be 0")
     for name in asked or ():

@@ -11,17 +11,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from icm_core.errors import SpecError
+from icm_core.plugins.registry import Registry, build_registry
 from icm_core.spec.merge import Layers, Place
 from icm_core.spec.model import PipelineSpec, check_inside, parse_spec, spec_fields, weights_files
 from icm_core.spec.places import components
 from icm_core.validation.strict_json import read_json
 from icm_registry import RegistryError
-
-if TYPE_CHECKING:
-    from icm_core.plugins.registry import Registry
 
 EXTENDS = "extends"
 MAX_BASES = 8
@@ -148,3 +145,13 @@ def _inherited(base: Composed, spec: PipelineSpec) -> tuple[Inherited, ...]:
     same = frozenset(place for place, part in now.items() if place in before and before[place].use == part.use)
     own = (Inherited(file, frozenset(before)) for file in base.weights)
     return tuple(Inherited(found.file, found.parts & same) for found in (*base.inherited, *own))
+
+
+def read_spec(path: Path, registry: Registry | None = None) -> PipelineSpec:
+    """A spec from its JSON file, merged with what it extends; `SpecError` names the file and what is wrong in it.
+
+    Args:
+        path: the file.
+        registry: whose shipped specs can be extended by name; what is installed by default.
+    """
+    return compose(path, registry or build_registry()).spec

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
 from pydantic.json_schema import WithJsonSchema
@@ -27,9 +27,6 @@ from torch import nn
 
 from icm_core.errors import SpecError
 from icm_core.validation.messages import explain
-
-if TYPE_CHECKING:
-    from icm_core.plugins.registry import Registry
 
 FINE = "fine"
 """Name of the enhancement's output among the predictions, so no task may have it."""
@@ -89,7 +86,7 @@ WeightsFiles = Annotated[
 
 
 class PipelineSpec(_Model):
-    """A whole pipeline. Get one with `read_spec` or `parse_spec`, whose errors are one sentence each."""
+    """A whole pipeline. Get one with `icm_core.read_spec` or `parse_spec`, whose errors are one sentence each."""
 
     icm: Literal[1] = Field(description="version of this format")
     name: str = Field(pattern=PIPELINE_NAME, description="name of the pipeline")
@@ -162,19 +159,6 @@ def parse_spec(data: Mapping[str, object] | object) -> PipelineSpec:
             f"enhancement.over is {spec.enhancement.over!r}; it should be one of the tasks: {', '.join(spec.tasks)}"
         )
     return spec
-
-
-def read_spec(path: Path, registry: Registry | None = None) -> PipelineSpec:
-    """A spec from its JSON file, merged with what it extends; `SpecError` names the file and what is wrong in it.
-
-    Args:
-        path: the file.
-        registry: whose shipped specs can be extended by name; what is installed by default.
-    """
-    from icm_core.plugins.registry import build_registry
-    from icm_core.spec.extends import compose
-
-    return compose(path, registry or build_registry()).spec
 
 
 def weights_files(spec: PipelineSpec, path: Path) -> tuple[Path, ...]:

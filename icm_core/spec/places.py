@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from icm_core.interfaces import Component
+from icm_core.interfaces.pipeline import PipelineView
 from icm_core.spec.model import ComponentSpec, PipelineSpec
-
-if TYPE_CHECKING:
-    from icm_core.interfaces import Component
-    from icm_core.pipeline.pipeline import Pipeline
 
 CODEC, ENHANCEMENT = "codec", "enhancement"
 ADAPTER, HEAD = "adapter", "head"
@@ -35,7 +31,7 @@ def components(spec: PipelineSpec) -> dict[str, ComponentSpec]:
     return found
 
 
-def modules(pipe: Pipeline) -> dict[str, Component]:
+def modules(pipe: PipelineView) -> dict[str, Component]:
     """The components of a pipeline by their paths, in the order of `components`."""
     found: dict[str, Component] = {CODEC: pipe.codec}
     for name in pipe.tasks:

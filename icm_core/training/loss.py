@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
 from icm_core.interfaces.component import Component, ComponentParams
 from icm_core.interfaces.dataset import DataSet
+from icm_core.interfaces.pipeline import PipelineView
 from icm_core.types import CodecOutput, Features
-
-if TYPE_CHECKING:
-    from icm_core.pipeline.pipeline import Pipeline
 
 
 class Batch(Protocol):
@@ -26,7 +24,7 @@ class Batch(Protocol):
         done: share of the stage that is done, in [0, 1].
     """
 
-    pipe: Pipeline
+    pipe: PipelineView
     pictures: Tensor
     target: Tensor | None
     quality: Tensor
@@ -61,7 +59,7 @@ class Loss(Component):
         SpecError: the loss cannot be had of this task or from these data.
     """
 
-    def __init__(self, params: ComponentParams, pipe: Pipeline, task: str | None, data: DataSet) -> None:
+    def __init__(self, params: ComponentParams, pipe: PipelineView, task: str | None, data: DataSet) -> None:
         super().__init__()
         self.params = params
         self.task = task

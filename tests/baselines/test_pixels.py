@@ -9,7 +9,7 @@ import icm_core
 from icm_baselines.pixels import Picture, PixelsAdapter
 from icm_core import SpecError, build_registry
 from icm_core.pipeline.identify import Fingerprints
-from icm_core.spec.model import read_spec
+from icm_core.spec.extends import read_spec
 from icm_core.types import Level, Prediction, SideInfo, SideInfoLayout
 
 PICTURE = SideInfoLayout((Level(3, 1),), 3)

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from icm_core import Registry, SpecError, build_registry, json_schema, parse_spec
-from icm_core.spec.model import read_spec
+from icm_core.spec.extends import read_spec
 from icm_core.spec.resolve import resolve
 
 

@@ -16,7 +16,7 @@ from icm_core.interfaces import DataSet
 from icm_core.pipeline.load import find_spec
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.plugins.registry import Registry
-from icm_core.spec.model import read_spec
+from icm_core.spec.extends import read_spec
 from icm_evaluation.curves import Curve, curves_of
 from icm_evaluation.gallery import Shot, shoot
 from icm_evaluation.options import spread

@@ -15,7 +15,8 @@ from rich.console import Console
 from icm_core.errors import InputError, SpecError
 from icm_core.pipeline.load import find_spec
 from icm_core.plugins.registry import Registry
-from icm_core.spec.model import PipelineSpec, read_spec
+from icm_core.spec.extends import read_spec
+from icm_core.spec.model import PipelineSpec
 from icm_training.devices import make_fabric
 from icm_training.folder import RunFolder, device_name, record_of
 from icm_training.options import Options
