@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pluggy
 
 from icm_core.interfaces import Codec, DataSet, Enhancement, SideInfoAdapter, TaskHead, TaskKind
 from icm_core.training import Loss
-
-if TYPE_CHECKING:
-    from icm_core.plugins.registry import Registry
 
 PROJECT = "icm"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -74,5 +71,6 @@ def icm_default_pipelines() -> list[str]:  # type: ignore[empty-body]
 
 
 @hookspec
-def icm_schemas() -> list[tuple[str, Callable[[Registry], dict[str, Any]]]]:  # type: ignore[empty-body]
-    """Further JSON Schemas that ``icm schema NAME`` prints: a name, and what makes the schema of an installation."""
+def icm_schemas() -> list[tuple[str, Callable[[Any], dict[str, Any]]]]:  # type: ignore[empty-body]
+    """Further JSON Schemas that ``icm schema NAME`` prints: a name, and a function from an
+    installation's `Registry` to the schema."""
