@@ -6,6 +6,8 @@ line prints it on stderr and exits with code 2.
 
 from __future__ import annotations
 
+__all__ = ["BitstreamError", "IcmError", "InputError", "SpecError", "TrainingError", "WeightsError"]
+
 
 class IcmError(Exception):
     """Base class of every error that this framework raises on purpose."""

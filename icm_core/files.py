@@ -8,6 +8,8 @@ from pathlib import Path
 
 from icm_core.errors import InputError
 
+__all__ = ["make_folder", "read_file", "write_atomically"]
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file aside in its own folder, then rename it: no reader ever sees half of it.

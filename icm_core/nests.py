@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree
 
+__all__ = ["Nest", "floats", "leaves", "map_tensors", "paths", "rows", "same", "shown", "stack", "tensors"]
+
 Nest: TypeAlias = Any
 """A tensor, or a dict, list or tuple of nests; numbers, strings and None may stand among the tensors."""
 

@@ -25,6 +25,17 @@ from torch import Tensor
 from icm_core.bitstream.container import MAX_PIXELS, MAX_SIDE, check_size
 from icm_core.errors import InputError
 
+__all__ = [
+    "as_batch",
+    "open_picture",
+    "png_bytes",
+    "read_class_map",
+    "read_picture",
+    "to_picture",
+    "to_rgb",
+    "to_tensor",
+]
+
 
 def open_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """An upright RGB picture from a file.

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from icm_core.errors import InputError
 
+__all__ = ["STEPS_PER_UNIT", "Quality"]
+
 STEPS_PER_UNIT = 16
 MAX_STEP = 255
 

@@ -10,6 +10,18 @@ from torch import Tensor
 
 from icm_core.nests import Nest
 
+__all__ = [
+    "CodecOutput",
+    "Colour",
+    "FeatureLayout",
+    "Features",
+    "Legend",
+    "Level",
+    "Prediction",
+    "SideInfo",
+    "SideInfoLayout",
+]
+
 Colour: TypeAlias = tuple[int, int, int]
 """Red, green and blue, 0 to 255 each."""
 
