@@ -15,15 +15,27 @@ import importlib
 from importlib import metadata as _metadata
 from typing import TYPE_CHECKING
 
-from icm_core.errors import BitstreamError, IcmError, InputError, SpecError, WeightsError
+from icm_core.errors import BitstreamError, IcmError, InputError, SpecError, TrainingError, WeightsError
 from icm_core.quality import Quality
 
 if TYPE_CHECKING:
-    from icm_core.interfaces import Codec, Component, ComponentParams, Enhancement, SideInfoAdapter, TaskHead
+    from icm_core.interfaces import (
+        Codec,
+        Component,
+        ComponentParams,
+        DataSet,
+        Enhancement,
+        Sample,
+        SideInfoAdapter,
+        TaskHead,
+        TaskKind,
+    )
     from icm_core.pipeline.build import build
     from icm_core.pipeline.decoded import Decoded
     from icm_core.pipeline.load import load
     from icm_core.pipeline.pipeline import Pipeline
+    from icm_core.pipeline.weights import stored_state
+    from icm_core.plugins.datasets import open_dataset
     from icm_core.plugins.hookspecs import hookimpl
     from icm_core.plugins.registry import INTERFACE_VERSION, Registry, build_registry
     from icm_core.spec.extends import read_spec
@@ -41,9 +53,21 @@ _HOMES = {
     "pipeline.build": ("build",),
     "pipeline.decoded": ("Decoded",),
     "plugins.hookspecs": ("hookimpl",),
-    "interfaces": ("Codec", "Component", "ComponentParams", "Enhancement", "SideInfoAdapter", "TaskHead"),
+    "interfaces": (
+        "Codec",
+        "Component",
+        "ComponentParams",
+        "DataSet",
+        "Enhancement",
+        "Sample",
+        "SideInfoAdapter",
+        "TaskHead",
+        "TaskKind",
+    ),
     "pipeline.load": ("load",),
     "pipeline.pipeline": ("Pipeline",),
+    "pipeline.weights": ("stored_state",),
+    "plugins.datasets": ("open_dataset",),
     "plugins.registry": ("INTERFACE_VERSION", "Registry", "build_registry"),
     "spec.schema": ("json_schema",),
     "spec.extends": ("read_spec",),
@@ -72,6 +96,7 @@ __all__ = [
     "CodecOutput",
     "Component",
     "ComponentParams",
+    "DataSet",
     "Decoded",
     "Enhancement",
     "Features",
@@ -83,11 +108,14 @@ __all__ = [
     "Prediction",
     "Quality",
     "Registry",
+    "Sample",
     "SideInfo",
     "SideInfoAdapter",
     "SideInfoLayout",
     "SpecError",
     "TaskHead",
+    "TaskKind",
+    "TrainingError",
     "WeightsError",
     "__version__",
     "build",
@@ -95,6 +123,8 @@ __all__ = [
     "hookimpl",
     "json_schema",
     "load",
+    "open_dataset",
     "parse_spec",
     "read_spec",
+    "stored_state",
 ]

@@ -5,6 +5,7 @@ Float networks differ in the last bits between devices, thread counts and librar
 runs on integers here; see ``docs/exact-coding.md``.
 """
 
+from icm_core.coding.bounds import Bound, refuse_inexact
 from icm_core.coding.fixed import FRACTION_BITS, LIMIT, rescale, to_fixed, to_float
 from icm_core.coding.integer import IntegerNetwork, serialize
 from icm_core.coding.rans import StreamDecoder, StreamEncoder
@@ -13,11 +14,13 @@ from icm_core.coding.tables import CdfTables, gaussian_tables, sigma_index
 __all__ = [
     "FRACTION_BITS",
     "LIMIT",
+    "Bound",
     "CdfTables",
     "IntegerNetwork",
     "StreamDecoder",
     "StreamEncoder",
     "gaussian_tables",
+    "refuse_inexact",
     "rescale",
     "serialize",
     "sigma_index",

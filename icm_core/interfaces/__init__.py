@@ -6,7 +6,7 @@ from icm_core.interfaces.component import Component, ComponentParams
 from icm_core.interfaces.dataset import DataSet, Sample
 from icm_core.interfaces.enhancement import Enhancement
 from icm_core.interfaces.head import TaskHead
-from icm_core.interfaces.kind import Figure, Tally, TaskKind
+from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
 from icm_core.interfaces.pipeline import PipelineView, TaskView
 from icm_core.nests import Nest
 
@@ -15,6 +15,7 @@ __all__ = [
     "Component",
     "ComponentParams",
     "DataSet",
+    "Drawn",
     "Enhancement",
     "Figure",
     "Nest",
@@ -25,4 +26,5 @@ __all__ = [
     "TaskHead",
     "TaskKind",
     "TaskView",
+    "Weights",
 ]
