@@ -69,11 +69,18 @@ class TaskKind(ABC):
     """Whether a prediction's output is a picture (B, 3, H, W) in [0, 1]. An enhancement can refine it, and its target
     is the coded picture itself, so that every data set will do."""
 
+    in_words: ClassVar[bool] = False
+    """Whether an answer is words or numbers without a place in the picture: what is drawn is the line of `describe`
+    written on it, so that a page may as well write the line beside it."""
+
     ragged: ClassVar[bool] = False
     """Whether the number of things differs from picture to picture: a batch is then a tuple of targets."""
 
     needs_labels: ClassVar[bool] = True
     """Whether data sets of the kind name classes or values."""
+
+    has_places: ClassVar[bool] = True
+    """Whether an answer says where in the picture something is, so that its drawing tells what a line cannot."""
 
     compares: ClassVar[bool] = False
     """Whether the kind has a `divergence`."""

@@ -30,6 +30,8 @@ class Classification(TaskKind):
     """Outputs are logits (B, K), targets a class, () int64, batches of them (B,)."""
 
     name: ClassVar[str] = "classification"
+    in_words: ClassVar[bool] = True
+    has_places: ClassVar[bool] = False
     compares: ClassVar[bool] = True
 
     def check_target(self, target: Nest, size: tuple[int, int], legend: Legend) -> None:

@@ -22,6 +22,8 @@ class Regression(TaskKind):
     """Outputs are values (B, K), targets (K,) float32, batches of them (B, K)."""
 
     name: ClassVar[str] = "regression"
+    in_words: ClassVar[bool] = True
+    has_places: ClassVar[bool] = False
     compares: ClassVar[bool] = True
 
     def check_target(self, target: Nest, size: tuple[int, int], legend: Legend) -> None:
