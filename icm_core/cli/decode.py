@@ -75,7 +75,7 @@ def run(
         bool, typer.Option("--verify", help="Check decoded symbols by the control hashes of icm encode --control.")
     ] = False,
     draw: Annotated[
-        bool, typer.Option("--draw", help="Also draw each answer on the decoded picture: <stem>.<task>.drawn.png.")
+        bool, typer.Option("--draw", help="Draw every answer on the decoded picture: <stem>.<task>.drawn.png.")
     ] = False,
     max_pixels: MaxPixels = MAX_PIXELS,
     output: OutputFolder = Path(),
@@ -147,7 +147,7 @@ def _write(pipe: Pipeline, file: Container, decoded: Predictions, stem: Path, dr
         row = rows[name] = {"kind": prediction.kind, **kind.answer(prediction), "text": kind.describe(prediction)}
         raster = kind.raster(prediction)
         shown = None
-        if not kind.is_picture and (draw or raster is None):
+        if not kind.is_picture and (draw or (raster is None and kind.has_places)):
             ground = ground or _ground(pipe, file, decoded)
             shown = kind.draw(prediction, ground)
         for key, picture, ending in (("picture", raster, ".png"), ("drawing", shown, ".drawn.png")):

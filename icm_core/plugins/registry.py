@@ -21,14 +21,17 @@ from icm_core.interfaces import (
     TaskKind,
 )
 from icm_core.interfaces.dataset import PICTURES
-from icm_core.plugins import hookspecs
+from icm_core.plugins import hookspecs, own
 from icm_core.training import Loss
-from icm_registry import Catalogue, Plugin, RegistryError, load_plugins, unknown
+from icm_registry import Catalogue, Plugin, RegistryError, find_entry_points, load_plugins, unknown
 
 C = TypeVar("C", bound=Component | DataSet)
 
 GROUP = "icm.plugins"
 """Entry-point group of plugins."""
+
+CORE = "core"
+"""Entry point of the core's own plugin."""
 
 INTERFACE_VERSION = 2
 """Version of the contracts and hooks. A plugin says which it was written for with ``icm_interface = N`` in the module
@@ -139,7 +142,10 @@ def build_registry(*, path: Sequence[str] | None = None, extra: Mapping[str, obj
         path: folders in which distributions are looked for, `sys.path` by default.
         extra: further plugins as objects with hook implementations, by name; for notebooks and tests.
     """
-    plugins = load_plugins(hookspecs.PROJECT, hookspecs, GROUP, path=path, extra=extra, accept=_check_interface)
+    given = dict(extra or {})
+    if all(point.name != CORE for point in find_entry_points(GROUP, path)):
+        given.setdefault(CORE, own)  # wherever plugins are looked for, the core's own kinds are there
+    plugins = load_plugins(hookspecs.PROJECT, hookspecs, GROUP, path=path, extra=given, accept=_check_interface)
     kinds: Catalogue[type[TaskKind]] = plugins.collect("icm_kinds", "kind", _kind)
     return Registry(
         kinds=kinds,

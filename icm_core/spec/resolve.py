@@ -62,8 +62,8 @@ def resolve(spec: PipelineSpec, registry: Registry) -> ResolvedSpec:
         if not kinds[over].is_picture:
             pictures = [name for name, kind in kinds.items() if kind.is_picture]
             raise SpecError(
-                f"enhancement.over is {over!r}, a task of kind {kinds[over].name}; it should be one whose answer is a "
-                f"picture, of kind reconstruction: {', '.join(pictures) or 'this spec has none'}"
+                f"enhancement.over is {over!r}, a task of kind {kinds[over].name}; it should be one of kind "
+                f"reconstruction: {', '.join(pictures) or 'this spec has none'}"
             )
     return ResolvedSpec(
         codec=look_up(spec.codec.use, spec.codec.params, registry.codecs, CODEC),

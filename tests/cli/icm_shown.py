@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from icm_tiny import Classes, Labels
-from PIL import Image
 
-from icm_core import Prediction, TaskHead, hookimpl
+from icm_core import TaskHead, hookimpl
+from icm_core.types import Colour
 
 
 class ShownLabels(Labels):
@@ -18,10 +18,9 @@ class ShownLabels(Labels):
     def labels(self) -> tuple[str, ...]:
         return ("sky", "<road>", "tree", "car")
 
-    def draw(self, prediction: Prediction) -> Image.Image:
-        picture = Image.fromarray(prediction.output[0].argmax(0).byte().cpu().numpy(), "P")
-        picture.putpalette([0, 0, 255, 90, 90, 90, 0, 160, 0, 255, 0, 0])
-        return picture
+    @property
+    def colours(self) -> tuple[Colour, ...]:
+        return (0, 0, 255), (90, 90, 90), (0, 160, 0), (255, 0, 0)
 
 
 class Counts(Classes):

@@ -53,8 +53,8 @@ def test_json_has_the_files_numbers_and_the_written_pictures(tmp_path: Path, cod
         "bpp": 8 * size / (24 * 40),
         "truncated": False,
         "tasks": {
-            "coarse": {"kind": "reconstruction", "picture": str(tmp_path / "photo.coarse.png")},
-            "fine": {"kind": "reconstruction", "picture": str(tmp_path / "photo.fine.png")},
+            "coarse": {"kind": "reconstruction", "text": "", "picture": str(tmp_path / "photo.coarse.png")},
+            "fine": {"kind": "reconstruction", "text": "", "picture": str(tmp_path / "photo.fine.png")},
         },
     }
 

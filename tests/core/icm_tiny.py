@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-import torchmetrics
-from PIL import Image
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -108,13 +106,7 @@ class Enlarge(SideInfoAdapter):
 
 class _Head(TaskHead):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        return F.mse_loss(output, target)
-
-    def metric(self) -> torchmetrics.Metric:
-        return torchmetrics.MeanSquaredError()
-
-    def draw(self, prediction: object) -> Image.Image | None:
-        return None
+        return F.mse_loss(output, target, reduction="none").flatten(1).mean(1)
 
 
 class Picture(_Head):

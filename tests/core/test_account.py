@@ -39,16 +39,20 @@ def test_modules_by_hand(found: Account) -> None:
 def test_padding_counts(registry: Registry, data: dict[str, Any]) -> None:
     padded = account(parse_spec(data), registry, height=17, width=64)
     assert padded.padded == (32, 64)
-    assert padded.sharing.b.kmac_per_pixel == pytest.approx(0.009 * 32 / 17)
+    assert padded.sharing.adapter.kmac_per_pixel == pytest.approx(0.009 * 32 / 17)
 
 
 def test_sharing(found: Account) -> None:
     s = found.sharing
-    assert (s.shared_formula, s.separate_formula, s.tasks) == ("a + 3b + c + d", "4a + 4b + 2c + d", 3)
-    assert (s.a.parameters, s.b.parameters, s.c.parameters, s.d.parameters) == (9, 12, 3, 1)
+    assert (s.shared_formula, s.separate_formula, s.tasks) == (
+        "codec + 3 adapter + picture + enhancement",
+        "4 codec + 4 adapter + 2 picture + enhancement",
+        3,
+    )
+    assert (s.codec.parameters, s.adapter.parameters, s.picture.parameters, s.enhancement.parameters) == (9, 12, 3, 1)
     assert s.shared.parameters == 9 + 3 * 12 + 3 + 1
     assert s.separate.parameters == 4 * 9 + 4 * 12 + 2 * 3 + 1
-    a, b, c, d = (cost.kmac_per_pixel for cost in (s.a, s.b, s.c, s.d))
+    a, b, c, d = (cost.kmac_per_pixel for cost in (s.codec, s.adapter, s.picture, s.enhancement))
     assert s.shared.kmac_per_pixel == pytest.approx(a + 3 * b + c + d)
     assert s.separate.kmac_per_pixel == pytest.approx(4 * a + 4 * b + 2 * c + d)
 
@@ -57,11 +61,11 @@ def test_sharing_without_enhancement(registry: Registry, data: dict[str, Any]) -
     data["enhancement"] = None
     del data["tasks"]["classes"]
     s = account(parse_spec(data), registry, height=32, width=32).sharing
-    assert (s.shared_formula, s.separate_formula) == ("a + 2b", "2a + 2b")
-    assert (s.shared.parameters, s.separate.parameters, s.c) == (33, 42, Cost())
+    assert (s.shared_formula, s.separate_formula) == ("codec + 2 adapter", "2 codec + 2 adapter")
+    assert (s.shared.parameters, s.separate.parameters, s.picture) == (33, 42, Cost())
     del data["tasks"]["coarse"]
     s = account(parse_spec(data), registry, height=32, width=32).sharing
-    assert (s.shared_formula, s.separate_formula) == ("a + b", "a + b")
+    assert (s.shared_formula, s.separate_formula) == ("codec + adapter", "codec + adapter")
 
 
 def test_it_is_json(found: Account) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from icm_core import SpecError
-from icm_core.types import Level, Prediction
+from icm_core.types import Level
 from icm_sicmh import Coarse, MultiScale, OneScale
 
 
@@ -61,23 +61,7 @@ def test_under_autocast_a_prediction_is_float32(adapter, head, side) -> None:
 
 def test_loss_is_the_mean_squared_error(head) -> None:
     output, target = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.0]])
-    assert head.loss(output, target).item() == pytest.approx(2.5)
-
-
-def test_metric_is_the_mean_psnr_over_pictures(head) -> None:
-    target = torch.zeros(2, 3, 4, 4)
-    output = torch.stack([torch.full((3, 4, 4), 0.1), torch.full((3, 4, 4), 0.01)])
-    metric = head.metric()
-    metric.update(output, target)
-    assert metric.compute().item() == pytest.approx((20 + 40) / 2, abs=1e-3)
-    assert head.metric() is not metric
-
-
-def test_drawing_gives_the_first_picture(head) -> None:
-    output = torch.zeros(2, 3, 5, 7)
-    output[0, 0] = 1
-    drawn = head.draw(Prediction("reconstruction", output))
-    assert (drawn.mode, drawn.size, drawn.getpixel((0, 0))) == ("RGB", (7, 5), (255, 0, 0))
+    assert head.loss(output, target).tolist() == pytest.approx([2.5])
 
 
 def test_every_parameter_learns(adapter, side) -> None:
@@ -86,7 +70,7 @@ def test_every_parameter_learns(adapter, side) -> None:
     for module in head.modules():
         if isinstance(module, nn.ConvTranspose2d | nn.Conv2d) and module.bias is not None:
             nn.init.constant_(module.bias, 0.1)  # no ReLU is dead at first
-    head.loss(head(adapter(side(64, 64, 2))), torch.rand(2, 3, 64, 64)).backward()
+    head.loss(head(adapter(side(64, 64, 2))), torch.rand(2, 3, 64, 64)).mean().backward()
     assert [n for n, p in head.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
