@@ -140,7 +140,19 @@ class TaskKind(ABC):
         del size, legend
         return map_tensors(lambda tensor: tensor.as_subclass(Tensor), target)
 
-    # --- answers of two pictures -------------------------------------------------------------------------------------
+    # --- answers -----------------------------------------------------------------------------------------------------
+
+    def check_prediction(self, prediction: Prediction, size: tuple[int, int], count: int) -> None:
+        """Raise `ValueError` with a clause that says what is wrong with a batch's predictions, if anything is.
+
+        The conformance kit asks it of every head. By default nothing is looked at.
+
+        Args:
+            prediction: what a head's ``predict`` gives.
+            size: height and width of the pictures.
+            count: number of pictures, B.
+        """
+        del prediction, size, count
 
     def divergence(self, output: Nest, reference: Nest) -> Tensor:
         """How far an output is from what the head says of the clean picture, (B,), differentiable.

@@ -14,6 +14,7 @@ from torchmetrics.functional.classification import multiclass_accuracy
 from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
 from icm_core.kinds.labels import check_classes, match_labels, renumbered
 from icm_core.kinds.means import number, resampled_means
+from icm_core.kinds.outputs import check_output
 from icm_core.kinds.painting import captioned
 from icm_core.nests import Nest, shown
 from icm_core.types import Legend, Prediction
@@ -46,6 +47,11 @@ class Classification(TaskKind):
         """A class."""
         del size
         return torch.randint(max(1, len(legend.labels)), (), generator=generator)
+
+    def check_prediction(self, prediction: Prediction, size: tuple[int, int], count: int) -> None:
+        """Logits (B, K), one for each label where there are labels."""
+        del size
+        check_output(prediction.output, (count, len(prediction.labels) or None), "logits")
 
     def divergence(self, output: Nest, reference: Nest) -> Tensor:
         """Kullback-Leibler divergence of the classes' probabilities in nats, (B,)."""

@@ -15,6 +15,7 @@ from torchvision import tv_tensors
 
 from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
 from icm_core.kinds.means import mean, number, resampled_means
+from icm_core.kinds.outputs import check_output
 from icm_core.nests import Nest
 from icm_core.pictures import to_picture
 from icm_core.types import Legend, Prediction
@@ -46,6 +47,13 @@ class Reconstruction(TaskKind):
         """A picture."""
         del size
         return tv_tensors.Image(target)
+
+    def check_prediction(self, prediction: Prediction, size: tuple[int, int], count: int) -> None:
+        """Pictures (B, 3, H, W) in [0, 1]."""
+        check_output(prediction.output, (count, 3, *size), "pictures")
+        low, high = (float(value) for value in prediction.output.aminmax())
+        if low < 0 or high > 1:
+            raise ValueError(f"has values from {low:g} to {high:g}; pictures are clamped to [0, 1]")
 
     def divergence(self, output: Nest, reference: Nest) -> Tensor:
         """Mean squared error in grey levels (of 255) against the clean picture, (B,)."""

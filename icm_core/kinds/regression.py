@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
 from icm_core.kinds.labels import match_labels
 from icm_core.kinds.means import mean, number, resampled_means
+from icm_core.kinds.outputs import check_output
 from icm_core.kinds.painting import captioned
 from icm_core.nests import Nest, shown
 from icm_core.types import Legend, Prediction
@@ -40,6 +41,11 @@ class Regression(TaskKind):
         """Values from 0 to 1."""
         del size
         return torch.rand(max(1, len(legend.labels)), generator=generator)
+
+    def check_prediction(self, prediction: Prediction, size: tuple[int, int], count: int) -> None:
+        """Values (B, K), one for each label where there are labels."""
+        del size
+        check_output(prediction.output, (count, len(prediction.labels) or None), "values")
 
     def divergence(self, output: Nest, reference: Nest) -> Tensor:
         """Mean squared difference, (B,)."""

@@ -19,6 +19,7 @@ from torchvision import tv_tensors
 from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
 from icm_core.kinds.classification import kl_divergence
 from icm_core.kinds.labels import check_classes, match_labels, renumbered
+from icm_core.kinds.outputs import check_output
 from icm_core.kinds.painting import indexed_picture, overlay, swatches, with_legend
 from icm_core.nests import Nest, shown
 from icm_core.types import Legend, Prediction
@@ -63,6 +64,10 @@ class Segmentation(TaskKind):
     def unwrap(self, target: Nest, size: tuple[int, int], legend: Legend) -> Nest:
         """The map in int64, as losses take it."""
         return super().unwrap(target, size, legend).long()
+
+    def check_prediction(self, prediction: Prediction, size: tuple[int, int], count: int) -> None:
+        """Logits (B, K, H, W), K of each pixel, one for each label where there are labels."""
+        check_output(prediction.output, (count, len(prediction.labels) or None, *size), "logits of all pixels")
 
     def divergence(self, output: Nest, reference: Nest) -> Tensor:
         """Kullback-Leibler divergence of the classes' probabilities in nats, the mean over pixels, (B,)."""
