@@ -1,10 +1,13 @@
 """Reference pages, made from what is registered and from docstrings while the site is built; a hook of mkdocs.
 
-``pages()`` gives them as Markdown; a test compares them with the registry.
+``pages()`` gives them as Markdown; a test compares them with the registry. Pages in ``docs/`` link to files of the
+repository, so that they can be read in a clone; on the site these links lead to the reference, or to a page that shows
+the file.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import re
@@ -16,19 +19,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 from pydantic import BaseModel
 
-import icm_core
-import icm_core.testing
-from icm_core import interfaces, recipe, spec
 from icm_core.cli.app import app
+from icm_core.interfaces import TaskKind
 from icm_core.plugins.registry import Registry, build_registry
+from icm_core.spec import model as spec
+from icm_training import recipe
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
-ROOT = Path(__file__).resolve().parents[1]
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+WRITTEN = {page.name for page in DOCS.glob("*.md")}
+"""Pages that are written by hand, or by programs in ``benchmarks/``, and stand in the repository."""
 
-KINDS = {
+_LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)")
+_FENCE = re.compile(r"^(```+).*?^\1$", re.MULTILINE | re.DOTALL)
+
+COMPONENTS = {
     "codecs": ("Codecs", "Picture to base-layer bytes, and bytes to side information; `codec` of a spec."),
     "adapters": ("Adapters", "Side information to what a task network reads; `tasks.<task>.adapter` of a spec."),
     "heads": ("Heads", "Task networks; `tasks.<task>.head` of a spec."),
@@ -38,25 +48,65 @@ KINDS = {
 }
 """The catalogues of the registry that hold components: title and purpose of their pages."""
 
+PYTHON = {
+    "python": ("Python", ["icm_core"]),
+    "contracts": ("Contracts", ["icm_core.interfaces", "icm_core.training"]),
+    "values": ("Values", ["icm_core.types", "icm_core.nests"]),
+    "helpers": (
+        "For plugins",
+        ["icm_core.kinds", "icm_core.pictures", "icm_core.coding", "icm_core.bitstream", "icm_core.files"],
+    ),
+    "testing": ("Conformance kit", ["icm_core.testing"]),
+}
+"""Pages of Python names: title, and the public modules whose names they explain."""
+
+ON_SITE = {
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "icm_core/__init__.py": "reference/python.md",
+    "icm_core/interfaces": "reference/contracts.md",
+    "icm_core/nests.py": "reference/values.md",
+    "icm_core/plugins/hookspecs.py": "reference/hooks.md",
+    "icm_core/spec/model.py": "reference/specs.md",
+    "icm_core/testing/__init__.py": "reference/testing.md",
+    "icm_core/training": "reference/contracts.md",
+    "icm_core/types.py": "reference/values.md",
+    "plugins/training/icm_training/recipe.py": "reference/recipes.md",
+}
+"""What stands on the site in place of a file, or of the files of a folder; in place of all others stand pages that show
+them, below ``source/``."""
+
+ASKED = {
+    "target": "check_target",
+    "`icm decode --json`": "answer",
+    "picture": "raster",
+    "drawing": "draw",
+    "figures": "figures",
+    "compared by": "divergence",
+}
+"""What a kind's section says, and the methods whose docstrings say it."""
+
 
 def pages() -> dict[str, str]:
     """Every generated page: its path below ``docs/`` and its Markdown."""
     registry = build_registry()
-    made = {f"reference/{kind}.md": "\n".join(_components(kind, registry)) for kind in KINDS}
+    made = {f"reference/{kind}.md": "\n".join(_components(kind, registry)) for kind in COMPONENTS}
+    made["reference/kinds.md"] = "\n".join(_kinds(registry))
     made["reference/shipped.md"] = "\n".join(_shipped(registry))
     made["reference/commands.md"] = "\n".join(_commands())
     made["reference/specs.md"] = "\n".join(_models("Specs", spec, "PipelineSpec"))
     made["reference/recipes.md"] = "\n".join(_models("Recipes", recipe, "RecipeSpec"))
-    made["reference/python.md"] = _names("Python", "icm_core", icm_core.__all__, icm_core.__doc__)
-    made["reference/contracts.md"] = _names("Contracts", "icm_core.interfaces", interfaces.__all__, interfaces.__doc__)
-    made["reference/testing.md"] = _names(
-        "Conformance kit", "icm_core.testing", icm_core.testing.__all__, icm_core.testing.__doc__
-    )
+    for page, (title, modules) in PYTHON.items():
+        made[f"reference/{page}.md"] = "\n".join(_names(title, modules))
     made["reference/hooks.md"] = (
         "# Hooks\n\n::: icm_core.plugins.hookspecs\n    options:\n      show_root_heading: false\n"
         "      show_root_toc_entry: false\n      filters: ['^icm_']\n"
     )
-    made["changelog.md"] = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    for name in ("CHANGELOG.md", "CONTRIBUTING.md"):
+        made[ON_SITE[name]] = _linked((ROOT / name).read_text("utf-8"), ROOT)
+    for path in sorted(_shown_files()):
+        language = {".py": "python", ".json": "json"}.get(path.suffix, "text")
+        made[_place(path)] = f"# `{path}`\n\n````{language}\n{(ROOT / path).read_text('utf-8')}````\n"
     return made
 
 
@@ -69,21 +119,39 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
+    """Links to files of the repository lead to what stands in their place; called by mkdocs."""
+    return _linked(markdown, DOCS) if page.file.src_uri in WRITTEN else markdown
+
+
 def on_page_content(html: str, **_: object) -> str:
     """Docstrings announce a block of code with ``::``, which Markdown shows as it is; called by mkdocs."""
     return html.replace("<p>::</p>\n", "").replace("::</p>", ":</p>")
 
 
 def _components(kind: str, registry: Registry) -> Iterator[str]:
-    title, purpose = KINDS[kind]
+    title, purpose = COMPONENTS[kind]
     yield f"# {title}\n\n{purpose}\n"
     for entry in getattr(registry, kind).entries:
         cls = entry.value
         yield f"## `{entry.name}`\n"
-        yield f"Package `{entry.owner.plugin}`" + (f", kind {cls.kind}" if hasattr(cls, "kind") else "") + ".\n"
+        answers = getattr(cls, "kind", None)
+        yield f"Package `{entry.owner.plugin}`" + (f", kind {answers}" if isinstance(answers, str) else "") + ".\n"
         yield f"{_prose(cls)}\n"
         yield from _fields(cls.Params)
         yield f"Class `{cls.__module__}.{cls.__qualname__}`.\n"
+
+
+def _kinds(registry: Registry) -> Iterator[str]:
+    yield "# Kinds\n"
+    yield "What the answers of heads and the targets of data sets are; `kind` of both.\n"
+    for entry in registry.kinds.entries:
+        cls = entry.value
+        yield f"## `{entry.name}`\n\nPackage `{entry.owner.plugin}`.\n\n{_prose(cls)}\n\n| | |\n|---|---|"
+        for what, method in ASKED.items():
+            if getattr(cls, method) is not getattr(TaskKind, method):
+                yield f"| {what} | {_cell(inspect.getdoc(getattr(cls, method)))} |"
+        yield f"\nClass `{cls.__module__}.{cls.__qualname__}`.\n"
 
 
 def _shipped(registry: Registry) -> Iterator[str]:
@@ -125,10 +193,14 @@ def _models(title: str, module: Any, first: str) -> Iterator[str]:
         yield from _fields(model)
 
 
-def _names(title: str, module: str, names: Iterable[str], doc: str | None) -> str:
-    shown = [name for name in sorted(names, key=str.lower) if not name.startswith("_") and not name.isupper()]
-    blocks = [f"::: {module}.{name}\n" for name in shown]
-    return "\n".join([f"# {title}\n\n{_markdown(inspect.cleandoc(doc or ''))}\n", *blocks])
+def _names(title: str, modules: Iterable[str]) -> Iterator[str]:
+    yield f"# {title}\n"
+    for name in modules:
+        module = importlib.import_module(name)
+        yield f"## `{name}`\n\n{_markdown(inspect.cleandoc(module.__doc__ or ''))}\n"
+        for one in sorted(module.__all__, key=str.lower):
+            if not one.startswith("_") and not one.isupper():
+                yield f"::: {name}.{one}\n    options:\n      heading_level: 3\n"
 
 
 def _fields(model: type[BaseModel]) -> Iterator[str]:
@@ -148,6 +220,41 @@ def _fields(model: type[BaseModel]) -> Iterator[str]:
         what = "; ".join(filter(None, [field.description or "", limits]))
         yield f"| `{name}` | `{_type(field.annotation)}` | {_cell(default)} | {_cell(what)} |"
     yield ""
+
+
+def _linked(text: str, folder: Path) -> str:
+    """A page of the repository as a page at the top of the site: links to files become links to what stands there."""
+
+    def change(match: re.Match[str]) -> str:
+        path = (folder / match[1]).resolve().relative_to(ROOT)
+        if path.is_relative_to(DOCS.relative_to(ROOT)):
+            return f"]({path.relative_to(DOCS.relative_to(ROOT))}{match[2] or ''})"
+        return f"]({_place(path)})"
+
+    parts = re.split(f"({_FENCE.pattern})", text, flags=_FENCE.flags)
+    # Of each fenced block, split gives the whole and its fence; both stay.
+    return "".join(
+        _LINK.sub(change, part) if number % 3 == 0 else part for number, part in enumerate(parts) if number % 3 != 2
+    )
+
+
+def _place(path: Path) -> str:
+    """The page of the site that stands in place of a file of the repository."""
+    for one in (path, *path.parents):
+        if one.as_posix() in ON_SITE:
+            return ON_SITE[one.as_posix()]
+    return f"source/{path.as_posix()}.md"
+
+
+def _shown_files() -> set[Path]:
+    """The files that pages link to and that are shown as they are."""
+    found = set()
+    for page in (*(DOCS / name for name in WRITTEN), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
+        for match in _LINK.finditer(_FENCE.sub("", page.read_text("utf-8"))):
+            path = (page.parent / match[1]).resolve()
+            if path.is_relative_to(ROOT) and not path.is_relative_to(DOCS):
+                found.add(path.relative_to(ROOT))
+    return {path for path in found if _place(path).startswith("source/")}
 
 
 _SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "multiple of"}
