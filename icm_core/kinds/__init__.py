@@ -1,4 +1,9 @@
-"""The kinds of answers that the core brings: classes, class maps, pictures, values. Others come from icm_core.kinds.classification import Classification, kl_divergence
+"""The kinds of answers that the core brings: classes, class maps, pictures, values. Others come from plugins.
+
+And what kinds of others may use: classes by name, means, checks of outputs, drawing.
+"""
+
+from icm_core.kinds.classification import Classification, kl_divergence
 from icm_core.kinds.labels import check_classes, match_labels, renumbered
 from icm_core.kinds.means import mean, number, resampled_means
 from icm_core.kinds.outputs import check_output
