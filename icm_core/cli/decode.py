@@ -164,17 +164,19 @@ def _write(pipe: Pipeline, file: Container, decoded: Predictions, stem: Path, dr
 
 def _ground(pipe: Pipeline, file: Container, decoded: Predictions) -> Image.Image:
     """What answers are drawn on: the best picture that was decoded, else one decoded for it, else plain grey."""
+    import torch
     from PIL import Image
 
     from icm_core.pictures import to_picture
 
     found = [name for name in decoded if pipe.kind(name).is_picture]
-    if FINE in found or found:
+    if found:
         return to_picture(decoded[FINE if FINE in found else found[0]].output)
     name = pipe.picture_task
     if name is None:
         return Image.new("RGB", (file.width, file.height), (128, 128, 128))
-    return to_picture(pipe.task(name).predict(decoded.side).output)
+    with torch.inference_mode():
+        return to_picture(pipe.task(name).predict(decoded.side).output)
 
 
 def _print(rows: list[Decoded]) -> None:

@@ -45,6 +45,7 @@ def _or_extending(schema: Schema) -> Schema:
     """The schema of a whole spec, or of one that extends another and says what is different."""
     definitions = schema.pop("$defs")
     properties: Schema = schema["properties"]
+    task: Schema = definitions["TaskSpec"]["properties"]
     anything: Schema = {"type": ["object", "null"]}
     names = {"name", "description", "weights", "icm", "$schema"}
     extending = {
@@ -62,7 +63,7 @@ def _or_extending(schema: Schema) -> Schema:
                 "propertyNames": properties["tasks"]["propertyNames"],
                 "additionalProperties": {
                     "type": ["object", "null"],
-                    "properties": {"adapter": anything, "head": anything},
+                    "properties": {"adapter": anything, "head": anything, "search": task["search"]},
                     "additionalProperties": False,
                     "description": "what is different in the task; null removes it",
                 },
