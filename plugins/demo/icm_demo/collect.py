@@ -8,16 +8,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from pydantic import JsonValue
 
 from icm_core.bitstream.container import read
 from icm_core.files import read_file, write_atomically
 from icm_core.jpeg import Jpeg, jpeg_within, psnr
-from icm_core.kinds.painting import Swatch, overlay, swatches
 from icm_core.pictures import open_picture, to_picture
 from icm_core.pipeline.pipeline import Pipeline
-from icm_core.results import NamedValue, TopClass, named_values, top_classes
+from icm_core.spec.model import FINE
+from icm_core.types import Prediction
 
 QUALITIES = (1.0, 2.0, 3.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one task says of one file. Everything but the bytes comes from the kind of its answers.
+
+    Attributes:
+        kind: the kind's name.
+        bytes: what a decoder reads for it: the file up to the end of its base layer, or for ``fine`` the whole file.
+        bpp: the same in bits per pixel.
+        said: the answer as JSON.
+        text: the answer in a line; empty where the picture says it.
+        picture: the answer as a person would look at it: drawn on the photograph, or the decoded picture. None where
+            `text` says as much.
+        psnr: of a decoded picture, in dB against the original, infinite if they are equal; None of other answers.
+    """
+
+    kind: str
+    bytes: int
+    bpp: float
+    said: Mapping[str, JsonValue]
+    text: str
+    picture: Image.Image | None
+    psnr: float | None
 
 
 @dataclass(frozen=True)
@@ -31,12 +56,8 @@ class Step:
         base_bytes: its size up to the end of the base layer, which is all that the tasks need.
         bpp: bits per pixel of the whole file.
         base_bpp: bits per pixel up to the end of the base layer.
-        classes: the five most probable classes of each classification task.
-        values: the named values of each regression task.
-        labels: the classes of each segmentation task's label map, by area.
-        psnr: in dB of each decoded picture against the original, by task; ``fine`` is the enhanced one.
+        answers: what each task says, by name; ``fine`` is the enhanced picture.
         jpeg: JPEG within the whole file's bytes, None where it cannot be that small.
-        pictures: what each task shows: overlays of label maps, decoded pictures.
         encode_seconds: picture in memory -> bytes.
         decode_seconds: bytes -> every task's prediction, and the fine picture.
     """
@@ -47,14 +68,25 @@ class Step:
     base_bytes: int
     bpp: float
     base_bpp: float
-    classes: Mapping[str, list[TopClass]]
-    values: Mapping[str, list[NamedValue]]
-    labels: Mapping[str, list[Swatch]]
-    psnr: Mapping[str, float]
+    answers: Mapping[str, Answer]
     jpeg: Jpeg | None
-    pictures: Mapping[str, Image.Image]
     encode_seconds: float
     decode_seconds: float
+
+    @property
+    def psnr(self) -> dict[str, float]:
+        """PSNR in dB by task, of those that decode to a picture."""
+        return {name: answer.psnr for name, answer in self.answers.items() if answer.psnr is not None}
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What is said in words, by task, of those that say something."""
+        return {name: answer.text for name, answer in self.answers.items() if answer.text}
+
+    @property
+    def pictures(self) -> dict[str, Image.Image]:
+        """What can be looked at, by task."""
+        return {name: answer.picture for name, answer in self.answers.items() if answer.picture is not None}
 
 
 @dataclass(frozen=True)
@@ -75,6 +107,11 @@ class Sample:
         """The step that stands for all where there is room for one."""
         return self.steps[len(self.steps) // 2]
 
+    @property
+    def speaking(self) -> list[str]:
+        """The tasks that say something in words at some quality."""
+        return list(dict.fromkeys(name for step in self.steps for name in step.texts))
+
 
 @dataclass(frozen=True)
 class Demo:
@@ -91,6 +128,11 @@ class Demo:
     device: str
     precision: str
     samples: Sequence[Sample]
+
+    @property
+    def layered(self) -> bool:
+        """Whether the files have an enhancement layer behind their base layer."""
+        return any(step.base_bytes < step.bytes for sample in self.samples for step in sample.steps)
 
 
 def qualities_of(pipe: Pipeline) -> list[float]:
@@ -125,22 +167,6 @@ def _step(pipe: Pipeline, path: Path, picture: Image.Image, quality: float, fold
     decoded = pipe.decode(blob)
     finished = time.perf_counter()
 
-    classes: dict[str, list[TopClass]] = {}
-    values: dict[str, list[NamedValue]] = {}
-    labels: dict[str, list[Swatch]] = {}
-    distances: dict[str, float] = {}
-    pictures: dict[str, Image.Image] = {}
-    for name, prediction in decoded.items():
-        if prediction.kind == "classification":
-            classes[name] = top_classes(prediction)
-        elif prediction.kind == "regression":
-            values[name] = named_values(prediction)
-        elif prediction.kind == "reconstruction":
-            pictures[name] = to_picture(prediction.output)
-            distances[name] = psnr(picture, pictures[name])
-        elif (drawn := pipe.task(name).head.draw(prediction)) is not None:
-            labels[name] = swatches(prediction, drawn)
-            pictures[name] = overlay(picture, drawn)
     pixels = picture.width * picture.height
     base_bytes = read(blob).base_bytes
     return Step(
@@ -150,12 +176,30 @@ def _step(pipe: Pipeline, path: Path, picture: Image.Image, quality: float, fold
         base_bytes=base_bytes,
         bpp=8 * len(blob) / pixels,
         base_bpp=8 * base_bytes / pixels,
-        classes=classes,
-        values=values,
-        labels=labels,
-        psnr=distances,
+        answers={
+            name: _answer(pipe, name, prediction, picture, len(blob) if name == FINE else base_bytes)
+            for name, prediction in decoded.items()
+        },
         jpeg=jpeg_within(picture, len(blob)),
-        pictures=pictures,
         encode_seconds=encoded - start,
         decode_seconds=finished - restart,
+    )
+
+
+def _answer(pipe: Pipeline, name: str, prediction: Prediction, picture: Image.Image, needed: int) -> Answer:
+    kind = pipe.kind(name)
+    shown, distance = None, None
+    if kind.is_picture:
+        shown = to_picture(prediction.output)
+        distance = psnr(picture, shown)
+    elif not kind.in_words:
+        shown = kind.draw(prediction, picture)
+    return Answer(
+        kind=prediction.kind,
+        bytes=needed,
+        bpp=8 * needed / (picture.width * picture.height),
+        said=kind.answer(prediction),
+        text=kind.describe(prediction),
+        picture=shown,
+        psnr=distance,
     )

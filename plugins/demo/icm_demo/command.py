@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean as mean
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
+from pydantic import JsonValue
 
 from icm_core.cli.batch import for_each, leave
 from icm_core.cli.console import print_json, print_table
@@ -17,15 +20,18 @@ from icm_core.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from icm_core.pipeline.pipeline import Pipeline
-    from icm_core.results import NamedValue, TopClass
-    from icm_demo import Sample, Step
+    from icm_demo import Demo, Sample, Step
 
 NAME = "demo"
 EXAMPLE = "Example: icm demo photo.jpg -o demo-out"
 
 
 class StepRow(TypedDict):
-    """The JSON row of one picture at one quality; an infinite PSNR is null, as is a JPEG that cannot be so small."""
+    """The JSON row of one picture at one quality.
+
+    An infinite PSNR is null, as is a JPEG that cannot be so small. ``tasks`` has of each task its ``kind``, what the
+    kind answers with, and ``text``, as in ``icm decode --json``.
+    """
 
     picture: str
     file: str
@@ -36,9 +42,7 @@ class StepRow(TypedDict):
     base_bpp: float
     psnr: dict[str, float | None]
     jpeg: dict[str, float | None] | None
-    classes: dict[str, list[TopClass]]
-    values: dict[str, list[NamedValue]]
-    labels: dict[str, dict[str, float]]
+    tasks: dict[str, dict[str, JsonValue]]
     encode_seconds: float
     decode_seconds: float
 
@@ -58,8 +62,8 @@ def run(
 ) -> None:
     """Code photographs at several qualities, decode them from the bytes, and show what came of it.
 
-    Writes the coded files, a sheet per picture (original, label map, coarse and fine picture), demo.png with all of
-    them, and index.html, which needs nothing else.
+    Writes the coded files, a sheet per picture (the original, and what each task makes of it), demo.png with
+    all of them, and index.html, which needs nothing else.
     """
     from icm_core import load
     from icm_core.pictures import png_bytes
@@ -83,17 +87,18 @@ def run(
         return sample
 
     samples, failures = for_each(paths, work, "photographs")
+    demo = Demo(pipe.name, _place(pipe), pipe.precision, samples)
     written: dict[str, str] = {}
     if samples:
-        demo = Demo(pipe.name, _place(pipe), pipe.precision, samples)
         written = {"sheet": str(output / "demo.png"), "page": str(output / "index.html")}
         write_atomically(output / "demo.png", png_bytes(sheet_of_all(demo)))
         write_atomically(output / "index.html", page(demo).encode("utf-8"))
     if as_json:
         rows = [_row(sample, step) for sample in samples for step in sample.steps]
         print_json({"pipeline": pipe.name, **written, "rows": rows, "failures": failures})
-    else:
-        _print(samples, written)
+    elif samples:
+        _print(demo)
+        typer.echo(f"pictures: {written['sheet']}\npage:     {written['page']}")
     leave(failures)
 
 
@@ -118,9 +123,9 @@ def _row(sample: Sample, step: Step) -> StepRow:
         base_bpp=step.base_bpp,
         psnr={name: _finite(value) for name, value in step.psnr.items()},
         jpeg={"quality": jpeg.quality, "bytes": jpeg.bytes, "psnr": _finite(jpeg.psnr)} if jpeg else None,
-        classes=dict(step.classes),
-        values=dict(step.values),
-        labels={name: {s.label: round(s.share, 4) for s in found} for name, found in step.labels.items()},
+        tasks={
+            name: {"kind": answer.kind, **answer.said, "text": answer.text} for name, answer in step.answers.items()
+        },
         encode_seconds=round(step.encode_seconds, 4),
         decode_seconds=round(step.decode_seconds, 4),
     )
@@ -130,48 +135,47 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _print(samples: list[Sample], written: dict[str, str]) -> None:
-    steps = [(sample, step) for sample in samples for step in sample.steps]
-    if not steps:
-        return
-    from icm_core.results import describe, describe_values
-
-    first = steps[0][1]
-    names, tasks, numbers, maps = (list(found) for found in (first.psnr, first.classes, first.values, first.labels))
-    rates = [
-        (
-            *_about(sample, step),
-            step.base_bytes,
-            f"{step.base_bpp:.3f}",
-            step.bytes,
-            f"{step.bpp:.3f}",
-            *(f"{step.psnr[name]:.2f}" for name in names),
-            *((step.jpeg.bytes, f"{step.jpeg.psnr:.2f}") if step.jpeg else ("-", "-")),
-        )
-        for sample, step in steps
-    ]
-    rate_columns = (">base bytes", ">bpp", ">whole bytes", ">bpp", *(f">{name} dB" for name in names))
+def _print(demo: Demo) -> None:
+    """A line per quality on bytes and PSNR, and a line per picture and task on what is said; the page has the rest."""
+    qualities = zip(*(sample.steps for sample in demo.samples), strict=True)
+    means = [_means(steps, demo.layered) for steps in qualities]
+    many = f", means over {len(demo.samples)} pictures" if len(demo.samples) > 1 else ""
+    layer = "the base layer is part of the whole file, " if demo.layered else ""
     print_table(
-        ("picture", ">q", *rate_columns, ">JPEG bytes", ">JPEG dB"),
-        rates,
-        "Bytes and PSNR; the base layer is part of the whole file, JPEG has at most its bytes",
+        [f">{column}" for column, _ in means[0]],
+        [[value for _, value in row] for row in means],
+        f"Bytes and PSNR{many}; {layer}JPEG has at most as many bytes",
     )
-    seen = [
-        (
-            *_about(sample, step),
-            *(describe(step.classes[name][:2]) for name in tasks),
-            *(describe_values(step.values[name]) for name in numbers),
-            *(", ".join(f"{swatch.label} {swatch.share:.0%}" for swatch in step.labels[name][:3]) for name in maps),
-            f"{step.encode_seconds:.2f}",
-            f"{step.decode_seconds:.2f}",
-        )
-        for sample, step in steps
+    said = [
+        ("" if number else sample.name, name, text)
+        for sample in demo.samples
+        for number, (name, text) in enumerate(sample.middle.texts.items())
     ]
-    print_table(
-        ("picture", ">q", *tasks, *numbers, *maps, ">encode s", ">decode s"), seen, "What the networks see, and times"
-    )
-    typer.echo(f"pictures: {written['sheet']}\npage:     {written['page']}")
+    quality = demo.samples[0].middle.quality
+    print_table(("picture", "task", "answer"), said, f"What the networks say at quality {quality:g}")
 
 
-def _about(sample: Sample, step: Step) -> tuple[str, str]:
-    return (sample.name if step is sample.steps[0] else "", f"{step.quality:g}")
+def _means(steps: Sequence[Step], layered: bool) -> list[tuple[str, str]]:
+    """Means of one quality over the pictures, as columns with their values."""
+    base = [
+        ("base bytes", f"{mean(step.base_bytes for step in steps):.0f}"),
+        ("bpp", f"{mean(step.base_bpp for step in steps):.3f}"),
+    ]
+    return [
+        ("quality", f"{steps[0].quality:g}"),
+        *(base if layered else ()),
+        ("whole bytes" if layered else "bytes", f"{mean(step.bytes for step in steps):.0f}"),
+        ("bpp", f"{mean(step.bpp for step in steps):.3f}"),
+        *((f"{name} dB", f"{mean(step.psnr[name] for step in steps):.2f}") for name in steps[0].psnr),
+        *zip(("JPEG bytes", "JPEG dB"), _jpeg(steps), strict=True),
+        ("encode s", f"{mean(step.encode_seconds for step in steps):.2f}"),
+        ("decode s", f"{mean(step.decode_seconds for step in steps):.2f}"),
+    ]
+
+
+def _jpeg(steps: Sequence[Step]) -> tuple[str, str]:
+    """Mean bytes and PSNR of JPEG; nothing where one of the pictures has none so small."""
+    found = [step.jpeg for step in steps if step.jpeg is not None]
+    if len(found) < len(steps):
+        return "-", "-"
+    return f"{mean(jpeg.bytes for jpeg in found):.0f}", f"{mean(jpeg.psnr for jpeg in found):.2f}"

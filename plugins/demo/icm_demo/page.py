@@ -9,8 +9,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
-from icm_core.results import describe, describe_values
-from icm_demo.collect import Demo, Sample
+from icm_demo.collect import Demo
 from icm_demo.sheet import caption
 
 MAX_SIDE = 1600
@@ -27,17 +26,11 @@ def page(demo: Demo) -> str:
     return template.render(
         demo=demo,
         caption=caption,
-        describe=describe,
-        describe_values=describe_values,
         most_steps=max((len(sample.steps) for sample in demo.samples), default=0),
         webp_quality=WEBP_QUALITY,
         max_side=MAX_SIDE,
-        shrunk=any(_is_shrunk(sample) for sample in demo.samples),
+        shrunk=any(max(sample.picture.size) > MAX_SIDE for sample in demo.samples),
     )
-
-
-def _is_shrunk(sample: Sample) -> bool:
-    return max(sample.picture.size) > MAX_SIDE
 
 
 def _inline(picture: Image.Image) -> str:

@@ -1,4 +1,4 @@
-"""Contact sheets: original, label map, coarse and fine picture side by side with captions."""
+"""Contact sheets: the original and every answer that can be looked at, side by side with captions."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from icm_core.kinds.painting import Swatch
-from icm_core.spec.model import FINE
-from icm_demo.collect import Demo, Sample, Step
+from icm_demo.collect import Answer, Demo, Sample, Step
 
 CELL = 400
-GAP = 12
-CAPTION = 24
-LEGEND = 22
+GAP = 14
+TITLE, NOTE = 22, 18
 PAPER, INK, MUTED = "white", (25, 28, 33), (95, 102, 112)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture with a caption above and the colours of its classes below."""
+    """A picture that fits into a column, with a title above it, and under the title lines of text."""
 
     picture: Image.Image
-    caption: str
-    legend: Sequence[Swatch] = ()
+    title: str
+    notes: Sequence[str]
 
 
 def sheet_of_one(sample: Sample) -> Image.Image:
@@ -37,57 +34,66 @@ def sheet_of_all(demo: Demo) -> Image.Image:
     return _sheet([_row(sample, sample.middle) for sample in demo.samples])
 
 
-def caption(step: Step, name: str) -> str:
+def caption(name: str, answer: Answer) -> str:
     """What stands over a task's picture: the bytes it needs, and its PSNR where it has one."""
-    size, bpp = (step.bytes, step.bpp) if name == FINE else (step.base_bytes, step.base_bpp)
-    quality = f", {step.psnr[name]:.1f} dB" if name in step.psnr else ""
-    return f"{name}: {size:,} bytes, {bpp:.3f} bpp{quality}"
+    quality = f", {answer.psnr:.1f} dB" if answer.psnr is not None else ""
+    return f"{name}: {answer.bytes:,} bytes, {answer.bpp:.3f} bpp{quality}"
 
 
 def _row(sample: Sample, step: Step) -> list[Cell]:
+    """The original, with what is said of it in words only, and the answers that have a picture."""
     size = f"{sample.picture.width}x{sample.picture.height}"
-    first = Cell(sample.picture, f"{sample.name}, {size}, quality {step.quality:g}")
-    shown = step.pictures.items()
-    return [first, *(Cell(picture, caption(step, name), step.labels.get(name, ())) for name, picture in shown)]
+    said = [f"{name}: {text}" for name, text in step.texts.items() if name not in step.pictures]
+    cells = [Cell(_scaled(sample.picture), f"{sample.name}, {size}, quality {step.quality:g}", said)]
+    for name, picture in step.pictures.items():
+        answer = step.answers[name]
+        cells.append(Cell(_scaled(picture), caption(name, answer), [answer.text] if answer.text else []))
+    return cells
 
 
 def _sheet(rows: Sequence[Sequence[Cell]]) -> Image.Image:
-    heights = [max(_scaled(cell.picture).height for cell in row) + CAPTION + LEGEND for row in rows]
+    # Pictures of a row begin at one height, below the longest caption; they may end at different ones.
+    captions = [TITLE + NOTE * max(len(cell.notes) for cell in row) for row in rows]
+    heights = [
+        above + max(_scaled(cell.picture).height for cell in row) for above, row in zip(captions, rows, strict=True)
+    ]
     columns = max(map(len, rows))
-    sheet = Image.new("RGB", (GAP + columns * (CELL + GAP), GAP + sum(heights) + GAP * (len(rows) - 1)), PAPER)
-    draw = ImageDraw.Draw(sheet)
+    sheet = Image.new("RGB", (GAP + columns * (CELL + GAP), GAP + sum(heights) + GAP * len(rows)), PAPER)
     top = GAP
-    for row, height in zip(rows, heights, strict=True):
+    for row, above, height in zip(rows, captions, heights, strict=True):
         for index, cell in enumerate(row):
-            _draw(sheet, draw, cell, GAP + index * (CELL + GAP), top)
+            _draw(sheet, cell, (GAP + index * (CELL + GAP), top), above)
         top += height + GAP
     return sheet
 
 
-def _draw(sheet: Image.Image, draw: ImageDraw.ImageDraw, cell: Cell, left: int, top: int) -> None:
+def _draw(sheet: Image.Image, cell: Cell, place: tuple[int, int], above: int) -> None:
+    draw = ImageDraw.Draw(sheet)
     font, small = ImageFont.load_default(15), ImageFont.load_default(13)
-    draw.text((left, top + CAPTION - 6), _fitting(draw, cell.caption, font), INK, font, anchor="ls")
-    picture = _scaled(cell.picture)
-    sheet.paste(picture, (left, top + CAPTION))
-    below = top + CAPTION + picture.height + 5
-    at = float(left)
-    for swatch in cell.legend:
-        text = f"{swatch.label} {swatch.share:.0%}"
-        width = 17 + draw.textlength(text, small)
-        if at + width > left + CELL or swatch.share < 0.01:
-            break
-        draw.rectangle((at, below + 1, at + 12, below + 13), swatch.colour)
-        draw.text((at + 17, below + 12), text, MUTED, small, anchor="ls")
-        at += width + 12
+    left, top = place
+    draw.text((left, top + 14), _fitting(draw, cell.title, font), INK, font, anchor="ls")
+    for number, note in enumerate(cell.notes):
+        draw.text((left, top + TITLE + 11 + number * NOTE), _fitting(draw, note, small, 1), MUTED, small, anchor="ls")
+    sheet.paste(cell.picture, (left, top + above))
 
 
-def _fitting(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The text, its middle left out where it is wider than a cell."""
+def _fitting(
+    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, begin: float = 0.5
+) -> str:
+    """The text, something left out where it is wider than a cell.
+
+    Args:
+        draw: of the sheet.
+        text: one line.
+        font: what it is written in.
+        begin: share of what is kept that is its beginning.
+    """
     kept = len(text)
     short = text
     while draw.textlength(short, font) > CELL and kept > 2:
         kept -= 1
-        short = f"{text[: kept // 2]}...{text[len(text) - kept // 2 :]}"
+        first = round(begin * kept)
+        short = f"{text[:first]}...{text[len(text) - kept + first :]}"
     return short
 
 
