@@ -147,7 +147,7 @@ def _write(pipe: Pipeline, file: Container, decoded: Predictions, stem: Path, dr
         row = rows[name] = {"kind": prediction.kind, **kind.answer(prediction), "text": kind.describe(prediction)}
         raster = kind.raster(prediction)
         shown = None
-        if not kind.is_picture and (draw or (raster is None and kind.has_places)):
+        if not kind.is_picture and (draw or (raster is None and not kind.in_words)):
             ground = ground or _ground(pipe, file, decoded)
             shown = kind.draw(prediction, ground)
         for key, picture, ending in (("picture", raster, ".png"), ("drawing", shown, ".drawn.png")):

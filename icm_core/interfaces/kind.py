@@ -79,9 +79,6 @@ class TaskKind(ABC):
     needs_labels: ClassVar[bool] = True
     """Whether data sets of the kind name classes or values."""
 
-    has_places: ClassVar[bool] = True
-    """Whether an answer says where in the picture something is, so that its drawing tells what a line cannot."""
-
     compares: ClassVar[bool] = False
     """Whether the kind has a `divergence`."""
 

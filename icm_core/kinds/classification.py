@@ -32,7 +32,6 @@ class Classification(TaskKind):
 
     name: ClassVar[str] = "classification"
     in_words: ClassVar[bool] = True
-    has_places: ClassVar[bool] = False
     compares: ClassVar[bool] = True
 
     def check_target(self, target: Nest, size: tuple[int, int], legend: Legend) -> None:

@@ -24,7 +24,6 @@ class Regression(TaskKind):
 
     name: ClassVar[str] = "regression"
     in_words: ClassVar[bool] = True
-    has_places: ClassVar[bool] = False
     compares: ClassVar[bool] = True
 
     def check_target(self, target: Nest, size: tuple[int, int], legend: Legend) -> None:
