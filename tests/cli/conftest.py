@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from icm_core import load
 from icm_core.cli import app
-from icm_core.pipeline.weights import save
+from icm_core.pipeline.weights import save, stored_state
 
 HERE = Path(__file__).parent
 MODEL = "tiny-model"
@@ -111,6 +112,26 @@ def coded(tmp_path: Path, photo: Path, run: Run) -> Path:
     """A file with both layers, coded with the shipped pipeline."""
     run("encode", photo, "-m", MODEL, "-o", tmp_path)
     return tmp_path / "photo.icm"
+
+
+@pytest.fixture
+def boxed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The spec of the shipped pipeline with a task of the third party's kind, which is installed."""
+    folder = tmp_path / "boxed"
+    folder.mkdir()
+    shutil.copy(HERE / "icm_boxed.py", folder)
+    about = folder / "icm_boxed-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: icm-boxed\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[icm.plugins]\nboxed = icm_boxed\n")
+    monkeypatch.syspath_prepend(folder)
+    path = folder / "boxed.json"
+    task = {"adapter": {"use": "tiny.enlarge"}, "head": {"use": "boxed.boxes"}}
+    path.write_text(json.dumps({"icm": 1, "name": "boxed", "extends": "tiny-model", "tasks": {"boxes": task}}))
+    state = stored_state(load(path, device="cpu", weights="available"))
+    save_file({k: v for k, v in state.items() if k.startswith("tasks.boxes.")}, folder / "boxed.safetensors")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "weights": "boxed.safetensors"}))
+    return path
 
 
 @pytest.fixture

@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 import types
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from icm_core import Prediction, build_registry, hookimpl, load
-from icm_core.pipeline.weights import stored_state
 
 Run = Callable[..., str]
-HERE = Path(__file__).parent
-
-
-@pytest.fixture
-def boxed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The spec of the shipped pipeline with a task of the third party's kind, which is installed."""
-    folder = tmp_path / "boxed"
-    folder.mkdir()
-    shutil.copy(HERE / "icm_boxed.py", folder)
-    about = folder / "icm_boxed-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: icm-boxed\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[icm.plugins]\nboxed = icm_boxed\n")
-    monkeypatch.syspath_prepend(folder)
-    path = folder / "boxed.json"
-    task = {"adapter": {"use": "tiny.enlarge"}, "head": {"use": "boxed.boxes"}}
-    path.write_text(json.dumps({"icm": 1, "name": "boxed", "extends": "tiny-model", "tasks": {"boxes": task}}))
-    state = stored_state(load(path, device="cpu", weights="available"))
-    save_file({k: v for k, v in state.items() if k.startswith("tasks.boxes.")}, folder / "boxed.safetensors")
-    path.write_text(json.dumps({**json.loads(path.read_text()), "weights": "boxed.safetensors"}))
-    return path
 
 
 def test_a_file_from_before_is_answered_in_json_and_drawn_on_the_decoded_picture(
