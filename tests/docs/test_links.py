@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,7 @@ def links(page: Path) -> list[str]:
 @cache
 def anchors(page: Path) -> set[str]:
     """The headings of a page as they stand behind # in links."""
-    own = tokens(page)
-    titles = [after.content for token, after in zip(own, own[1:], strict=False) if token.type == "heading_open"]
+    titles = [after.content for token, after in pairwise(tokens(page)) if token.type == "heading_open"]
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
 
