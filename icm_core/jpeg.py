@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio
 
 _QUALITIES = range(1, 101)
 _MAX_SIDE = 65_500  # of libjpeg
@@ -34,7 +32,9 @@ class Jpeg:
 
 def psnr(original: Image.Image, decoded: Image.Image) -> float:
     """PSNR in dB of two RGB pictures of one size over all 8-bit samples; infinite if they are equal."""
-    return float(peak_signal_noise_ratio(_samples(decoded), _samples(original), data_range=1.0))
+    difference = np.asarray(original, dtype=np.float64) - np.asarray(decoded, dtype=np.float64)
+    error = float(np.mean(difference**2))
+    return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def jpeg_within(original: Image.Image, limit: int) -> Jpeg | None:
@@ -65,8 +65,3 @@ def _encode(picture: Image.Image, quality: int) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality, subsampling="4:2:0", optimize=True)
     return buffer.getvalue()
-
-
-def _samples(picture: Image.Image) -> Tensor:
-    # In [0, 1]: torchmetrics takes the logarithm of the range in float32, which is exact of 1 only.
-    return torch.from_numpy(np.array(picture)).double() / 255
