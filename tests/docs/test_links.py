@@ -56,6 +56,22 @@ def test_every_link_leads_to_a_file_of_the_clone(page: Path) -> None:
     assert broken(page) == []
 
 
+NAMED = re.compile(r"(icm_core|registry|plugins|examples|benchmarks|tests|docs)/[\w./-]+")
+
+
+def named(page: Path) -> list[str]:
+    """Files and folders of the repository that stand in the page's text as code."""
+    inner = [child for token in tokens(page) for child in token.children or ()]
+    return [child.content for child in inner if child.type == "code_inline" and NAMED.fullmatch(child.content)]
+
+
+def test_every_file_that_a_page_names_is_there() -> None:
+    # The changelog tells of what was, too.
+    paths = [(page, path) for page in PAGES if page.name != "CHANGELOG.md" for path in named(page)]
+    assert len(paths) > 30
+    assert [(page.name, path) for page, path in paths if not (ROOT / path).exists()] == []
+
+
 def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     (tmp_path / "there.md").write_text("# What is *here*\n")
     page = tmp_path / "page.md"
