@@ -34,8 +34,8 @@ def load(
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:<n>"``.
         precision: ``"fp32"``, or ``"bf16"`` for faster float networks; files can be exchanged between the two.
         weights: if False, the weights stay random: for looking at a pipeline or for training it. ``"available"``
-            loads what the spec's files and those that it inherits have, and leaves the rest random: for training a
-            new part on frozen ones.
+            loads what is there of the spec's files and those that it inherits, and leaves the rest random: for
+            training a new part on frozen ones.
         registry: what is installed, found anew by default.
 
     Raises:
@@ -59,7 +59,9 @@ def load(
             "(weights=False)"
         )
     if weights:
-        load_weights(pipeline, composed.weights, inherited=composed.inherited, partly=weights == "available")
+        partly = weights == "available"
+        files = [file for file in composed.weights if file.is_file() or not partly]
+        load_weights(pipeline, files, inherited=composed.inherited, partly=partly)
     pipeline = pipeline.to(place)
     return pipeline.to(memory_format=torch.channels_last) if precision == "bf16" else pipeline
 

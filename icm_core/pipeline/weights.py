@@ -43,7 +43,13 @@ class Checked(Protocol):
         """
 
 
-def save(pipeline: Pipeline, files: Mapping[Path, Sequence[str]], *, max_bytes: int = MAX_FILE_BYTES) -> None:
+def save(
+    pipeline: Pipeline,
+    files: Mapping[Path, Sequence[str]],
+    *,
+    max_bytes: int = MAX_FILE_BYTES,
+    partly: bool = False,
+) -> None:
     """Write a pipeline's weights, all files or none of those that do not fit.
 
     The fingerprints in the metadata are those of the pipeline as `load_weights` restores it, with parameters
@@ -54,6 +60,7 @@ def save(pipeline: Pipeline, files: Mapping[Path, Sequence[str]], *, max_bytes: 
         files: for each file the prefixes of the keys that go into it, e.g. ``{path: ["codec.", "enhancement."]}``;
             ``[""]`` is everything.
         max_bytes: limit of one file.
+        partly: if True, keys that no prefix fits are left out.
 
     Raises:
         WeightsError: a key belongs to no file or to two, a value does not fit float16, a file is too large, or a
@@ -64,6 +71,8 @@ def save(pipeline: Pipeline, files: Mapping[Path, Sequence[str]], *, max_bytes: 
     parts: dict[Path, dict[str, Tensor]] = {path: {} for path in files}
     for key, tensor in state.items():
         owners = [path for path, prefixes in files.items() if any(key.startswith(prefix) for prefix in prefixes)]
+        if partly and not owners:
+            continue
         if len(owners) != 1:
             where = " and ".join(map(str, owners)) if owners else "no file"
             raise WeightsError(f"{key} would be written to {where}; the prefixes have to give it exactly one file")
@@ -148,7 +157,7 @@ def load_weights(
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         first = f"{missing[0]!r} of shape {tuple(expected[missing[0]].shape)}"
         parts = sorted({component_of(key) for key in missing})
-        whose = f" (of {', '.join(parts)}, to be trained)" if inherited else ""
+        whose = f" (of {', '.join(parts)}; icm train or icm import makes them)" if inherited else ""
         raise WeightsError(f"{where}: lacks {first}{more}, which this pipeline needs{whose}")
     for key, problem in _problems(module, loaded):
         raise WeightsError(f"{found.get(key) or taken[key]}: {key!r} {problem}")

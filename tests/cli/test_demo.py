@@ -1,3 +1,4 @@
+import base64
 import importlib.util
 import io
 import json
@@ -14,17 +15,29 @@ from PIL import Image
 from icm_core.errors import InputError
 from icm_core.jpeg import jpeg_within, psnr
 from icm_core.kinds.painting import Swatch, swatches
-from icm_core.types import Prediction
-from icm_demo.samples import shipped_photographs
+from icm_core.types import Legend
+from icm_demo import Answer, Sample, Step, sheet_of_one, shipped_photographs
+from icm_demo.sheet import CELL, GAP
 
 Run = Callable[..., str]
 Partly = Callable[..., tuple[str, list[str]]]
 MakePhoto = Callable[..., Path]
 MODEL = ("-m", "tiny-model")
+RED = (255, 0, 0)
 
 
 def noisy(size: tuple[int, int] = (64, 48)) -> Image.Image:
     return Image.fromarray(np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+
+
+def lines(table: str) -> list[str]:
+    """The rows of a printed table, without title and header."""
+    return [line for line in re.split("─ *\n", table)[-1].split("pictures:")[0].splitlines() if line.strip()]
+
+
+def top_of(picture: Image.Image, colour: tuple[int, int, int]) -> int:
+    """The first row that has the colour."""
+    return int((np.asarray(picture) == colour).all(2).any(1).argmax())
 
 
 def test_a_demo_leaves_files_sheets_and_a_page(tmp_path: Path, photo: Path, run: Run) -> None:
@@ -53,6 +66,39 @@ def test_the_table_has_bytes_psnr_classes_and_times(tmp_path: Path, photo: Path,
         assert word in table
 
 
+def test_the_table_has_a_line_per_quality_and_one_per_picture_and_task(
+    tmp_path: Path, photo: Path, make_photo: MakePhoto, run: Run
+) -> None:
+    others = [make_photo("b.png", 56, 32), make_photo("c.png", 24, 64)]
+    table = run("demo", photo, *others, *MODEL, "-o", tmp_path / "out")
+    rates, said = table.split("What the networks say at quality 3")
+    assert [line.split()[0] for line in lines(rates)] == ["1", "2", "3", "4"]
+    assert [line.split()[0] for line in lines(said)] == [
+        "photo",
+        "classification",
+        "b",
+        "classification",
+        "c",
+        "classification",
+    ]
+
+
+def test_the_table_has_the_means_of_what_json_has(tmp_path: Path, photo: Path, make_photo: MakePhoto, run: Run) -> None:
+    called = ("demo", photo, make_photo("b.png", 56, 32), *MODEL, "-o", tmp_path / "out")
+    rows = [row for row in json.loads(run(*called, "--json"))["rows"] if row["quality"] == 2]
+    assert len(rows) == 2
+    line = lines(run(*called).split("What the networks say")[0])[1].split()
+    assert line[:7] == [
+        "2",
+        f"{np.mean([row['base_bytes'] for row in rows]):.0f}",
+        f"{np.mean([row['base_bpp'] for row in rows]):.3f}",
+        f"{np.mean([row['bytes'] for row in rows]):.0f}",
+        f"{np.mean([row['bpp'] for row in rows]):.3f}",
+        f"{np.mean([row['psnr']['coarse'] for row in rows]):.2f}",
+        f"{np.mean([row['psnr']['fine'] for row in rows]):.2f}",
+    ]
+
+
 def test_json_has_a_row_per_picture_and_quality(tmp_path: Path, photo: Path, make_photo: MakePhoto, run: Run) -> None:
     found = json.loads(run("demo", photo, make_photo("b.png"), *MODEL, "-o", tmp_path / "out", "--json"))
     assert [(Path(row["picture"]).stem, row["quality"]) for row in found["rows"]] == [
@@ -63,7 +109,120 @@ def test_json_has_a_row_per_picture_and_quality(tmp_path: Path, photo: Path, mak
         assert row["base_bytes"] < row["bytes"]
         assert row["psnr"]["fine"] is None or row["psnr"]["fine"] > row["psnr"]["coarse"]
         assert row["jpeg"] is None or row["jpeg"]["bytes"] <= row["bytes"]
-        assert math.isclose(sum(row["labels"]["segmentation"].values()), 1, abs_tol=0.001)
+        assert {name: task["kind"] for name, task in row["tasks"].items()} == {
+            "segmentation": "segmentation",
+            "classification": "classification",
+            "coarse": "reconstruction",
+            "fine": "reconstruction",
+        }
+        shares = [found["share"] for found in row["tasks"]["segmentation"]["classes"]]
+        assert math.isclose(sum(shares), 1, abs_tol=0.001)
+        assert len(row["tasks"]["classification"]["top"]) == 5
+        assert row["psnr"].keys() == {"coarse", "fine"}
+
+
+def test_json_says_of_a_file_what_decoding_it_says(tmp_path: Path, photo: Path, run: Run) -> None:
+    row = json.loads(run("demo", photo, *MODEL, "-o", tmp_path / "out", "--json"))["rows"][2]
+    (decoded,) = json.loads(run("decode", row["file"], "-o", tmp_path, "--json"))
+    written = ("picture", "drawing")
+    told = {
+        name: {key: value for key, value in task.items() if key not in written}
+        for name, task in decoded["tasks"].items()
+    }
+    assert row["tasks"] == told
+
+
+def test_a_third_partys_kind_is_in_the_json(tmp_path: Path, photo: Path, boxed: Path, run: Run) -> None:
+    found = json.loads(run("demo", photo, "-m", boxed, "-o", tmp_path / "out", "--json"))
+    for row in found["rows"]:
+        assert row["tasks"]["boxes"]["kind"] == "boxed.rectangles"
+        assert row["tasks"]["boxes"]["boxes"] == [[4.0, 4.0, 35.0, 19.0], [8.0, 8.0, 31.0, 15.0]]
+        assert row["psnr"].keys() == {"coarse", "fine"}
+
+
+def test_a_third_partys_kind_is_in_the_table(tmp_path: Path, photo: Path, boxed: Path, run: Run) -> None:
+    table = run("demo", photo, "-m", boxed, "-o", tmp_path / "out")
+    (line,) = [line for line in table.splitlines() if " boxes " in line]
+    assert line.split() == ["boxes", "2", "boxes"]
+
+
+def test_a_third_partys_kind_is_drawn_on_the_original_in_the_sheets(
+    tmp_path: Path, photo: Path, boxed: Path, run: Run
+) -> None:
+    run("demo", photo, "-m", boxed, "-o", tmp_path / "out")
+    with Image.open(tmp_path / "out" / "demo.png") as sheet, Image.open(photo) as original:
+        # Original, label map, coarse picture, boxes, fine picture; the sheet shows the 40 x 24 photograph at 400 x 240.
+        assert sheet.width == GAP + 5 * (CELL + GAP)
+        columns = [sheet.crop((GAP + n * (CELL + GAP), 0, (n + 1) * (CELL + GAP), sheet.height)) for n in range(5)]
+        seen = [column for column in columns if RED in set(column.get_flattened_data())]
+        assert len(seen) == 1
+        pixels = np.asarray(seen[0].crop((0, top_of(seen[0], RED) - 40, CELL, top_of(seen[0], RED) + 200)))
+        small = pixels[5::10, 5::10]
+        assert small.shape == (24, 40, 3)
+        assert (small[4, 4:36] == RED).all() and (small[8:16, 31] == RED).all()
+        assert (small[:4] == np.asarray(original)[:4]).all()
+
+
+def test_a_third_partys_kind_is_on_the_page(tmp_path: Path, photo: Path, boxed: Path, run: Run) -> None:
+    run("demo", photo, "-m", boxed, "-o", tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert page.count('<th class="text">boxes</th>') == 1
+    assert page.count('<td class="text">2 boxes</td>') == 4
+    assert page.count("<p>2 boxes</p>") == 4
+    found = re.findall(r'src="data:image/webp;base64,([^"]+)" alt="boxes of photo at quality (\d)"', page)
+    assert [quality for _, quality in found] == ["1", "2", "3", "4"]
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(found[0][0]))).convert("RGB"), dtype=float)
+    assert shown.shape == (24, 40, 3)
+    red = shown[:, :, 0] - shown[:, :, 1:].max(2)
+    assert red[4, 8:32].mean() > 60 > 30 > abs(red[:2, :]).mean()
+
+
+def test_answers_in_words_stand_beside_the_pictures(tmp_path: Path, photo: Path, run: Run) -> None:
+    run("demo", photo, *MODEL, "-o", tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert 'alt="segmentation of photo at quality 1"' in page
+    assert "classification of photo" not in page
+    assert len(re.findall(r'<td class="text">class \d \d+%, class', page)) == 4
+    with Image.open(tmp_path / "out" / "demo.png") as sheet:
+        assert sheet.width == GAP + 4 * (CELL + GAP)
+
+
+def test_pictures_of_a_sheet_begin_at_one_height_below_the_longest_caption() -> None:
+    tall, wide = Image.new("RGB", (40, 60), RED), Image.new("RGB", (40, 20), RED)
+    tasks = {
+        "words": Answer("k", 10, 0.1, {}, "one", None, None),
+        "more": Answer("k", 10, 0.1, {}, "two", None, None),
+        "shown": Answer("k", 10, 0.1, {}, "", wide, None),
+    }
+    step = Step(1.0, Path("a.icm"), 20, 10, 0.2, 0.1, tasks, None, 0.0, 0.0)
+    sheet = sheet_of_one(Sample(Path("a.png"), tall, [step]))
+    first, second = (sheet.crop((GAP + n * (CELL + GAP), 0, (n + 1) * (CELL + GAP), sheet.height)) for n in range(2))
+    assert top_of(first, RED) == top_of(second, RED) == GAP + 22 + 2 * 18
+    heights = [(np.asarray(one) == RED).all(2).any(1).sum() for one in (first, second)]
+    assert heights == [600, 200]
+    assert sheet.height == top_of(first, RED) + 600 + GAP
+
+
+def test_a_pipeline_of_one_layer_has_one_size(tmp_path: Path, photo: Path, boxed: Path, run: Run) -> None:
+    spec = boxed.with_name("single.json")
+    spec.write_text(json.dumps({"icm": 1, "name": "single", "extends": "boxed.json", "enhancement": None}))
+    table = run("demo", photo, "-m", spec, "-o", tmp_path / "out")
+    assert "base" not in table and "whole" not in table
+    assert "coarse dB" in table and "fine" not in table
+    page = (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert "<th>base bytes" not in page and "enhancement" not in page
+
+
+def test_jpeg_is_left_out_of_the_means_where_a_picture_has_none(
+    tmp_path: Path, photo: Path, make_photo: MakePhoto, run: Run
+) -> None:
+    large = make_photo("large.png", 320, 240)
+    rows = json.loads(run("demo", photo, large, *MODEL, "-o", tmp_path / "out", "--json"))["rows"]
+    assert [row["jpeg"] is None for row in rows] == [True] * 4 + [False] * 4
+    alone = lines(run("demo", large, *MODEL, "-o", tmp_path / "out").split("What the networks say")[0])
+    assert [line.split()[-4] for line in alone] == [str(row["jpeg"]["bytes"]) for row in rows[4:]]
+    both = lines(run("demo", photo, large, *MODEL, "-o", tmp_path / "out").split("What the networks say")[0])
+    assert [line.split()[-4:-2] for line in both] == [["-", "-"]] * 4
 
 
 def test_the_page_needs_nothing_else(tmp_path: Path, photo: Path, run: Run) -> None:
@@ -136,9 +295,7 @@ def test_jpeg_cannot_be_arbitrarily_small() -> None:
     assert jpeg_within(noisy(), 100) is None
 
 
-def test_swatches_are_sorted_by_area_with_the_drawings_colours() -> None:
-    logits = torch.zeros(1, 3, 1, 4)
-    logits[0, 2, 0, :3] = 1
-    drawn = Image.fromarray(np.array([[[9, 9, 9]] * 3 + [[1, 2, 3]]], dtype=np.uint8))
-    found = swatches(Prediction("segmentation", logits, ("a", "b", "c")), drawn)
-    assert found == [Swatch("c", 0.75, (9, 9, 9)), Swatch("a", 0.25, (1, 2, 3))]
+def test_swatches_are_sorted_by_area_with_the_legends_colours() -> None:
+    classes = torch.tensor([[2, 2, 2, 0]])
+    found = swatches(classes, Legend(("a", "b", "c"), colours=((1, 2, 3), (4, 5, 6), (9, 9, 9))))
+    assert found == [Swatch("c", 2, 0.75, (9, 9, 9)), Swatch("a", 0, 0.25, (1, 2, 3))]

@@ -143,7 +143,7 @@ def test_own_weights_lie_over_those_of_the_base(write: Write, base: Path, shippi
 
 def test_what_has_no_weights_yet_is_named(write: Write, shipping: Registry) -> None:
     path = write("mine", {"extends": "base", "tasks": NEW_TASK})
-    with pytest.raises(WeightsError, match=r"\(of tasks\.more\.adapter, tasks\.more\.head, to be trained\)"):
+    with pytest.raises(WeightsError, match=r"\(of tasks\.more\.adapter, tasks\.more\.head; icm train or icm import makes them\)"):
         load(path, registry=shipping)
     with pytest.raises(WeightsError, match="has no weights yet"):
         load(write("none", {"extends": "base", "weights": None}), registry=shipping)
@@ -156,7 +156,7 @@ def test_another_class_does_not_get_weights_of_the_one_before(write: Write, ship
     assert [source.file.name for source in composed.inherited] == ["base.safetensors"]
     assert "tasks.labels.head" not in composed.inherited[0].parts
     assert {"codec", "tasks.labels.adapter", "tasks.classes.head"} <= composed.inherited[0].parts
-    with pytest.raises(WeightsError, match=r"\(of tasks\.labels\.head, to be trained\)"):
+    with pytest.raises(WeightsError, match=r"\(of tasks\.labels\.head; icm train or icm import makes them\)"):
         load(middle, registry=shipping)
 
 
