@@ -1,17 +1,26 @@
-"""Task heads that ship with the framework: image classification and semantic segmentation."""
+"""Task heads that ship with the framework, image classification and semantic segmentation, and kinds of answers."""
 
 from __future__ import annotations
 
-from icm_core.interfaces import TaskHead
+from icm_core.interfaces import TaskHead, TaskKind
 from icm_core.plugins.hookspecs import hookimpl
+from icm_tasks.kinds import Depth, Detection, Embedding, Instances, Keypoints
 from icm_tasks.modified_trseg import ModifiedTrSeg
 from icm_tasks.trseg import TrSeg
 from icm_tasks.vit import ViT
 
-__all__ = ["ModifiedTrSeg", "TrSeg", "ViT", "icm_heads"]
+__all__ = ["ModifiedTrSeg", "TrSeg", "ViT", "icm_heads", "icm_kinds"]
+
+icm_interface = 2
 
 
 @hookimpl
 def icm_heads() -> list[type[TaskHead]]:
     """The heads of this plugin."""
     return [ViT, TrSeg, ModifiedTrSeg]
+
+
+@hookimpl
+def icm_kinds() -> list[type[TaskKind]]:
+    """Boxes, masks, keypoints, distances, embeddings."""
+    return [Detection, Instances, Keypoints, Depth, Embedding]

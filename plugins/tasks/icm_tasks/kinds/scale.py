@@ -1,0 +1,76 @@
+"""Colours of a scale of values, for pictures of distances."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from icm_core.kinds import text_size
+
+# Every eighth of matplotlib's "viridis", in which equal steps look equal, in grey and to the colour-blind too.
+_ANCHORS = np.array(
+    [
+        (68, 1, 84),
+        (71, 44, 122),
+        (59, 81, 139),
+        (44, 113, 142),
+        (33, 144, 141),
+        (39, 173, 129),
+        (92, 200, 99),
+        (170, 220, 50),
+        (253, 231, 37),
+    ],
+    dtype=np.float64,
+)
+_OPACITY = 0.75
+_PAPER, _INK = (255, 255, 255), (25, 28, 33)
+
+
+def colours(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Colours (..., 3) of shares of the scale; 0 is yellow and bright, which eyes take for near, 1 dark and violet."""
+    places = np.linspace(1, 0, len(_ANCHORS))[::-1]
+    channels = [np.interp(1 - shares, places, _ANCHORS[:, channel]) for channel in range(3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+def coloured(
+    values: NDArray[np.float32], known: NDArray[np.bool_], limits: tuple[float, float], picture: Image.Image
+) -> Image.Image:
+    """A picture in grey under the colours of values.
+
+    Args:
+        values: (H, W).
+        known: where there is a value; elsewhere the picture's grey stays.
+        limits: values of the ends of the scale; those beyond have the colour of the end.
+        picture: of that size.
+    """
+    grey = np.asarray(picture.convert("L").convert("RGB"), dtype=np.float64)
+    low, high = limits
+    shares = np.clip((np.where(known, values, low) - low) / max(high - low, 1e-12), 0, 1)
+    mixed = _OPACITY * colours(shares) + (1 - _OPACITY) * grey
+    return Image.fromarray(np.where(known[..., None], mixed, grey).round().astype(np.uint8))
+
+
+def with_scale(picture: Image.Image, limits: tuple[float, float], unit: str) -> Image.Image:
+    """The picture with a strip below: the scale from its lowest to its highest value, the middle one too."""
+    size = text_size(picture)
+    font = ImageFont.load_default(size)
+    bar, margin = size, size // 2
+    strip = bar + round(1.5 * size) + margin
+    drawn = Image.new("RGB", (picture.width, picture.height + strip), _PAPER)
+    drawn.paste(picture, (0, 0))
+    width = max(1, picture.width - 2 * margin)
+    ramp = colours(np.broadcast_to(np.linspace(0, 1, width), (bar, width)))
+    top = picture.height + margin
+    drawn.paste(Image.fromarray(ramp), (margin, top))
+    draw = ImageDraw.Draw(drawn)
+    low, high = limits
+    for value, left, anchor in (
+        (low, margin, "la"),
+        ((low + high) / 2, picture.width / 2, "ma"),
+        (high, picture.width - margin, "ra"),
+    ):
+        text = f"{value:.3g}{f' {unit}' if unit else ''}"
+        draw.text((left, top + bar + size // 6), text, fill=_INK, font=font, anchor=anchor)
+    return drawn
