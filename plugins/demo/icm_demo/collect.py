@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from icm_core.bitstream.container import read
 from icm_core.files import read_file, write_atomically
 from icm_core.jpeg import Jpeg, jpeg_within, psnr
-from icm_core.pictures import open_picture, to_picture
+from icm_core.pictures import open_picture, to_picture, to_rgb
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.spec.model import FINE
 from icm_core.types import Prediction
@@ -192,8 +192,8 @@ def _answer(pipe: Pipeline, name: str, prediction: Prediction, picture: Image.Im
     if kind.is_picture:
         shown = to_picture(prediction.output)
         distance = psnr(picture, shown)
-    elif not kind.in_words:
-        shown = kind.draw(prediction, picture)
+    elif not kind.in_words and (drawn := kind.draw(prediction, picture)) is not None:
+        shown = to_rgb(drawn)
     return Answer(
         kind=prediction.kind,
         bytes=needed,
