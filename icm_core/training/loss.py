@@ -10,6 +10,7 @@ from torch import Tensor
 from icm_core.interfaces.component import Component, ComponentParams
 from icm_core.interfaces.dataset import DataSet
 from icm_core.interfaces.pipeline import PipelineView
+from icm_core.nests import Nest
 from icm_core.types import CodecOutput, Features
 
 
@@ -17,18 +18,21 @@ class Batch(Protocol):
     """One batch on its way through a pipeline; what a loss asks for is computed once, and only then.
 
     Attributes:
-        pipe: the pipeline in training.
         pictures: (B, 3, H, W) in [0, 1].
-        target: (B,) classes, (B, H, W) class maps, (B, K) values, or None.
+        target: targets of the pictures as the data set's kind collates them, such as (B,) classes or a tuple of B
+            dicts of boxes; None where the data have none in common.
         quality: real quality of each picture, (B,).
         done: share of the stage that is done, in [0, 1].
     """
 
-    pipe: PipelineView
     pictures: Tensor
-    target: Tensor | None
+    target: Nest | None
     quality: Tensor
     done: float
+
+    @property
+    def pipe(self) -> PipelineView:
+        """The pipeline in training."""
 
     def coded(self) -> CodecOutput:
         """Side information and bits of the codec."""
@@ -36,11 +40,14 @@ class Batch(Protocol):
     def features(self, task: str) -> Features:
         """What the task's adapter makes of the side information; of clean pictures: the picture itself."""
 
-    def outputs(self, task: str) -> tuple[tuple[float, Tensor], ...]:
+    def outputs(self, task: str) -> tuple[tuple[float, Nest], ...]:
         """Every output of the task's head that training looks at, with its weight; see `TaskHead.outputs`."""
 
-    def output(self, task: str) -> Tensor:
+    def output(self, task: str) -> Nest:
         """The output of the task's head."""
+
+    def losses(self, task: str) -> Tensor:
+        """The head's own training loss of each picture, (B,); see `TaskHead.losses`."""
 
     def fine(self) -> tuple[Tensor, Tensor]:
         """Refined pictures (B, 3, H, W) and the enhancement's estimated bits (B,)."""

@@ -16,15 +16,17 @@ import icm_sicmh
 import icm_tasks
 from icm_core import Pipeline, Registry, build, build_registry
 from icm_core.interfaces import DataSet
+from icm_core.plugins import own
 from icm_core.spec.model import PipelineSpec
 from icm_training import plugin as icm_training
 from icm_training.data import open_data
 from icm_training.engine import Options, train
 from icm_training.finding import find_recipe
 from icm_training.folder import RunFolder
+from icm_training.mixture import in_memory
 from icm_training.recipe import DataSpec, RecipeSpec
 
-SHIPPED = {"datasets": icm_datasets, "sicmh": icm_sicmh, "tasks": icm_tasks, "training": icm_training}
+SHIPPED = {"core": own, "datasets": icm_datasets, "sicmh": icm_sicmh, "tasks": icm_tasks, "training": icm_training}
 
 Smoke = Callable[..., RecipeSpec]
 Run = Callable[..., RunFolder]
@@ -80,8 +82,7 @@ def shapes(registry: Registry) -> Shapes:
     """Drawn pictures with class maps."""
 
     def make(count: int = 6, size: int = 64) -> DataSet:
-        return open_data(
-            DataSpec(use="training.shapes", params={"count": count, "size": size}), Path(), registry, memory=1e9
-        )
+        spec = DataSpec(use="training.shapes", params={"count": count, "size": size})
+        return in_memory(open_data("shapes", spec, Path(), registry), 1e9)
 
     return make

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from icm_core.errors import SpecError
+from icm_core.interfaces import TaskHead
+from icm_core.nests import Nest, floats, shown
 from icm_core.pipeline.pipeline import Pipeline
+from icm_core.training import Batch
 from icm_core.training.noise import noise_of
 from icm_core.types import CodecOutput, Features, SideInfo
 
@@ -35,12 +38,12 @@ class Kept:
 
 
 class CodedBatch:
-    """A batch whose tasks read side information. See `icm_core.interfaces.Batch`.
+    """A batch whose tasks read side information. See `icm_core.training.Batch`.
 
     Args:
         pipe: the pipeline.
         pictures: (B, 3, H, W) in [0, 1].
-        target: classes, class maps or None.
+        target: targets as their kind collates them, or None.
         quality: (B,).
         done: share of the stage that is done.
         seeds: of the noise of each picture.
@@ -52,7 +55,7 @@ class CodedBatch:
         self,
         pipe: Pipeline,
         pictures: Tensor,
-        target: Tensor | None,
+        target: Nest | None,
         quality: Tensor,
         done: float,
         seeds: Sequence[int],
@@ -88,16 +91,24 @@ class CodedBatch:
         """What the task's adapter makes of the side information."""
         return self._once(f"features {task}", lambda: self.pipe.task(task).adapter(self.side()))  # type: ignore[return-value]
 
-    def outputs(self, task: str) -> tuple[tuple[float, Tensor], ...]:
+    def outputs(self, task: str) -> tuple[tuple[float, Nest], ...]:
         """Every output of the task's head that training looks at, with its weight."""
         return self._once(f"outputs {task}", lambda: self.pipe.task(task).head.outputs(self.features(task)))  # type: ignore[return-value]
 
-    def output(self, task: str) -> Tensor:
-        """The output of the task's head; kept from an earlier epoch where all that makes it is frozen."""
+    def output(self, task: str) -> Nest:
+        """The output of the task's head; a picture is kept from an earlier epoch where all that makes it is frozen.
+
+        Other outputs are not: their rows need not be pictures, nor their values fit float16.
+        """
         owner = self.pipe.task(task)
-        if min(self.views) < 0 or not (_frozen(self.pipe.codec) and _frozen(owner)):
+        kept = owner.kind.is_picture and min(self.views) >= 0 and _frozen(self.pipe.codec) and _frozen(owner)
+        if not kept:
             return self.outputs(task)[0][1]
         return self._kept.get(task, self.views, self.pictures.device, lambda: [self.outputs(task)[0][1]])[0]
+
+    def losses(self, task: str) -> Tensor:
+        """The head's own training loss of each picture, (B,)."""
+        return self._once(f"losses {task}", lambda: head_losses(self, task))  # type: ignore[return-value]
 
     def fine(self) -> tuple[Tensor, Tensor]:
         """Refined pictures (B, 3, H, W), not clamped, and the enhancement's estimated bits (B,)."""
@@ -115,7 +126,7 @@ class CodedBatch:
 class CleanBatch:
     """A batch whose tasks read the clean pictures in place of what their adapters make."""
 
-    def __init__(self, pipe: Pipeline, pictures: Tensor, target: Tensor | None, quality: Tensor, done: float) -> None:
+    def __init__(self, pipe: Pipeline, pictures: Tensor, target: Nest | None, quality: Tensor, done: float) -> None:
         self.pipe, self.pictures, self.target, self.quality, self.done = pipe, pictures, target, quality, done
 
     def coded(self) -> CodecOutput:
@@ -128,19 +139,52 @@ class CleanBatch:
 
     def features(self, task: str) -> Features:
         """The picture itself as the map ``image``."""
-        requires = self.pipe.task(task).head.requires
-        if set(requires) != {"image"}:
-            raise SpecError(f"the head of task {task!r} reads {', '.join(requires)}, so it cannot read clean pictures")
+        head = self.pipe.task(task).head
+        if not head.reads_pictures:
+            raise SpecError(
+                f"the head of task {task!r} reads {', '.join(head.requires)}, so it cannot read clean pictures"
+            )
         return Features({"image": self.pictures}, (self.pictures.shape[-2], self.pictures.shape[-1]))
 
-    def outputs(self, task: str) -> tuple[tuple[float, Tensor], ...]:
+    def outputs(self, task: str) -> tuple[tuple[float, Nest], ...]:
         """Every output of the task's head that training looks at, with its weight."""
-        found: tuple[tuple[float, Tensor], ...] = self.pipe.task(task).head.outputs(self.features(task))
-        return found
+        return self.pipe.task(task).head.outputs(self.features(task))
 
-    def output(self, task: str) -> Tensor:
+    def output(self, task: str) -> Nest:
         """The output of the task's head."""
         return self.outputs(task)[0][1]
+
+    def losses(self, task: str) -> Tensor:
+        """The head's own training loss of each picture, (B,)."""
+        return head_losses(self, task)
+
+
+def head_losses(batch: Batch, task: str) -> Tensor:
+    """A head's own training loss of each picture, (B,): of the outputs that the batch has, or of a pass of its own.
+
+    Raises:
+        SpecError: the batch has no targets, or the head gives something else.
+    """
+    owner = batch.pipe.task(task)
+    head = owner.head
+    target = batch.pictures if owner.kind.is_picture else batch.target
+    if target is None:
+        raise SpecError(f"the loss of task {task!r} needs targets, and the feed's data sets have none in common")
+    if type(head).losses is TaskHead.losses:
+        found: Tensor = batch.quality.new_zeros(len(batch.pictures))
+        for weight, output in batch.outputs(task):
+            found = found + weight * _each(head, head.loss(floats(output), target), len(batch.pictures))
+        return found
+    return _each(head, head.losses(batch.features(task), target), len(batch.pictures))
+
+
+def _each(head: TaskHead, values: object, count: int) -> Tensor:
+    """What should be one value for each picture."""
+    if not (isinstance(values, Tensor) and values.shape == (count,)):
+        raise SpecError(
+            f"the loss of head {head.name!r} is {shown(values)}; it should be one value a picture, ({count},)"
+        )
+    return values
 
 
 def _frozen(module: nn.Module) -> bool:

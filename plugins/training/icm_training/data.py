@@ -4,35 +4,44 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from icm_core.errors import SpecError
+from icm_core.errors import InputError
 from icm_core.interfaces import DataSet
+from icm_core.plugins.lookup import look_up
 from icm_core.plugins.registry import Registry
-from icm_core.validation.messages import explain
-from icm_registry import RegistryError
-from icm_training.mixture import in_memory
-from icm_training.recipe import DataSpec
+from icm_training.recipe import DataSpec, FeedSpec, StageSpec
 
 
-def open_data(spec: DataSpec, folder: Path, registry: Registry, memory: float) -> DataSet:
-    """A data set, decoded into memory where it is small.
+def open_data(name: str, spec: DataSpec, folder: Path, registry: Registry) -> DataSet:
+    """A data set of a recipe.
 
     Args:
+        name: its name in the recipe.
         spec: what the recipe says of it.
         folder: what its root is relative to.
         registry: where it is looked up.
-        memory: bytes that it may take there.
 
     Raises:
-        SpecError: there is no such data set, or its parameters are wrong.
+        SpecError: there is no such data set, or its parameters are wrong; the message begins with the path.
         InputError: its folder is missing, or is laid out otherwise.
     """
+    where = f"data.{name}"
+    found = look_up(spec.use, spec.params, registry.datasets, where)
     try:
-        cls = registry.datasets.get(spec.use)
-        params = cls.Params.model_validate(spec.params)
-    except RegistryError as error:
-        raise SpecError(f"data: {error}") from error
-    except ValidationError as error:
-        raise SpecError(explain(error, cls.Params, spec.params, "data.params")) from error
-    return in_memory(cls(params, folder / spec.root, spec.split), memory)
+        return found.cls(found.params, folder / spec.root, spec.split)
+    except (InputError, OSError, RuntimeError, ValueError) as error:
+        # The first is what a data set should raise; the rest is what a third party's may let through.
+        raise InputError(f"{where}: {error}") from error
+
+
+def names_of(feed: FeedSpec) -> list[str]:
+    """Names of a feed's data sets, each as often as an epoch holds its pictures."""
+    found: list[str] = []
+    for source in feed.data:
+        found += [source] if isinstance(source, str) else [source.name] * source.times
+    return found
+
+
+def used_by(stage: StageSpec) -> list[str]:
+    """Names of all data sets of a stage, sorted."""
+    used = {name for feed in stage.feeds for name in names_of(feed)}
+    return sorted(used if stage.validate_on is None else used | {stage.validate_on.data})

@@ -6,8 +6,6 @@ computes does not depend on their number, up to the order of sums.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -17,15 +15,18 @@ from icm_core.pipeline.load import find_spec
 from icm_core.plugins.registry import Registry
 from icm_core.spec.extends import read_spec
 from icm_core.spec.model import PipelineSpec
+from icm_training.checking import check
 from icm_training.devices import make_fabric
 from icm_training.folder import RunFolder, device_name, record_of
 from icm_training.options import Options
-from icm_training.recipe import RecipeSpec, StageSpec
+from icm_training.recipe import RecipeSpec
 from icm_training.trainer import Trainer
 
 
 def train(recipe: RecipeSpec, options: Options, registry: Registry, console: Console | None = None) -> RunFolder:
     """Train what a recipe says, or go on with it.
+
+    Every stage is looked at before the first begins; see `icm_training.checking.check`.
 
     Returns:
         The run's folder, whose stages have their weights.
@@ -40,9 +41,10 @@ def train(recipe: RecipeSpec, options: Options, registry: Registry, console: Con
     for name in wanted:
         if name not in known:
             raise SpecError(f"recipe {recipe.recipe!r} has no stage {name!r}; its stages are {', '.join(known)}")
-    _check_batches([stage for stage in recipe.stages if stage.name in wanted])
     spec = pipeline_of(recipe, options.home, registry)
     folder = RunFolder(options.out)
+    left = [name for name in wanted if not (folder.is_done(name) or name in options.given)]
+    check(recipe, spec, left, options, registry)
     fabric = make_fabric(options.device, recipe.precision)
     if fabric.is_global_zero:
         record = record_of(recipe, device_name(fabric.device))
@@ -57,18 +59,6 @@ def train(recipe: RecipeSpec, options: Options, registry: Registry, console: Con
             except (SpecError, InputError) as error:
                 raise type(error)(f"stage {stage.name!r}: {error}") from error
     return folder
-
-
-def _check_batches(stages: Sequence[StageSpec]) -> None:
-    """Every process takes as many pictures as the others."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    for stage in stages:
-        for feed in stage.feeds:
-            if feed.batch % world:
-                raise SpecError(
-                    f"stage {stage.name!r}: batch is {feed.batch}; it should be a multiple of the number of "
-                    f"processes, {world}"
-                )
 
 
 def pipeline_of(recipe: RecipeSpec, home: Path, registry: Registry) -> PipelineSpec:

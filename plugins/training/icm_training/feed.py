@@ -7,8 +7,9 @@ off before: order, augmentation, quality and noise all follow from the seed and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,9 +18,11 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from icm_core.errors import InputError
-from icm_core.interfaces import DataSet, Sample
+from icm_core.interfaces import Sample, TaskKind
+from icm_core.nests import Nest, map_tensors, tensors
+from icm_core.types import Legend
 from icm_training.mixture import Mixture
-from icm_training.recipe import AugmentSpec, FeedSpec, QualitySpec
+from icm_training.recipe import AugmentSpec, QualitySpec
 
 GREY = 127
 
@@ -36,7 +39,7 @@ class Item:
 
     Attributes:
         picture: (3, H, W) uint8.
-        target: see `Sample`, class maps as int64.
+        target: see `Sample`, moved with the picture, as the kind's ``unwrap`` gives it.
         quality: real.
         seed: of its noise.
         number: its number in the stream.
@@ -44,50 +47,74 @@ class Item:
     """
 
     picture: Tensor
-    target: Tensor | None
+    target: Nest | None
     quality: float
     seed: int
     number: int
     view: int
 
 
-@dataclass  # not frozen: Fabric's mixed precision walks through what a step is given by setting fields of a copy
 class RawBatch:
     """Items of one step on one device.
 
-    Attributes:
+    No dataclass and no tuple: Fabric's mixed precision walks into those, and would round the targets' real numbers to
+    bfloat16, boxes and depths among them.
+
+    Args:
         pictures: (B, 3, H, W) uint8.
-        target: (B,), (B, H, W) or None.
-        quality, seeds, numbers, views: B each; see `Item`. No tensors, which mixed precision would round.
+        target: what the kind collates of the items' targets, or None.
+        quality, seeds, numbers, views: B each; see `Item`.
     """
 
-    pictures: Tensor
-    target: Tensor | None
-    quality: tuple[float, ...]
-    seeds: tuple[int, ...]
-    numbers: tuple[int, ...]
-    views: tuple[int, ...]
+    def __init__(
+        self,
+        pictures: Tensor,
+        target: Nest | None,
+        quality: tuple[float, ...],
+        seeds: tuple[int, ...],
+        numbers: tuple[int, ...],
+        views: tuple[int, ...],
+    ) -> None:
+        self.pictures, self.target = pictures, target
+        self.quality, self.seeds, self.numbers, self.views = quality, seeds, numbers, views
 
     def pin_memory(self) -> RawBatch:
         """The batch in page-locked memory, from which a GPU copies while it computes."""
-        target = None if self.target is None else self.target.pin_memory()
-        return RawBatch(self.pictures.pin_memory(), target, self.quality, self.seeds, self.numbers, self.views)
+        return self._each(Tensor.pin_memory)
+
+    def to(self, device: torch.device) -> RawBatch:
+        """The batch on a device, copied while the device may still compute."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> RawBatch:
+        target = map_tensors(change, self.target)
+        return RawBatch(change(self.pictures), target, self.quality, self.seeds, self.numbers, self.views)
 
 
-def collate(items: Sequence[Item]) -> RawBatch:
+def collate(items: Sequence[Item], kind: TaskKind | None) -> RawBatch:
     """Items of one size as a batch.
 
+    Args:
+        items: the items.
+        kind: of their targets, None where they have none.
+
     Raises:
-        InputError: the pictures differ in size, so that the feed needs a crop or a resize.
+        InputError: the pictures differ in size, so that the feed needs a crop or a resize; or the targets cannot be
+            stacked, and the message says why.
     """
     sizes = sorted({tuple(item.picture.shape[-2:]) for item in items})
     if len(sizes) > 1:
         first, last = (f"{h}x{w}" for h, w in (sizes[0], sizes[-1]))
         raise InputError(f"pictures of a batch have the sizes {first} and {last}; give the feed a crop or a resize")
-    targets = [item.target for item in items]
+    target = None
+    if kind is not None:
+        try:
+            target = kind.collate([item.target for item in items])
+        except ValueError as error:
+            raise InputError(f"targets of kind {kind.name} are no batch: {error}") from error
     return RawBatch(
         torch.stack([item.picture for item in items]),
-        None if any(t is None for t in targets) else torch.stack([t for t in targets if t is not None]),
+        target,
         tuple(item.quality for item in items),
         tuple(item.seed for item in items),
         tuple(item.number for item in items),
@@ -109,7 +136,7 @@ class Stream(Dataset[Item]):
 
     def __init__(
         self,
-        data: DataSet,
+        data: Mixture,
         augment: AugmentSpec,
         quality: QualitySpec,
         bounds: tuple[float, float],
@@ -142,33 +169,58 @@ class Stream(Dataset[Item]):
             quality = low + (high - low) * float(torch.rand(()))
             if float(torch.rand(())) < self.quality.trained:
                 quality = min(max(float(round(quality)), low), high)
-            augmented, target = _augmented(sample, self.augment, self.data.ignore_index)
+            augmented, target = moved(sample, self.data.kind_at(picture), self.augment, self.data.legend)
         return Item(augmented, target, quality, seed_of(self.seed, "noise", number), number, view)
 
 
-def _augmented(sample: Sample, spec: AugmentSpec, ignore: int | None) -> tuple[Tensor, Tensor | None]:
-    """The picture, and its class map moved alike; other targets stay."""
-    target = sample.target
-    things: list[Tensor] = [tv_tensors.Image(sample.picture)]
-    if target is not None and target.ndim == 2:
-        things.append(tv_tensors.Mask(target))
-    for step in _transforms(spec, (sample.picture.shape[-2], sample.picture.shape[-1]), ignore, len(things) > 1):
-        moved = step(*things)
-        things = list(moved) if len(things) > 1 else [moved]
-    if len(things) > 1:
-        target = things[1].as_subclass(Tensor).long()
-    return things[0].as_subclass(Tensor), target
+def moved(sample: Sample, kind: TaskKind | None, spec: AugmentSpec, legend: Legend) -> tuple[Tensor, Nest | None]:
+    """The augmented picture, and its target moved alike as far as it has a place in the picture.
+
+    Args:
+        sample: picture and target.
+        kind: of the target, None where there is none.
+        spec: what happens to them.
+        legend: the data set's.
+
+    Raises:
+        InputError: the target is missing or no target of the kind.
+    """
+    size = (sample.picture.shape[-2], sample.picture.shape[-1])
+    if kind is None:
+        picture, _ = _augmented(sample.picture, None, spec, size, None)
+        return picture, None
+    if sample.target is None:
+        raise InputError(f"{sample.key} has no target, though its data set has some")
+    try:
+        wrapped = kind.wrap(sample.target, size)
+        placed = any(isinstance(tensor, tv_tensors.TVTensor) for tensor in tensors(wrapped))
+        picture, target = _augmented(sample.picture, wrapped, spec, size, kind.fill(legend) if placed else None)
+        return picture, kind.unwrap(target, (picture.shape[-2], picture.shape[-1]), legend)
+    except ValueError as error:
+        raise InputError(f"the target of {sample.key} cannot be augmented: {error}") from error
 
 
-def _transforms(spec: AugmentSpec, size: tuple[int, int], ignore: int | None, dense: bool) -> list[v2.Transform]:
+def _augmented(
+    picture: Tensor, target: Nest, spec: AugmentSpec, size: tuple[int, int], fill: float | None
+) -> tuple[Tensor, Nest]:
+    """Both through the same transforms, which draw from PyTorch's global generator."""
+    both: tuple[Tensor, Nest] = (tv_tensors.Image(picture), target)
+    for step in _transforms(spec, size, fill):
+        both = step(*both)
+    return both[0].as_subclass(Tensor), both[1]
+
+
+def _transforms(spec: AugmentSpec, size: tuple[int, int], fill: float | None) -> list[v2.Transform]:
+    """The transforms of a picture whose target has masks filled with ``fill``, or nothing placed in it (None)."""
     steps: list[v2.Transform] = []
     if spec.resize is not None:
         steps.append(v2.Resize(spec.resize, antialias=True))
     if spec.scale is not None:
         steps.append(v2.ScaleJitter(spec.resize or size, spec.scale, antialias=True))
-    if spec.crop is not None and dense:
-        fill = {tv_tensors.Image: GREY, tv_tensors.Mask: 0 if ignore is None else ignore}
-        steps.append(v2.RandomCrop(spec.crop, pad_if_needed=True, fill=fill))
+    if spec.crop is not None and fill is not None:
+        # Boxes and points are not filled, but torchvision asks for a value of every type.
+        fills: dict[type | str, float] = {tv_tensors.Image: GREY, tv_tensors.Mask: fill, "others": 0}
+        steps.append(v2.RandomCrop(spec.crop, pad_if_needed=True, fill=fills))
     elif spec.crop is not None:
         steps.append(v2.RandomCrop(spec.crop, pad_if_needed=True, padding_mode="edge"))
     if spec.flip:
@@ -208,18 +260,17 @@ def batches(stream: Stream, steps: Steps, workers: int, pinned: bool) -> Iterato
         stream,
         batch_sampler=steps,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=partial(collate, kind=stream.data.of),
         pin_memory=pinned,
         multiprocessing_context="fork" if workers else None,
         prefetch_factor=4 if workers else None,
     )
-    return iter(loader)
+    return _said(iter(loader))
 
 
-def mixture(feed: FeedSpec, data: dict[str, DataSet]) -> Mixture:
-    """The data sets of a feed as one."""
-    parts = []
-    for source in feed.data:
-        name, times = (source, 1) if isinstance(source, str) else (source.name, source.times)
-        parts += [data[name]] * times
-    return Mixture(parts)
+def _said(found: Iterator[RawBatch]) -> Iterator[RawBatch]:
+    """The batches; an error comes out of a worker process with its traceback as text, of which the sentence is left."""
+    try:
+        yield from found
+    except InputError as error:
+        raise InputError(str(error).strip().rpartition(f"{InputError.__name__}: ")[2]) from None

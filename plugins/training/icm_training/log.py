@@ -41,6 +41,7 @@ class Log:
         self._rows: list[dict[str, str]] = []
         self._writer: SummaryWriter | None = None
         self._progress: Progress | None = None
+        self._noted: set[str] = set()
         if not active:
             return
         make_folder(self.path.parent)
@@ -87,6 +88,12 @@ class Log:
             self._progress.update(self._task, figures=text)
             if self._progress.disable:
                 self._console.print(f"{self.stage} {step} {text}", highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A sentence for whoever looks on; the same one once."""
+        if self._progress is not None and text not in self._noted:
+            self._noted.add(text)
+            self._console.print(f"{self.stage}: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def picture(self, name: str, picture: Tensor, step: int) -> None:
         """A sample picture (3, H, W) in [0, 1]."""

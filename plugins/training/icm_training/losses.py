@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -12,27 +12,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icm_core.errors import SpecError
-from icm_core.interfaces import ComponentParams, DataSet, TaskHead
-from icm_core.pipeline.pipeline import Pipeline
+from icm_core.interfaces import ComponentParams, DataSet, PipelineView
+from icm_core.kinds import Classification, Segmentation
+from icm_core.nests import Nest, floats, map_tensors
 from icm_core.training import Batch, Loss
 from icm_core.types import Features
+from icm_training.fitting import (
+    Of,
+    check_enhancement,
+    check_number,
+    check_output,
+    check_picture,
+    check_targets,
+    named,
+    picture_of,
+)
 
 COUNTED = 500
 """Pictures of a data set that class weights are made from, evenly spread."""
 
 MAX_CLASS_WEIGHT = 10.0
-
-
-def _task(loss: str, task: str | None) -> str:
-    if task is None:
-        raise SpecError(f"loss {loss!r} needs the task that it is about")
-    return task
-
-
-def _target(loss: str, batch: Batch) -> Tensor:
-    if batch.target is None:
-        raise SpecError(f"loss {loss!r} needs targets, and the feed's data sets have none in common")
-    return batch.target
 
 
 class Rate(Loss):
@@ -46,6 +45,11 @@ class Rate(Loss):
         of: Literal["side", "enhancement", "all"] = Field("side", description="base layer, enhancement layer, or both")
 
     params: Params
+
+    def __init__(self, params: Params, pipe: PipelineView, task: str | None, data: DataSet) -> None:
+        super().__init__(params, pipe, task, data)
+        if params.of != "side":
+            check_enhancement(pipe)
 
     def forward(self, batch: Batch) -> Tensor:
         """Estimated bits over the pixels of each picture, (B,)."""
@@ -66,39 +70,36 @@ class SquaredError(Loss):
     class Params(ComponentParams):
         """What is compared."""
 
-        of: Literal["output", "image", "fine"] = Field(
+        of: Of = Field(
             "output",
-            description="the task's output, the semantic image that its adapter makes, or the fine picture",
+            description="the task's output, which is a picture, the semantic image that its adapter makes, or the fine "
+            "picture",
         )
 
     params: Params
 
+    def __init__(self, params: Params, pipe: PipelineView, task: str | None, data: DataSet) -> None:
+        super().__init__(params, pipe, task, data)
+        check_picture(self.name, params.of, pipe, task)
+
     def forward(self, batch: Batch) -> Tensor:
         """Squared error of each picture, (B,)."""
-        if self.params.of == "fine":
-            found = batch.fine()[0]
-        elif self.params.of == "image":
-            found = batch.features(_task(self.name, self.task)).cropped("image")
-        else:
-            found = batch.output(_task(self.name, self.task))
+        found = picture_of(batch, self.params.of, self.task)
         return (found.float() - batch.pictures).square().flatten(1).mean(1) * 255**2
 
 
 class HeadLoss(Loss):
-    """The loss that the task's head defines itself, over all outputs that it trains with."""
+    """The loss that the task's head defines itself, over all outputs that it trains with, for a head of any kind."""
 
     name: ClassVar[str] = "training.head"
 
+    def __init__(self, params: ComponentParams, pipe: PipelineView, task: str | None, data: DataSet) -> None:
+        super().__init__(params, pipe, task, data)
+        check_targets(pipe, named(self.name, task), data)
+
     def forward(self, batch: Batch) -> Tensor:
         """The head's own loss of each picture, (B,)."""
-        task = _task(self.name, self.task)
-        head: TaskHead = batch.pipe.task(task).head
-        target = batch.pictures if head.kind == "reconstruction" else _target(self.name, batch)
-        total = batch.quality.new_zeros(len(batch.pictures))
-        for weight, output in batch.outputs(task):
-            values = [head.loss(output[b : b + 1].float(), target[b : b + 1]) for b in range(len(output))]
-            total = total + weight * torch.stack(values)
-        return total
+        return batch.losses(named(self.name, self.task))
 
 
 class CrossEntropy(Loss):
@@ -115,30 +116,35 @@ class CrossEntropy(Loss):
 
         class_weights: Literal["equal", "root_median"] = Field("equal", description="how much each class counts")
         label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
-        output: int | None = Field(
+        output: Annotated[int, Field(ge=0)] | Literal["last"] | None = Field(
             None,
-            ge=0,
-            description="number of the head's output that counts, alone and with weight 1; None: all of them",
+            description="which of the head's outputs counts, alone and with weight 1: its number, from 0, or 'last', "
+            "which of a head with one output is that one; None: all of them",
         )
 
     params: Params
     weights: Tensor
 
-    def __init__(self, params: Params, pipe: Pipeline, task: str | None, data: DataSet) -> None:
+    def __init__(self, params: Params, pipe: PipelineView, task: str | None, data: DataSet) -> None:
         super().__init__(params, pipe, task, data)
-        head = pipe.task(_task(self.name, task)).head
-        if head.kind == "reconstruction":
-            raise SpecError(f"task {task!r} makes pictures; cross-entropy is of classification and segmentation")
-        classes = len(head.labels)
-        if data.labels and len(data.labels) != classes:
-            raise SpecError(f"task {task!r} has {classes} classes, and the data set has {len(data.labels)}")
-        self.ignore = -100 if data.ignore_index is None else data.ignore_index
+        owner = pipe.task(named(self.name, task))
+        if not isinstance(owner.kind, (Classification, Segmentation)):
+            raise SpecError(
+                f"task {task!r} is of kind {owner.kind.name}; cross-entropy is of classification and segmentation"
+            )
+        check_targets(pipe, named(self.name, task), data)
+        if isinstance(params.output, int):
+            check_output(owner.head, named(self.name, task), params.output)
+        classes = len(owner.head.labels)
+        self.ignore = -100 if data.ignore_index is None else int(data.ignore_index)
         weights = _class_weights(data, classes, self.ignore) if params.class_weights != "equal" else torch.ones(classes)
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, batch: Batch) -> Tensor:
         """Weighted mean over the pixels of each picture, (B,)."""
-        target = _target(self.name, batch)
+        target = batch.target
+        if target is None:
+            raise SpecError(f"loss {self.name!r} needs targets, and the feed's data sets have none in common")
         total = batch.quality.new_zeros(len(batch.pictures))
         counted = target != self.ignore
         share = (self.weights[torch.where(counted, target, 0)] * counted).flatten(1) if target.ndim > 1 else None
@@ -156,32 +162,51 @@ class CrossEntropy(Loss):
         return total
 
     def _outputs(self, batch: Batch) -> Sequence[tuple[float, Tensor]]:
-        outputs = batch.outputs(_task(self.name, self.task))
+        outputs = batch.outputs(named(self.name, self.task))
         if (number := self.params.output) is None:
             return outputs
-        if number >= len(outputs):
-            raise SpecError(f"output is {number}; the head of task {self.task!r} has {len(outputs)}, counted from 0")
+        if number == "last":
+            return [(1.0, outputs[-1][1])]
+        check_number(number, len(outputs), self.task)
         return [(1.0, outputs[number][1])]
 
 
 class Distillation(Loss):
-    """Kullback-Leibler divergence from what the head said of the clean picture before the stage began, in nats."""
+    """Divergence from what the head said of the clean picture before the stage began, as the head or its kind has it.
+
+    Of classes it is the Kullback-Leibler divergence in nats.
+    """
 
     name: ClassVar[str] = "training.distillation"
 
     class Params(ComponentParams):
         """Softness of the teacher."""
 
-        temperature: float = Field(1.0, gt=0, le=100, description="divides the logits of teacher and student")
+        temperature: float = Field(
+            1.0,
+            gt=0,
+            le=100,
+            description="divides the logits of teacher and student; of other answers it is 1",
+        )
 
     params: Params
 
-    def __init__(self, params: Params, pipe: Pipeline, task: str | None, data: DataSet) -> None:
+    def __init__(self, params: Params, pipe: PipelineView, task: str | None, data: DataSet) -> None:
         super().__init__(params, pipe, task, data)
-        head = pipe.task(_task(self.name, task)).head
-        if head.kind == "reconstruction" or set(head.requires) != {"image"}:
-            raise SpecError(f"task {task!r} cannot be distilled: its head must classify what it reads as an image")
-        self.teacher = copy.deepcopy(head).requires_grad_(False).eval()
+        owner = pipe.task(named(self.name, task))
+        if not owner.compares:
+            raise SpecError(f"task {task!r} cannot be distilled: answers of kind {owner.kind.name} are not compared")
+        if not owner.head.reads_pictures:
+            raise SpecError(
+                f"task {task!r} cannot be distilled: its head reads {', '.join(owner.head.requires)}, and "
+                "the teacher reads clean pictures"
+            )
+        if params.temperature != 1 and not isinstance(owner.kind, (Classification, Segmentation)):
+            raise SpecError(
+                f"temperature is {params.temperature:g}, and task {task!r} is of kind {owner.kind.name}; it should be "
+                "1 for answers that are no classes"
+            )
+        self.teacher = copy.deepcopy(owner.head).requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Distillation:
         """The teacher stays in inference."""
@@ -191,14 +216,19 @@ class Distillation(Loss):
 
     def forward(self, batch: Batch) -> Tensor:
         """Divergence of each picture, the mean over its pixels where there are many, (B,)."""
+        task = named(self.name, self.task)
         heat = self.params.temperature
         size = (batch.pictures.shape[-2], batch.pictures.shape[-1])
         with torch.no_grad():
-            answer = self.teacher(Features({"image": batch.pictures}, size)).float() / heat
+            answer = _cooled(self.teacher(Features({"image": batch.pictures}, size)), heat)
         total = batch.quality.new_zeros(len(batch.pictures))
-        for weight, output in batch.outputs(_task(self.name, self.task)):
-            total = total + weight * heat**2 * self.teacher.divergence(output.float() / heat, answer)
+        for weight, output in batch.outputs(task):
+            total = total + weight * heat**2 * batch.pipe.task(task).divergence(_cooled(output, heat), answer)
         return total
+
+
+def _cooled(output: Nest, heat: float) -> Nest:
+    return floats(output) if heat == 1 else map_tensors(lambda tensor: tensor / heat, floats(output))
 
 
 def _class_weights(data: DataSet, classes: int, ignore: int) -> Tensor:

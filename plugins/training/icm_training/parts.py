@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from icm_core.errors import SpecError
 from icm_core.pipeline.pipeline import Pipeline
+from icm_core.spec.places import CODEC, ENHANCEMENT, adapter_of, head_of
 from icm_registry import unknown
 from icm_training.recipe import TrainSpec
 
@@ -40,41 +41,57 @@ def paths_of(pipe: Pipeline, module: str) -> list[str]:
     """
     letter, _, task = module.partition(".")
     if letter == "B" and task:
-        pipe.task(task)
-        return [f"tasks.{task}.adapter"]
+        if task not in pipe.tasks:
+            raise SpecError(unknown("task", task, pipe.tasks))
+        return [adapter_of(task)]
     if module == "B":
-        return [f"tasks.{name}.adapter" for name in pipe.tasks]
+        return [adapter_of(name) for name in pipe.tasks]
     if module in ("C", "D") and pipe.over is None:
         raise SpecError(f"module {module} belongs to the enhancement, and pipeline {pipe.name!r} has none")
-    path = {"A": "codec", "C": f"tasks.{pipe.over}.head", "D": "enhancement"}.get(module, module)
-    known = {name for name, _ in (*pipe.named_modules(), *pipe.named_parameters()) if name}
-    if path not in known:
-        raise SpecError(unknown("module", path, sorted(known)[:5000]))
+    path = {"A": CODEC, "C": head_of(pipe.over or ""), "D": ENHANCEMENT}.get(module, module)
+    check_module(pipe, path)
     return [path]
 
 
-def groups_of(pipe: Pipeline, train: Sequence[TrainSpec]) -> list[Group]:
+def check_module(pipe: Pipeline, path: str) -> None:
+    """Raise `SpecError` if no module and no parameter of a pipeline has this path."""
+    known = {name for name, _ in (*pipe.named_modules(), *pipe.named_parameters()) if name}
+    if path not in known:
+        raise SpecError(unknown("module", path, sorted(known)[:5000]))
+
+
+def groups_of(pipe: Pipeline, train: Sequence[TrainSpec], where: str = "") -> list[Group]:
     """The parameters of each group; one that two groups name belongs to the longer path.
+
+    Args:
+        pipe: the pipeline.
+        train: the groups.
+        where: path of the stage in the recipe, such as ``"stages[2]"``; messages begin with it.
 
     Raises:
         SpecError: a path leads nowhere, two groups name it, or a group is left with no parameter.
     """
     owners: dict[str, Group] = {}
     groups = [Group(spec) for spec in train]
-    for group in groups:
-        for module in group.spec.modules:
-            for path in paths_of(pipe, module):
+    places = [f"{where}.train[{number}]".lstrip(".") for number in range(len(train))]
+    for group, place in zip(groups, places, strict=True):
+        for number, module in enumerate(group.spec.modules):
+            try:
+                paths = paths_of(pipe, module)
+            except SpecError as error:
+                raise SpecError(f"{place}.modules[{number}]: {error}") from error
+            for path in paths:
                 if path in owners:
-                    raise SpecError(f"train names the module {path!r} twice")
+                    raise SpecError(f"{place}.modules[{number}]: the module {path!r} is named twice")
                 owners[path] = group
     for name, parameter in pipe.named_parameters():
         owner = _owner(name, owners)
         if owner is not None:
             owner.names.append(name)
             owner.parameters.append(parameter)
-    for group in groups:
+    for group, place in zip(groups, places, strict=True):
         if not group.parameters:
-            raise SpecError(f"train: {', '.join(group.spec.modules)} has no parameter of its own")
+            raise SpecError(f"{place}: {', '.join(group.spec.modules)} has no parameter of its own")
     return groups
 
 

@@ -10,15 +10,18 @@ from icm_core.interfaces import DataSet
 from icm_core.plugins.hookspecs import hookimpl
 from icm_core.plugins.registry import Registry
 from icm_core.training import Loss
+from icm_training.features import FeatureDistance
 from icm_training.losses import CrossEntropy, Distillation, HeadLoss, Rate, SquaredError
 from icm_training.recipe_schema import recipe_schema
 from icm_training.shapes import Shapes
 
+icm_interface = 2
+
 
 @hookimpl
 def icm_losses() -> list[type[Loss]]:
-    """Rate, squared error, cross-entropy, distillation, and the heads' own."""
-    return [Rate, SquaredError, CrossEntropy, Distillation, HeadLoss]
+    """Rate, squared error, distance in features, cross-entropy, distillation, and the heads' own."""
+    return [Rate, SquaredError, FeatureDistance, CrossEntropy, Distillation, HeadLoss]
 
 
 @hookimpl

@@ -65,7 +65,7 @@ class SourceSpec(_Model):
 
 
 class AugmentSpec(_Model):
-    """What happens to a picture, and to its class map, before it is used; in the order of the fields."""
+    """What happens to a picture, and to what its target has in it, before it is used; in the order of the fields."""
 
     resize: tuple[int, int] | None = Field(None, description="height and width in pixels that every picture gets")
     scale: tuple[float, float] | None = Field(None, description="range of a random factor of the picture's size")
@@ -167,7 +167,10 @@ class QualitySpec(_Model):
 
 
 class ValidationSpec(_Model):
-    """Figures on pictures that are not trained on, and sample pictures, while a stage runs. Rates are estimates."""
+    """Figures on pictures that are not trained on, and sample pictures, while a stage runs. Rates are estimates.
+
+    Figures are those of ``icm evaluate``, shares between 0 and 1 in place of percent.
+    """
 
     data: str = Field(description="name under the recipe's ``data``")
     every: int = Field(500, ge=1, description="steps between two; the last step has one always")

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
-from icm_core.errors import SpecError
-from icm_core.interfaces import DataSet
+from icm_core.errors import IcmError, SpecError
+from icm_core.interfaces import TaskKind
 from icm_core.pipeline.pipeline import Pipeline
+from icm_core.plugins.lookup import look_up
 from icm_core.plugins.registry import Registry
 from icm_core.training import Loss
-from icm_core.validation.messages import explain
-from icm_registry import RegistryError
+from icm_registry import unknown
 from icm_training.batch import CleanBatch, CodedBatch, Kept
 from icm_training.feed import RawBatch
+from icm_training.mixture import Mixture
 from icm_training.recipe import FeedSpec, LossSpec, Ramp, StageSpec
 
 Terms = dict[str, Tensor]
@@ -48,17 +48,21 @@ class StageModule(nn.Module):
         stage: the stage.
         data: the pictures of each feed.
         registry: where losses are looked up.
+        where: the stage's path in the recipe, such as ``"stages[2]"``; messages begin with it.
 
     Raises:
         SpecError: a loss is unknown, its parameters are wrong, or it does not fit its task or data.
     """
 
-    def __init__(self, pipe: Pipeline, stage: StageSpec, data: Sequence[DataSet], registry: Registry) -> None:
+    def __init__(
+        self, pipe: Pipeline, stage: StageSpec, data: Sequence[Mixture], registry: Registry, where: str
+    ) -> None:
         super().__init__()
         self.pipe = pipe
+        self.kinds = [own.of for own in data]
         self.feeds = [
-            _terms(pipe, feed, own, registry, _prefix(feed) if len(stage.feeds) > 1 else "")
-            for feed, own in zip(stage.feeds, data, strict=True)
+            _terms(pipe, feed, own, registry, f"{where}.feeds[{number}]", _prefix(feed) if len(data) > 1 else "")
+            for number, (feed, own) in enumerate(zip(stage.feeds, data, strict=True))
         ]
         self.losses = nn.ModuleList(term.loss for terms in self.feeds for term in terms)
         self.kept = [Kept() for _ in stage.feeds]
@@ -73,19 +77,21 @@ class StageModule(nn.Module):
         """
         total: Tensor | None = None
         found: Terms = {}
-        for terms, batch, kept in zip(self.feeds, raw, self.kept, strict=True):
+        for terms, kind, batch, kept in zip(self.feeds, self.kinds, raw, self.kept, strict=True):
             pictures = (batch.pictures.float() / 255).contiguous(memory_format=torch.channels_last)
             quality = pictures.new_tensor(batch.quality)
             coded = CodedBatch(self.pipe, pictures, batch.target, quality, done, batch.seeds, batch.views, kept)
             for term in terms:
-                value, mean = self._value(term, coded, batch.numbers)
+                value, mean = self._value(term, coded, kind, batch.numbers)
                 found[term.label] = mean.detach()
                 total = value if total is None else total + value
         if total is None:
             raise SpecError("a stage needs a loss")
         return {"loss": total, **found}
 
-    def _value(self, term: Term, coded: CodedBatch, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _value(
+        self, term: Term, coded: CodedBatch, kind: TaskKind | None, numbers: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
         """The term's part of the objective, and its plain mean."""
         spec, share = term.spec, term.spec.share
         chosen = [
@@ -96,7 +102,7 @@ class StageModule(nn.Module):
             zero = coded.pictures.new_zeros((), requires_grad=True)
             return zero, zero
         if spec.input == "clean":
-            target = None if coded.target is None else coded.target[chosen]
+            target = None if kind is None else kind.select(coded.target, chosen)
             clean = CleanBatch(coded.pipe, coded.pictures[chosen], target, coded.quality[chosen], coded.done)
             each = term.loss(clean)
         else:
@@ -116,25 +122,38 @@ def by_quality(quality: Tensor, ends: tuple[float, float] | None, bounds: tuple[
     return torch.exp(math.log(ends[0]) * (1 - share) + math.log(ends[1]) * share)
 
 
-def _terms(pipe: Pipeline, feed: FeedSpec, data: DataSet, registry: Registry, prefix: str) -> list[Term]:
+def _terms(pipe: Pipeline, feed: FeedSpec, data: Mixture, registry: Registry, where: str, prefix: str) -> list[Term]:
     terms: list[Term] = []
-    for spec in feed.losses:
-        try:
-            cls = registry.losses.get(spec.use)
-            params = cls.Params.model_validate(spec.params)
-        except RegistryError as error:
-            raise SpecError(f"losses: {error}") from error
-        except ValidationError as error:
-            raise SpecError(explain(error, cls.Params, spec.params, "losses.params")) from error
-        if spec.task is not None:
-            pipe.task(spec.task)
-        if spec.by_quality is not None and min(spec.by_quality) <= 0:
-            raise SpecError(f"losses.by_quality is {spec.by_quality}; both factors should be above 0")
+    for number, spec in enumerate(feed.losses):
+        place = f"{where}.losses[{number}]"
+        found = look_up(spec.use, spec.params, registry.losses, place)
+        _check(pipe, spec, place)
         label = prefix + (spec.label or _label(spec))
         if any(term.label == label for term in terms):
-            raise SpecError(f"two losses of a feed are called {label!r}; give them labels")
-        terms.append(Term(spec, label, cls(params, pipe, spec.task, data)))
+            raise SpecError(f"{place}: two losses of a feed are called {label!r}; give them labels")
+        try:
+            loss = found.cls(found.params, pipe, spec.task, data)
+        except IcmError as error:
+            raise type(error)(f"{place}: {error}") from error
+        terms.append(Term(spec, label, loss))
     return terms
+
+
+def _check(pipe: Pipeline, spec: LossSpec, place: str) -> None:
+    """What can be said of a loss without it."""
+    if spec.task is not None and spec.task not in pipe.tasks:
+        raise SpecError(f"{place}.task: {unknown('task', spec.task, pipe.tasks)}")
+    if spec.by_quality is not None and min(spec.by_quality) <= 0:
+        raise SpecError(f"{place}.by_quality is {spec.by_quality}; both factors should be above 0")
+    if spec.input == "clean":
+        if spec.task is None:
+            raise SpecError(f"{place}.input is 'clean', which is for losses of a task; this one names none")
+        head = pipe.task(spec.task).head
+        if not head.reads_pictures:
+            raise SpecError(
+                f"{place}.input is 'clean', and the head of task {spec.task!r} reads {', '.join(head.requires)}; it "
+                "should be one that reads an image alone"
+            )
 
 
 def _prefix(feed: FeedSpec) -> str:

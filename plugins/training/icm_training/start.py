@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from icm_core.errors import SpecError, WeightsError
-from icm_core.interfaces import Component
-from icm_core.pipeline.load import load
+from icm_core.errors import IcmError, SpecError, WeightsError
+from icm_core.pipeline.build import build
+from icm_core.pipeline.hub import SCHEME
+from icm_core.pipeline.load import find_spec, load
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.pipeline.weights import read_tensors
 from icm_core.plugins.registry import Registry
+from icm_core.spec.extends import compose
+from icm_core.spec.places import modules
 from icm_registry import unknown
-from icm_training.recipe import StartSpec
+from icm_training.parts import check_module
+from icm_training.recipe import RecipeSpec, StartSpec
+
+
+@dataclass(frozen=True)
+class Start:
+    """One source of weights, with its path in the recipe."""
+
+    spec: StartSpec
+    where: str
+
+
+def starts_of(recipe: RecipeSpec, index: int) -> list[Start]:
+    """What fills the weights of a stage: what it names, else the stage before, or the recipe's start."""
+    stage, where = recipe.stages[index], f"stages[{index}].start"
+    if stage.start is not None:
+        return [Start(spec, f"{where}[{number}]") for number, spec in enumerate(stage.start)]
+    if index:
+        return [Start(StartSpec.model_validate({"stage": recipe.stages[index - 1].name}), where)]
+    return [Start(StartSpec.model_validate({"weights": recipe.start}), "start")] if recipe.start else []
 
 
 def fill(
-    pipe: Pipeline,
-    starts: Sequence[StartSpec],
-    result_of: Callable[[str], Path],
-    home: Path,
-    registry: Registry,
+    pipe: Pipeline, starts: Sequence[Start], result_of: Callable[[str], Path], home: Path, registry: Registry
 ) -> None:
     """Fill a pipeline, one source after the other.
 
@@ -37,43 +60,106 @@ def fill(
         SpecError: a module is not there, or its head knows no such source.
         WeightsError: weights are missing, or fit nothing.
     """
-    for start in starts:
+
+    def stored(start: StartSpec) -> Mapping[str, Tensor]:
         if start.stage is not None:
-            _load(pipe, read_tensors(result_of(start.stage)), start.module, f"stage {start.stage!r}")
-        elif start.weights is not None:
-            _load(pipe, _weights(start.weights, home, registry), start.module, start.weights)
-        elif start.copy_of is not None:
-            _load(pipe, _part(dict(pipe.state_dict()), start.copy_of, start.module), start.module, start.copy_of)
-        else:
-            _component(pipe, start.module).start_from(start.pretrained or "")
+            return read_tensors(result_of(start.stage))
+        name = start.weights or ""
+        if name.endswith(".safetensors"):
+            return read_tensors(_file(name, home))
+        return load(name, device="cpu", registry=registry).state_dict()
+
+    for start in starts:
+        with _named(start):
+            _fill(pipe, start.spec, stored)
 
 
-def _weights(source: str, home: Path, registry: Registry) -> dict[str, Tensor]:
-    if source.endswith(".safetensors"):
-        beside = home / source
-        # Beside a shipped recipe there are no weights: those that it goes on from lie where the user works.
-        return read_tensors(beside if beside.exists() else Path(source))
-    return dict(load(source, device="cpu", registry=registry).state_dict())
+def check(pipe: Pipeline, starts: Sequence[Start], home: Path, registry: Registry) -> None:
+    """Look whether a pipeline can be filled, without reading a weight; results of stages are taken to be there.
+
+    Args:
+        pipe: the pipeline on the ``meta`` device.
+        starts, home, registry: as for `fill`.
+
+    Raises:
+        SpecError, WeightsError: as of `fill`, as far as names and shapes tell.
+    """
+
+    def outlined(start: StartSpec) -> Mapping[str, Tensor]:
+        if start.stage is not None or (start.weights or "").startswith(SCHEME):  # a hub is asked when its turn comes
+            return pipe.state_dict()
+        name = start.weights or ""
+        if name.endswith(".safetensors"):
+            return _outline(_file(name, home))
+        composed = compose(find_spec(name, registry), registry)
+        if not composed.has_weights:
+            raise WeightsError(f"pipeline {composed.spec.name!r} has no weights yet")
+        for file in (*composed.weights, *(source.file for source in composed.inherited)):
+            _outline(file)
+        with torch.device("meta"):
+            return build(composed.spec, registry).state_dict()
+
+    for start in starts:
+        with _named(start), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nothing is copied to parameters without memory, as PyTorch says
+            try:
+                _fill(pipe, start.spec, outlined)
+            except IcmError:
+                raise
+            except Exception:
+                # A component that only real parameters can be filled of; what is wrong with it is found in its turn.
+                if start.spec.pretrained is None:
+                    raise
 
 
-def _component(pipe: Pipeline, module: str) -> Component:
-    known: dict[str, Component] = {"codec": pipe.codec}
-    for name in pipe.tasks:
-        known[f"tasks.{name}.adapter"], known[f"tasks.{name}.head"] = pipe.task(name).adapter, pipe.task(name).head
-    if pipe.enhancement is not None:
-        known["enhancement"] = pipe.enhancement
-    if module not in known:
-        raise SpecError(unknown("component", module, sorted(known)))
-    return known[module]
+@contextlib.contextmanager
+def _named(start: Start) -> Iterator[None]:
+    """Errors begin with the path of the start."""
+    try:
+        yield
+    except IcmError as error:
+        raise type(error)(f"{start.where}: {error}") from error
 
 
-def _part(state: Mapping[str, Tensor], source: str, target: str) -> dict[str, Tensor]:
-    part = {
-        target + key[len(source) :]: tensor.clone() for key, tensor in state.items() if key.startswith(f"{source}.")
-    }
-    if not part:
-        raise SpecError(f"start.copy_of: the pipeline has no module {source!r}")
-    return part
+def _fill(pipe: Pipeline, start: StartSpec, stored: Callable[[StartSpec], Mapping[str, Tensor]]) -> None:
+    if start.pretrained is not None:
+        found = modules(pipe)
+        if start.module not in found:
+            raise SpecError(unknown("component", start.module, found))
+        found[start.module].start_from(start.pretrained)
+        return
+    if start.module:
+        check_module(pipe, start.module)
+    if start.copy_of is not None:
+        check_module(pipe, start.copy_of)
+        _load(pipe, _renamed(pipe.state_dict(), start.copy_of, start.module), start.module, start.copy_of)
+    else:
+        source = f"stage {start.stage!r}" if start.stage is not None else str(start.weights)
+        _load(pipe, stored(start), start.module, source)
+
+
+def _file(name: str, home: Path) -> Path:
+    """A file beside the recipe. Beside a shipped one there are no weights: those lie where the user works."""
+    beside = home / name
+    return beside if beside.exists() else Path(name)
+
+
+def _outline(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file without their values."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: the weights are missing, there is no such file")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
+    return {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+
+
+def _renamed(state: Mapping[str, Tensor], source: str, target: str) -> dict[str, Tensor]:
+    """The tensors of a module as those of another."""
+    own = {key.removeprefix(source): tensor for key, tensor in state.items() if key.startswith(f"{source}.")}
+    return {target + key: tensor.clone() for key, tensor in own.items()}
 
 
 def _load(pipe: Pipeline, tensors: Mapping[str, Tensor], module: str, source: str) -> None:

@@ -8,31 +8,33 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor, nn
 
-from icm_core.errors import InputError, SpecError, TrainingError
+from icm_core.errors import InputError, TrainingError
 from icm_core.files import make_folder
 from icm_core.interfaces import DataSet
+from icm_core.nests import paths
 from icm_core.pipeline.build import build
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.plugins.registry import Registry
 from icm_core.spec.model import PipelineSpec
 from icm_training import checkpoint as checkpoints
+from icm_training.checking import feed_data, quality_range
 from icm_training.checkpoint import Checkpoint
-from icm_training.data import open_data
+from icm_training.data import open_data, used_by
 from icm_training.devices import make_fabric
 from icm_training.ema import Ema
-from icm_training.feed import RawBatch, Steps, Stream, batches, mixture, seed_of
+from icm_training.feed import RawBatch, Steps, Stream, batches, seed_of
 from icm_training.folder import RunFolder, device_name
 from icm_training.log import Log
+from icm_training.mixture import Mixture, in_memory
 from icm_training.options import Options
 from icm_training.parts import Group, groups_of, prepare
-from icm_training.recipe import OptimizerSpec, RecipeSpec, StartSpec
+from icm_training.recipe import OptimizerSpec, RecipeSpec
 from icm_training.schedule import Schedule
 from icm_training.stage import StageModule, Terms
-from icm_training.start import fill
+from icm_training.start import fill, starts_of
 from icm_training.timing import Timing
 from icm_training.validation import validate
 
@@ -62,14 +64,16 @@ class Trainer:
     ) -> None:
         self.recipe, self.stage, self.folder, self.options = recipe, recipe.stages[index], folder, options
         self.registry, self.console, self.index = registry, console, index
+        self.place = f"stages[{index}]"
         self.fabric = make_fabric(options.device, self.stage.precision or recipe.precision)
         self.data = self._open_data()
         self.streams = self._streams(spec)
         self.schedule = Schedule(self.stage.schedule, len(self.streams[0].data) / self.stage.feeds[0].batch)
         self.pipe = self._pipeline(spec)
-        self.groups = groups_of(self.pipe, self.stage.train)
+        self.groups = groups_of(self.pipe, self.stage.train, self.place)
         prepare(self.pipe, self.groups)
-        self.module = StageModule(self.pipe, self.stage, [stream.data for stream in self.streams], registry)
+        feeds = [stream.data for stream in self.streams]
+        self.module = StageModule(self.pipe, self.stage, feeds, registry, self.place)
         optimizer = make_optimizer(self.groups, self.stage.optimizer)
         self.step, self.seconds = 0, 0.0
         wrapped = self.fabric.setup(self.module, optimizer)
@@ -162,8 +166,8 @@ class Trainer:
             tensors[f"{number}.quality"] = torch.tensor(batch.quality)
             tensors[f"{number}.numbers"] = torch.tensor(batch.numbers)
             tensors[f"{number}.seeds"] = torch.tensor(batch.seeds)
-            if batch.target is not None:
-                tensors[f"{number}.target"] = batch.target.cpu()
+            # "0.target", or of a nest "0.target.boxes", "0.target[1].boxes"
+            tensors |= {key: tensor.cpu().clone() for key, tensor in paths({f"{number}.target": batch.target}).items()}
         path = self.where / f"failed-step-{self.step:09d}-rank-{self.fabric.global_rank}.safetensors"
         make_folder(path.parent)
         checkpoints.write_tensors(path, tensors)
@@ -177,7 +181,7 @@ class Trainer:
         spec = self.stage.validate_on
         if spec is None or not (self.step % spec.every == 0 or last):
             return
-        log.row(self.step, validate(self.pipe, self.data[spec.data], spec, log, self.step))
+        log.row(self.step, validate(self.pipe, Mixture([self.data[spec.data]], self.registry), spec, log, self.step))
 
     def _lr(self, step: int) -> float:
         return self.groups[0].spec.lr * self.schedule.factor(step)
@@ -189,26 +193,21 @@ class Trainer:
             steps = Steps(self.step, self.schedule.steps, feed.batch, fabric.global_rank, fabric.world_size)
             readers.append(batches(stream, steps, self.options.workers, fabric.device.type == "cuda"))
         for raw in zip(*readers, strict=True):
-            yield [_moved(batch, fabric) for batch in raw]
+            yield [batch.to(fabric.device) for batch in raw]
 
     def _open_data(self) -> dict[str, DataSet]:
-        used = {s if isinstance(s, str) else s.name for feed in self.stage.feeds for s in feed.data}
-        if self.stage.validate_on is not None:
-            used.add(self.stage.validate_on.data)
+        options = self.options
         return {
-            name: open_data(self.recipe.data[name], self.options.data, self.registry, self.options.memory)
-            for name in sorted(used)
+            name: in_memory(open_data(name, self.recipe.data[name], options.data, self.registry), options.memory)
+            for name in used_by(self.stage)
         }
 
     def _streams(self, spec: PipelineSpec) -> list[Stream]:
         with torch.device("meta"):
-            bounds = build(spec, self.registry).codec.quality_range
-        low, high = self.stage.quality.range or bounds
-        if not bounds[0] <= low <= high <= bounds[1]:
-            raise SpecError(f"quality.range is {low:g} to {high:g}; the codec has {bounds[0]:g} to {bounds[1]:g}")
+            bounds = quality_range(self.stage, build(spec, self.registry), self.place)
         return [
             Stream(
-                mixture(feed, self.data),
+                feed_data(feed, self.data, self.registry, f"{self.place}.feeds[{number}]"),
                 feed.augment,
                 self.stage.quality,
                 bounds,
@@ -221,15 +220,8 @@ class Trainer:
     def _pipeline(self, spec: PipelineSpec) -> Pipeline:
         torch.manual_seed(self.recipe.seed)
         pipe = build(spec, self.registry)
-        fill(pipe, self._starts(), self._result, self.options.home, self.registry)
+        fill(pipe, starts_of(self.recipe, self.index), self._result, self.options.home, self.registry)
         return pipe.to(memory_format=torch.channels_last)
-
-    def _starts(self) -> tuple[StartSpec, ...]:
-        if self.stage.start is not None:
-            return self.stage.start
-        if self.index:
-            return (StartSpec.model_validate({"stage": self.recipe.stages[self.index - 1].name}),)
-        return (StartSpec.model_validate({"weights": self.recipe.start}),) if self.recipe.start else ()
 
     def _result(self, stage: str) -> Path:
         if not self.folder.is_done(stage):
@@ -305,11 +297,3 @@ def make_optimizer(groups: Sequence[Group], spec: OptimizerSpec) -> torch.optim.
         return torch.optim.SGD(parts, momentum=spec.betas[0])
     kind = torch.optim.AdamW if spec.use == "adamw" else torch.optim.Adam
     return kind(parts, betas=spec.betas)
-
-
-def _moved(batch: RawBatch, fabric: Fabric) -> RawBatch:
-    def there(tensor: Tensor) -> Tensor:
-        return tensor.to(fabric.device, non_blocking=True)
-
-    target = None if batch.target is None else there(batch.target)
-    return RawBatch(there(batch.pictures), target, batch.quality, batch.seeds, batch.numbers, batch.views)

@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
-from icm_core.interfaces import DataSet, Sample
-from icm_core.pipeline.pipeline import Pipeline
+from icm_core.errors import IcmError
+from icm_core.interfaces import Figure, Sample, Tally
+from icm_core.nests import map_tensors, tensors
+from icm_core.pictures import to_picture
+from icm_core.pipeline.pipeline import Pipeline, Task
 from icm_core.spec.model import FINE
 from icm_core.types import Prediction, SideInfo
 from icm_training.log import Log
+from icm_training.mixture import Mixture
 from icm_training.recipe import ValidationSpec
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Measured:
+    """A task that the data have targets for.
+
+    Attributes:
+        task: the task.
+        numbers: the head's number of each of the data's labels; None where the target is the picture.
+        tallies: of the pictures so far.
+    """
+
+    task: Task
+    numbers: tuple[int, ...] | None
+    tallies: list[Tally] = field(default_factory=list)
 
 
 @torch.no_grad()
-def validate(pipe: Pipeline, data: DataSet, spec: ValidationSpec, log: Log, step: int) -> dict[str, float]:
-    """The metric of every task that the data have targets for, by quality; the first picture goes to the log.
+def validate(pipe: Pipeline, data: Mixture, spec: ValidationSpec, log: Log, step: int) -> dict[str, float]:
+    """The figures of every task that the data have targets for, by quality; the first picture goes to the log.
 
-    Every process looks at all pictures: metrics add up over processes by themselves, and so stay what they are.
+    A task's main figure is called ``val TASK qQUALITY``, further ones ``val TASK FIGURE qQUALITY``. They are those of
+    ``icm evaluate``, but that percent are shares between 0 and 1. What a kind cannot measure or draw is left out, and
+    the log says so once.
+
+    Every process looks at all pictures: metrics that add up over processes by themselves stay what they are.
     Rates are the estimates that training minimises, from rounded values; real files are measured by ``icm evaluate``.
     """
     modes = {module: module.training for module in pipe.modules()}
@@ -32,36 +61,85 @@ def validate(pipe: Pipeline, data: DataSet, spec: ValidationSpec, log: Log, step
             module.training = training
 
 
-def _figures(pipe: Pipeline, data: DataSet, spec: ValidationSpec, log: Log, step: int) -> dict[str, float]:
+def _figures(pipe: Pipeline, data: Mixture, spec: ValidationSpec, log: Log, step: int) -> dict[str, float]:
     count = min(spec.limit, len(data))
     numbers = sorted({round(i * (len(data) - 1) / max(1, count - 1)) for i in range(count)})
-    figures: dict[str, float] = {}
+    found: dict[str, float] = {}
     for quality in spec.qualities:
-        metrics = {
-            name: pipe.task(name).head.metric().to(pipe.device)
-            for name in pipe.tasks
-            if pipe.task(name).head.kind in ("reconstruction", data.kind)
-        }
+        measured = _measured(pipe, data, log)
         bits: list[Tensor] = []
         for position, number in enumerate(numbers):
             sample = data[number]
             x = (sample.picture[None].float() / 255).to(pipe.device)
             out = pipe.codec(x, torch.full((1,), quality, device=pipe.device))
             bits.append(out.total_bits.float().cpu() / (x.shape[-1] * x.shape[-2]))
-            for name, metric in metrics.items():
-                output = pipe.task(name)(out.side).float()
-                metric.update(output, _target(sample, x, pipe.task(name).head.kind))
+            for name in [*measured]:
+                prediction = pipe.task(name).predict(out.side)
+                if not _tallied(name, measured[name], prediction, sample, data, log):
+                    del measured[name]
             if position == 0 and quality == spec.qualities[0]:
                 _show(pipe, x, out.side, quality, log, step)
-        figures[f"val bpp q{quality:g}"] = float(torch.cat(bits).mean())
-        figures |= {f"val {name} q{quality:g}": float(metric.compute()) for name, metric in metrics.items()}
-    return figures
+        found[f"val bpp q{quality:g}"] = float(torch.cat(bits).mean())
+        for name, one in measured.items():
+            found |= _named(name, one, quality, log)
+    return found
 
 
-def _target(sample: Sample, x: Tensor, kind: str) -> Tensor:
-    if kind == "reconstruction" or sample.target is None:
-        return x
-    return sample.target[None].long().to(x.device)
+def _measured(pipe: Pipeline, data: Mixture, log: Log) -> dict[str, _Measured]:
+    """The tasks whose answers are pictures, and those whose kind the data serve."""
+    found: dict[str, _Measured] = {}
+    for name in pipe.tasks:
+        task = pipe.task(name)
+        if task.kind.is_picture:
+            found[name] = _Measured(task, None)
+        elif task.kind.name in data.serves:
+            numbers = task.kind.match(data.legend, task.head.legend)
+            if isinstance(numbers, str):
+                log.note(f"task {name!r} is not validated: {numbers}")
+            else:
+                found[name] = _Measured(task, numbers)
+    return found
+
+
+def _tallied(name: str, one: _Measured, prediction: Prediction, sample: Sample, data: Mixture, log: Log) -> bool:
+    """Add a picture's tally; False where there is none."""
+    kind = one.task.kind
+
+    def tally() -> Tally:
+        if one.numbers is None:
+            return kind.tally(prediction, sample.picture)
+        device = next((tensor.device for tensor in tensors(prediction.output)), sample.picture.device)
+        target = map_tensors(lambda tensor: tensor.to(device), sample.target)
+        return kind.tally(prediction, kind.renumber(target, one.numbers, data.legend))
+
+    found = _tried(tally, f"task {name!r} is not validated: the target of {sample.key}", log)
+    if found is not None:
+        one.tallies.append(found)
+    return found is not None
+
+
+def _named(name: str, one: _Measured, quality: float, log: Log) -> dict[str, float]:
+    """A task's figures as the log calls them."""
+    kind, legend = one.task.kind, one.task.head.legend
+    what = f"task {name!r} is not validated: its kind"
+    made: dict[str, Figure] = _tried(lambda: kind.figures(one.tallies, legend), what, log) or {}
+    found: dict[str, float] = {}
+    for number, (key, figure) in enumerate(made.items()):
+        if figure.value is not None:
+            title = f"val {name} q{quality:g}" if number == 0 else f"val {name} {key} q{quality:g}"
+            found[title] = figure.value / 100 if figure.unit == "%" else figure.value
+    return found
+
+
+def _tried(ask: Callable[[], T], what: str, log: Log) -> T | None:
+    """What a kind answers, None where it fails: others wrote it, and a figure is worth no training of hours."""
+    try:
+        return ask()
+    except (ValueError, IcmError) as error:
+        log.note(f"{what} {error}")
+    except Exception as error:
+        log.note(f"{what} fails with {type(error).__name__}: {error}")
+    return None
 
 
 def _show(pipe: Pipeline, x: Tensor, side: SideInfo, quality: float, log: Log, step: int) -> None:
@@ -71,8 +149,9 @@ def _show(pipe: Pipeline, x: Tensor, side: SideInfo, quality: float, log: Log, s
         features = task.adapter(side)
         if "image" in features.maps:
             log.picture(f"{name}/semantic image", features.cropped("image")[0], step)
-        prediction: Prediction = task.head.predict(features)
-        drawn: Image.Image | None = task.head.draw(prediction)
+        prediction = task.answer(features)
+        draw = partial(task.kind.draw, prediction, to_picture(x))
+        drawn = _tried(draw, f"task {name!r} is not drawn: its kind", log)
         if drawn is not None:
             log.picture(f"{name}/prediction", tvf.pil_to_tensor(drawn.convert("RGB")).float() / 255, step)
         if name == pipe.over and pipe.enhancement is not None:
