@@ -11,8 +11,9 @@ from icm_core.testing.cases.codecs import CodecCase
 from icm_core.testing.cases.datasets import DataSetCase
 from icm_core.testing.cases.enhancements import EnhancementCase
 from icm_core.testing.cases.heads import HeadCase
+from icm_core.testing.cases.kinds import KindCase
 from icm_core.testing.cases.losses import LossCase
-from icm_core.testing.checks import coding, datasets, declared, heads, learning, losses, placing, running, state
+from icm_core.testing.checks import answers, base, codecs, coding, components, datasets, heads, kinds, losses
 from icm_core.testing.failing import ConformanceError
 
 if TYPE_CHECKING:
@@ -20,19 +21,18 @@ if TYPE_CHECKING:
 
 Check = Callable[[Any], None]
 
-_DECLARED: tuple[Check, ...] = (declared.check_declaration, declared.check_parameters)
+_DECLARED: tuple[Check, ...] = (base.check_declaration, base.check_parameters, base.check_needs_no_network)
 _COMPONENT: tuple[Check, ...] = (
     *_DECLARED,
-    declared.check_needs_no_network,
-    placing.check_builds_on_meta,
-    placing.check_device_moves,
-    running.check_shapes,
-    running.check_batch_independence,
-    running.check_eval_is_deterministic,
-    learning.check_gradients,
-    state.check_state_dict,
-    state.check_stored_weights,
-    state.check_pickling,
+    components.check_builds_on_meta,
+    components.check_device_moves,
+    components.check_shapes,
+    components.check_batch_independence,
+    components.check_eval_is_deterministic,
+    components.check_gradients,
+    components.check_state_dict,
+    components.check_stored_weights,
+    components.check_pickling,
 )
 _CODING: tuple[Check, ...] = (
     *_COMPONENT,
@@ -42,30 +42,48 @@ _CODING: tuple[Check, ...] = (
     coding.check_truncated_input,
     coding.check_damaged_input,
     coding.check_rate_estimate,
-    coding.check_search,
     coding.check_coding_state,
 )
 _CHECKS: tuple[tuple[type[Case], tuple[Check, ...]], ...] = (
-    (CodecCase, _CODING),
+    (CodecCase, (*_CODING, codecs.check_encode_with_side, codecs.check_search)),
     (EnhancementCase, _CODING),
     (AdapterCase, _COMPONENT),
     (
         HeadCase,
         (
             *_COMPONENT,
-            learning.check_loss_is_finite,
-            learning.check_loss_falls,
-            heads.check_prediction,
-            heads.check_metric,
-            heads.check_drawing,
             heads.check_missing_features,
+            heads.check_loss_is_finite,
+            heads.check_loss_per_picture,
+            heads.check_loss_falls,
+            heads.check_prediction,
+            heads.check_divergence,
+            answers.check_showing,
+            answers.check_measuring,
+        ),
+    ),
+    (
+        KindCase,
+        (
+            base.check_declaration,
+            kinds.check_flags,
+            kinds.check_example_targets,
+            kinds.check_wrong_targets,
+            kinds.check_batches,
+            kinds.check_wrapping,
+            kinds.check_moving,
+            kinds.check_truth,
+            kinds.check_comparing,
+            answers.check_showing,
+            answers.check_measuring,
+            kinds.check_resampling,
+            kinds.check_also,
         ),
     ),
     (
         DataSetCase,
         (
             *_DECLARED,
-            declared.check_needs_no_network,
             datasets.check_length,
             datasets.check_order,
             datasets.check_keys,
@@ -78,7 +96,6 @@ _CHECKS: tuple[tuple[type[Case], tuple[Check, ...]], ...] = (
         LossCase,
         (
             *_DECLARED,
-            declared.check_needs_no_network,
             losses.check_loss_of_each_picture,
             losses.check_loss_of_a_picture_alone,
             losses.check_loss_gradients,
@@ -96,13 +113,13 @@ def case_of(component: Case | type[Any]) -> Case:
     """
     if isinstance(component, Case):
         return component
-    for kind, _ in _CHECKS:
-        if isinstance(component, type) and issubclass(component, kind.contract):
-            if kind is DataSetCase:
+    for case, _ in _CHECKS:
+        if isinstance(component, type) and issubclass(component, case.contract):
+            if case is DataSetCase:
                 raise TypeError(f"a data set needs a folder: DataSetCase({component.__name__}, root=...)")
-            if kind is LossCase:
+            if case is LossCase:
                 raise TypeError(f"a loss needs a pipeline: LossCase({component.__name__}, pipeline=..., ...)")
-            return kind(component)
+            return case(component)
     raise TypeError(f"{component!r} is neither a case nor the class of a component")
 
 
@@ -112,7 +129,7 @@ def checks_for(case: Case) -> tuple[Check, ...]:
     Raises:
         ValueError: the case declares an exception from a check that there is not.
     """
-    checks = next(found for kind, found in _CHECKS if isinstance(case, kind))
+    checks = next(found for about, found in _CHECKS if isinstance(case, about))
     known = [check.__name__ for check in checks]
     if twice := sorted(case.exceptions.keys() & case.unpromised.keys()):
         raise ValueError(f"{case.name} has {twice[0]} among its exceptions and among what is unpromised; give it once")

@@ -20,6 +20,7 @@ from icm_baselines.pixels import Picture, PixelsAdapter
 from icm_baselines.still import AVIF, JPEG, JPEG2000, WebP
 from icm_baselines.video import HEVC, VVC
 from icm_core import InputError, Pipeline, Registry, build, build_registry
+from icm_core.kinds import Classification, Reconstruction, Regression, Segmentation
 from icm_core.spec.model import PipelineSpec
 from icm_core.testing import (
     AdapterCase,
@@ -30,10 +31,11 @@ from icm_core.testing import (
     EnhancementCase,
     Example,
     HeadCase,
+    KindCase,
     LossCase,
     parametrize_with_checks,
 )
-from icm_core.types import Level, SideInfoLayout
+from icm_core.types import Legend, Level, SideInfoLayout
 from icm_datasets.camvid import CamVid
 from icm_datasets.cityscapes import Cityscapes
 from icm_datasets.folders import Folders
@@ -59,6 +61,8 @@ SEGMENTATION = {
     "feedforward": 8,
 }
 CLASSIFICATION = {"model": "tf_efficientnet_lite0", "classes": 5, "input_size": 64}
+FUSED = {"image": Level(3, 1), "fused": Level(8, 16), "h1": Level(16, 32), "h2": Level(8, 64)}
+"""What SICMH's adapters deliver."""
 _SMALL = {"sizes": ((64, 64), (50, 70), (33, 65))}
 _TWO = {"sizes": ((64, 64), (50, 70))}
 
@@ -150,7 +154,7 @@ CASES: list[Case] = [
     ),
     *(AdapterCase(adapter) for adapter in (OneScale, TwoScale, MultiScale)),
     AdapterCase(PixelsAdapter, layout=SideInfoLayout((Level(3, 1),), 3)),
-    HeadCase(Coarse),
+    HeadCase(Coarse, features=FUSED),
     HeadCase(Picture),
     EnhancementCase(Residual, prepare=spread),
     EnhancementCase(Residual, {"latent_channels": 24}, prepare=spread),
@@ -162,6 +166,18 @@ CASES: list[Case] = [
     loss(CrossEntropy, "segmentation", *_SEG, class_weights="root_median", label_smoothing=0.1),
     loss(Distillation, "segmentation", *_SEG),
     loss(HeadLoss, "segmentation", *_SEG),
+]
+
+FOUR = Legend(("one", "two", "three", "four"))
+KINDS = [
+    KindCase(Classification, wrong=[torch.tensor(3), torch.tensor([1]), torch.tensor(1.0)]),
+    KindCase(
+        Segmentation,
+        legend=Legend(FOUR.labels, ignore=255),
+        wrong=[torch.full((64, 64), 4).byte(), torch.zeros(64, 60).byte(), torch.zeros(64, 64)],
+    ),
+    KindCase(Regression, legend=Legend(FOUR.labels, unit="m"), wrong=[torch.ones(3), torch.full((4,), torch.inf)]),
+    KindCase(Reconstruction, wrong=[torch.zeros(3, 64, 64), torch.zeros(64, 64).byte()]),
 ]
 
 # Their roots are folders of `trees`, which are not there yet.
@@ -176,6 +192,11 @@ DATA_SETS = [
     DataSetCase(WebDatasetPictures, root=Path("webdataset_pictures")),
     DataSetCase(Shapes, root=Path(), exceptions={"check_missing_folder": "it draws its pictures and reads no file"}),
 ]
+
+
+@parametrize_with_checks(KINDS)
+def test_conformance_of_kinds(case: KindCase, check: Callable[[Case], None]) -> None:
+    check(case)
 
 
 @parametrize_with_checks(CASES)
@@ -202,4 +223,4 @@ def test_every_component_of_the_framework_is_checked() -> None:
         for entry in catalogue.entries
         if entry.owner.distribution == "icm-framework" and isinstance(entry.value, type)
     ]
-    assert sorted(shipped) == sorted({case.name for case in (*CASES, *DATA_SETS)})  # one may have several settings
+    assert sorted(shipped) == sorted({case.name for case in (*KINDS, *CASES, *DATA_SETS)})  # one may have several settings

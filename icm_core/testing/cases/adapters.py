@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from icm_core.interfaces import SideInfoAdapter
-from icm_core.testing.cases.base import (
+from icm_core.testing.cases.components import ComponentCase
+from icm_core.testing.cases.examples import (
     BATCH,
     LAYOUT,
-    ComponentCase,
     Example,
     Parts,
     noise,

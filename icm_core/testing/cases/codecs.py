@@ -10,11 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from icm_core.interfaces import Codec
-from icm_core.testing.cases.base import BATCH, ComponentCase, Example, Parts, pictures, qualities
+from icm_core.testing.cases.coding import CodingCase
+from icm_core.testing.cases.examples import BATCH, Example, Parts, pictures, qualities
+from icm_core.types import SideInfo
 
 
 @dataclass(frozen=True)
-class CodecCase(ComponentCase):
+class CodecCase(CodingCase):
     """A codec. `Codec.forward` is tried at sizes rounded up to its alignment, `Codec.encode` at the sizes as given."""
 
     contract: ClassVar[type[Any]] = Codec
@@ -43,8 +45,7 @@ class CodecCase(ComponentCase):
         """Side information and bits of the training pass."""
         example = self.aligned(component, example)
         out = component(example.pictures, example.qualities)
-        levels = {f"side.levels[{index}]": level for index, level in enumerate(out.side.levels)}
-        return {**levels, **{f"bits[{name!r}]": bits for name, bits in out.bits.items()}}
+        return {**levels(out.side), **{f"bits[{name!r}]": bits for name, bits in out.bits.items()}}
 
     def shapes(self, component: Any, example: Example) -> dict[str, tuple[int | None, ...]]:
         """Levels as the layout says, one number of bits per picture."""
@@ -71,12 +72,16 @@ class CodecCase(ComponentCase):
 
     def decode(self, component: Any, payloads: Sequence[bytes], example: Example) -> Parts:
         """Side information from payloads."""
-        side = component.decode(list(payloads), example.size, example.quality)
-        return {f"side.levels[{index}]": level for index, level in enumerate(side.levels)}
+        return levels(component.decode(list(payloads), example.size, example.quality))
 
     def reference(self, component: Any, example: Example) -> tuple[Parts, Tensor]:
-        """What decoding should be near to, and the estimated bits (B,), from the training pass in eval mode."""
+        """Side information of the training pass in eval mode, and the estimated bits."""
         example = self.aligned(component, example)
         rows = example.qualities.new_full((len(example.pictures),), example.quality.value)
         out = component(example.pictures, rows)
-        return {f"side.levels[{index}]": level for index, level in enumerate(out.side.levels)}, out.total_bits
+        return levels(out.side), out.total_bits
+
+
+def levels(side: SideInfo) -> Parts:
+    """The tensors of side information by name."""
+    return {f"side.levels[{index}]": level for index, level in enumerate(side.levels)}

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from icm_core.interfaces import Enhancement
-from icm_core.testing.cases.base import (
+from icm_core.testing.cases.coding import CodingCase
+from icm_core.testing.cases.examples import (
     BATCH,
     LAYOUT,
-    ComponentCase,
     Example,
     Parts,
     pictures,
@@ -25,7 +25,7 @@ from icm_core.types import SideInfoLayout
 
 
 @dataclass(frozen=True)
-class EnhancementCase(ComponentCase):
+class EnhancementCase(CodingCase):
     """An enhancement.
 
     Args:
@@ -72,7 +72,7 @@ class EnhancementCase(ComponentCase):
         return {"refined pictures": component.decode(list(payloads), example.coarse, example.side, example.quality)}
 
     def reference(self, component: Any, example: Example) -> tuple[Parts, Tensor]:
-        """What decoding should be near to, and the estimated bits (B,), from the training pass in eval mode."""
+        """Refined pictures of the training pass in eval mode, and the estimated bits."""
         rows = torch.full_like(example.qualities, example.quality.value)
         refined, bits = component(example.pictures, example.coarse, example.side, rows)
         return {"refined pictures": refined.clamp(0, 1)}, bits

@@ -8,24 +8,28 @@ from typing import Any, ClassVar
 
 import torch
 
-from icm_core.interfaces import DataSet
+from icm_core.interfaces import DataSet, TaskKind
+from icm_core.interfaces.dataset import PICTURES
 from icm_core.pipeline.pipeline import Pipeline
-from icm_core.testing.cases.base import BATCH, Case, Example, pictures, qualities
+from icm_core.testing.cases.base import ParameterisedCase
+from icm_core.testing.cases.examples import BATCH, Example, pictures, qualities
+from icm_core.testing.cases.kinds import as_trained, example_targets, find_kind
 from icm_core.training import Batch, Loss
 
 SIZE = (64, 64)
 
 
 @dataclass(frozen=True)
-class LossCase(Case):
+class LossCase(ParameterisedCase):
     """A loss.
 
     Args:
         pipeline: builds the pipeline that trains; a tiny one is enough.
         batch: a batch of examples on its way through the pipeline, as the engine makes it.
-        data: what batches are drawn from; targets are drawn at random from its labels.
+        data: what batches are drawn from; targets are made up with its labels.
         task: name of the task that it is about, None for a loss that is about none.
         reaches: modules of the pipeline that a gradient has to reach, such as ``"codec"`` or ``"tasks.seg.head"``.
+        kind: the kind of the data set's targets, where it is not installed.
     """
 
     contract: ClassVar[type[Any]] = Loss
@@ -35,6 +39,7 @@ class LossCase(Case):
     data: DataSet = field(kw_only=True)
     task: str | None = field(default=None, kw_only=True)
     reaches: Sequence[str] = field(kw_only=True)
+    kind: TaskKind | type[TaskKind] | None = field(default=None, kw_only=True)
 
     def build(self, pipe: Pipeline | None = None) -> Any:
         """The loss of a pipeline, by default of a new one, in eval mode."""
@@ -47,14 +52,11 @@ class LossCase(Case):
             return self.pipeline().eval()
 
     def example(self, pipe: Pipeline, batch: int = BATCH) -> Example:
-        """Pictures, their qualities and random targets of the data set's kind."""
+        """Pictures, their qualities and targets that the data set's kind makes up."""
         low, high = pipe.codec.quality_range
         quality, rows = qualities(low, high, batch)
-        generator, classes = torch.Generator().manual_seed(5), len(self.data.labels)
-        target = None
-        if self.data.kind == "regression":
-            target = torch.rand((batch, classes), generator=generator)
-        elif self.data.kind != "pictures":
-            shape = (batch,) if self.data.kind == "classification" else (batch, *SIZE)
-            target = torch.randint(0, classes, shape, generator=generator)
-        return Example(SIZE, quality, rows, pictures(SIZE, batch), target=target)
+        if self.data.kind == PICTURES:
+            return Example(SIZE, quality, rows, pictures(SIZE, batch))
+        kind, legend = find_kind(self.data.kind, self.kind, self.data.name), self.data.legend
+        targets = [as_trained(kind, target, SIZE, legend) for target in example_targets(kind, SIZE, legend, batch)]
+        return Example(SIZE, quality, rows, pictures(SIZE, batch), target=kind.collate(targets), select=kind.select)

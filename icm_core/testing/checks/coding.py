@@ -7,16 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from icm_core.errors import BitstreamError
-from icm_core.testing.cases.base import BATCH, Example, Parts
 from icm_core.testing.cases.codecs import CodecCase
-from icm_core.testing.cases.enhancements import EnhancementCase
+from icm_core.testing.cases.coding import CodingCase
+from icm_core.testing.cases.examples import BATCH, Example, Parts
 from icm_core.testing.failing import ConformanceError, expecting, require
-from icm_core.types import SideInfo
-
-CodingCase = CodecCase | EnhancementCase
 
 RATE_SHARE = 0.03
 RATE_BITS = 160
@@ -33,7 +29,7 @@ def check_round_trip(case: CodingCase) -> None:
     component = case.build()
     for size in case.sizes:
         example = case.example(component, size)
-        payloads = _encoded(case, component, example)
+        payloads = encoded(case, component, example)
         with torch.inference_mode():
             with expecting(f"{case.name} decoding its own payloads of {size}", "decode reads what encode wrote."):
                 found = case.decode(component, payloads, example)
@@ -75,9 +71,9 @@ def check_decoding_is_exact(case: CodingCase) -> None:
     """Encoding twice gives the same bytes; decoding gives the same bits again, alone, and with another thread count."""
     component = case.build()
     example = case.example(component, case.sizes[1])
-    payloads = _encoded(case, component, example)
+    payloads = encoded(case, component, example)
     require(
-        payloads == _encoded(case, component, example),
+        payloads == encoded(case, component, example),
         f"{case.name} encodes one picture to other bytes the second time",
         "Use no random numbers in encode.",
     )
@@ -85,21 +81,22 @@ def check_decoding_is_exact(case: CodingCase) -> None:
     with torch.inference_mode():
         together = case.decode(component, payloads, example)
         exact = case.decode(component, payloads, example)
-        _same(case, exact, together, "the second time", "Use no random numbers in decode.")
+        same_parts(case, exact, together, "the second time", "Use no random numbers in decode.")
         advice = "Compute what decoding goes on from in integers; docs/exact-coding.md says how."
         if isinstance(case, CodecCase):
             for index in range(BATCH):
                 alone = case.decode(component, payloads[index : index + 1], example.one(index))
                 rows = {name: value[index : index + 1] for name, value in together.items()}
-                _same(case, alone, rows, f"for payload {index} alone", advice)
+                same_parts(case, alone, rows, f"for payload {index} alone", advice)
             try:
                 torch.set_num_threads(2 if threads == 1 else 1)
-                _same(case, case.decode(component, payloads, example), together, "with other threads", advice)
+                same_parts(case, case.decode(component, payloads, example), together, "with other threads", advice)
             finally:
                 torch.set_num_threads(threads)
 
 
-def _same(case: CodingCase, found: Parts, expected: Parts, when: str, advice: str) -> None:
+def same_parts(case: CodingCase, found: Parts, expected: Parts, when: str, advice: str) -> None:
+    """Raise `ConformanceError` unless decoded tensors are the same bit for bit."""
     for name, value in expected.items():
         same = torch.equal(value, found[name])
         require(same, f"{case.name} decodes other bits of {name} {when}", advice)
@@ -109,7 +106,7 @@ def check_stream_is_exhausted(case: CodingCase) -> None:
     """Decoding reads the payload to its end: bytes that were added are refused."""
     component = case.build()
     example = case.example(component, case.sizes[0], 1)
-    (payload,) = _encoded(case, component, example)
+    (payload,) = encoded(case, component, example)
     for extra in (b"\0", b"\0\0\0\0", b"\xff" * 64):
         _refused(
             case,
@@ -125,7 +122,7 @@ def check_truncated_input(case: CodingCase) -> None:
     """A payload that was cut anywhere is refused with `BitstreamError`."""
     component = case.build()
     example = case.example(component, case.sizes[0], 1)
-    (payload,) = _encoded(case, component, example)
+    (payload,) = encoded(case, component, example)
     for length in sorted({0, 1, 4, len(payload) // 2, len(payload) - 4, len(payload) - 1}):
         if 0 <= length < len(payload):
             _refused(
@@ -142,7 +139,7 @@ def check_damaged_input(case: CodingCase) -> None:
     """A payload with a flipped bit, or of random bytes, is a `BitstreamError` or decodes to finite values."""
     component = case.build()
     example = case.example(component, case.sizes[0], 1)
-    (payload,) = _encoded(case, component, example)
+    (payload,) = encoded(case, component, example)
     generator = random.Random(3)
     damaged = [generator.randbytes(len(payload)), bytes(len(payload))]
     for _ in range(FLIPS):
@@ -171,7 +168,7 @@ def check_rate_estimate(case: CodingCase) -> None:
     step = component.layout.alignment
     size = (2 * step, 2 * step)
     example = case.example(component, size)
-    payloads = _encoded(case, component, example)
+    payloads = encoded(case, component, example)
     with torch.inference_mode():
         _, estimate = case.reference(component, example)
     for index, payload in enumerate(payloads):
@@ -184,35 +181,6 @@ def check_rate_estimate(case: CodingCase) -> None:
         )
 
 
-def check_search(case: CodingCase) -> None:
-    """A codec that says it searches finds side information that decodes, and that an objective likes no less."""
-    component = case.build()
-    if not (isinstance(case, CodecCase) and component.searches):
-        return
-    example = case.example(component, case.sizes[0])
-
-    def energy(side: SideInfo, _: Tensor) -> Tensor:
-        return torch.stack([level.float().square().flatten(1).sum(1) for level in side.levels]).sum(0)
-
-    with torch.inference_mode(False), expecting(f"{case.name} searching", "search takes what encode takes."):
-        found = component.search(example.pictures, example.quality, energy, 4)
-    plain = _encoded(case, component, example)
-    values = []
-    with (
-        torch.inference_mode(),
-        expecting(f"{case.name} decoding what search wrote", "search writes what encode does."),
-    ):
-        for payloads in (plain, found):
-            side = component.decode(payloads, example.size, example.quality)
-            values.append(energy(side, torch.zeros(len(payloads))))
-    for index, (before, after) in enumerate(zip(*(value.tolist() for value in values), strict=True)):
-        require(
-            after <= (1 + FAR) * before + 1e-6,
-            f"{case.name} searched for a small value and found {after:g} for picture {index}; encode has {before:g}",
-            "Give the best payloads that were met, those of encode included.",
-        )
-
-
 def check_coding_state(case: CodingCase) -> None:
     """`coding_state` is bytes, the same for the same weights, whatever the component did in between."""
     component, twin = case.build(0), case.build(0)
@@ -222,7 +190,7 @@ def check_coding_state(case: CodingCase) -> None:
         f"{case.name}.coding_state() gives {before!r}",
         "Return all that decoding depends on, as bytes; its hash goes into every file.",
     )
-    _encoded(case, component, case.example(component, case.sizes[0], 1))
+    encoded(case, component, case.example(component, case.sizes[0], 1))
     component.train()
     component.eval()
     require(
@@ -232,7 +200,8 @@ def check_coding_state(case: CodingCase) -> None:
     )
 
 
-def _encoded(case: CodingCase, component: Any, example: Example) -> list[bytes]:
+def encoded(case: CodingCase, component: Any, example: Example) -> list[bytes]:
+    """Payloads of an example's pictures, one each."""
     with (
         torch.inference_mode(),
         expecting(f"{case.name} encoding pictures of {example.size}", "encode takes pictures of any size."),

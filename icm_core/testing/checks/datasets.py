@@ -11,6 +11,8 @@ import torch
 
 from icm_core.errors import InputError
 from icm_core.interfaces import Sample
+from icm_core.interfaces.dataset import PICTURES
+from icm_core.nests import same
 from icm_core.testing.cases.datasets import DataSetCase
 from icm_core.testing.failing import ConformanceError, expecting, require
 
@@ -47,11 +49,8 @@ def check_order(case: DataSetCase) -> None:
         one = data[number]
         for other, who in ((data, "at a second call"), (_built(case), "in another instance"), (copied, "when pickled")):
             again = other[number]
-            same = one.key == again.key and torch.equal(one.picture, again.picture)
-            if one.target is not None and again.target is not None:
-                same = same and torch.equal(one.target, again.target)
             require(
-                same,
+                one.key == again.key and torch.equal(one.picture, again.picture) and same(one.target, again.target),
                 f"{case.name}: number {number} is {one.key!r}, and {again.key!r} or other pixels {who}",
                 "Sort file names, and leave random crops and flips to training.",
             )
@@ -75,6 +74,7 @@ def check_keys(case: DataSetCase) -> None:
 def check_samples(case: DataSetCase) -> None:
     """Pictures are (3, H, W) uint8, targets what the kind says."""
     data = _built(case)
+    kind = case.asking(data.kind)
     for number in _numbers(case, data):
         sample = data[number]
         require(isinstance(sample, Sample), f"{case.name}[{number}] is a {type(sample).__name__}", "Return a Sample.")
@@ -84,52 +84,48 @@ def check_samples(case: DataSetCase) -> None:
             f"{case.name}: the picture {sample.key!r} is {picture.dtype} of shape {tuple(picture.shape)}",
             "Make it (3, H, W) uint8, RGB.",
         )
-        found = "None" if target is None else f"{target.dtype} of shape {tuple(target.shape)}"
-        kind = case.cls.kind
-        good = {
-            "pictures": target is None,
-            "classification": target is not None and target.dtype == torch.int64 and target.dim() == 0,
-            "segmentation": target is not None and target.dtype == torch.uint8 and target.shape == picture.shape[1:],
-            "regression": target is not None and target.dtype == torch.float32 and target.dim() == 1,
-        }[kind]
-        asked = {
-            "pictures": "None",
-            "classification": "() int64",
-            "segmentation": f"{tuple(picture.shape[1:])} uint8",
-            "regression": "(K,) float32",
-        }[kind]
-        require(good, f"{case.name}: the target of {sample.key!r} is {found}", f"Make it {asked}.")
+        if kind is None:
+            require(
+                target is None,
+                f"{case.name} of kind {PICTURES} has a target for {sample.key!r}",
+                "Make it None, or give the data set the kind of its targets.",
+            )
+            continue
+        try:
+            kind.check_target(target, (picture.shape[-2], picture.shape[-1]), data.legend)
+        except ValueError as error:
+            raise ConformanceError(
+                f"{case.name}: the target of {sample.key!r} {error}. Make it what the kind {kind.name} takes; classes "
+                "count from 0, in the order of labels, and what counts nowhere is ignore_index."
+            ) from error
 
 
 def check_labels(case: DataSetCase) -> None:
-    """Every target is one of the labels, or what is ignored."""
+    """There are labels where the kind needs them, and the numbers that explain targets are of the right types."""
     data = _built(case)
-    labels, ignore, kind = data.labels, data.ignore_index, case.cls.kind
+    kind, labels = case.asking(data.kind), data.labels
     require(
         isinstance(labels, tuple) and all(isinstance(label, str) and label for label in labels),
-        f"{case.name}.labels is {labels!r}",
+        f"{case.name}.labels is {labels!r:.200}",
         "Make it a tuple of names.",
     )
     require(
-        bool(labels) == (kind != "pictures"),
-        f"{case.name} of kind {kind} has {len(labels)} labels",
-        "Name the classes or values, in order; plain pictures have none.",
+        kind is None or not kind.needs_labels or bool(labels),
+        f"{case.name} of kind {data.kind} has no labels",
+        "Name the classes or values, in order.",
     )
-    for number in _numbers(case, data):
-        sample = data[number]
-        if kind == "regression":
-            require(
-                len(sample.target) == len(labels) and bool(sample.target.isfinite().all()),
-                f"{case.name}: {sample.key!r} has {len(sample.target)} values for {len(labels)} labels",
-                "One finite value for each label.",
-            )
-        elif kind != "pictures":
-            strange = [v for v in sample.target.unique().tolist() if v != ignore and not 0 <= v < len(labels)]
-            require(
-                not strange,
-                f"{case.name}: {sample.key!r} has the class {strange[:1]}, and there are {len(labels)} labels",
-                "Classes count from 0; give what does not count as ignore_index.",
-            )
+    require(
+        kind is not None or not labels,
+        f"{case.name} of kind {PICTURES} has {len(labels)} labels",
+        "Plain pictures have none.",
+    )
+    ignore = data.ignore_index
+    require(
+        ignore is None or (isinstance(ignore, (int, float)) and not isinstance(ignore, bool)),
+        f"{case.name}.ignore_index is {ignore!r}",
+        "Make it the number in targets that counts nowhere, or None.",
+    )
+    require(isinstance(data.unit, str), f"{case.name}.unit is {data.unit!r}", "Make it such as 'm', or empty.")
 
 
 def check_missing_folder(case: DataSetCase) -> None:

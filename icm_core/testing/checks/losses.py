@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from icm_core.testing.cases.base import BATCH
+from icm_core.testing.cases.examples import BATCH
 from icm_core.testing.cases.losses import LossCase
 from icm_core.testing.failing import expecting, require
 

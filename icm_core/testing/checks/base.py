@@ -1,4 +1,4 @@
-"""Checks of what a class says about itself, before anything is built."""
+"""Checks of whatever it is: what a class says about itself, and that it is built from nothing else."""
 
 from __future__ import annotations
 
@@ -7,25 +7,32 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any
 from unittest import mock
 
 from pydantic import ValidationError
 
-from icm_core.interfaces import ComponentParams, TaskHead
-from icm_core.interfaces.dataset import DataKind, DataSet
+from icm_core.interfaces import ComponentParams
 from icm_core.spec.model import COMPONENT_NAME
-from icm_core.testing.cases.base import Case
+from icm_core.testing.cases.base import Case, ParameterisedCase
+from icm_core.testing.cases.datasets import DataSetCase
+from icm_core.testing.cases.heads import HeadCase
+from icm_core.testing.cases.kinds import KindCase
 from icm_core.testing.failing import ConformanceError, expecting, require
+
+KIND_NAME = r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*"
 
 
 def check_declaration(case: Case) -> None:
     """The class has a name, a docstring, a kind where its contract has kinds, and nothing is left abstract."""
     cls, name = case.cls, getattr(case.cls, "name", None)
+    pattern, like = (
+        (KIND_NAME, "'mylab.lanes'") if isinstance(case, KindCase) else (COMPONENT_NAME, "'plugin.component'")
+    )
     require(
-        isinstance(name, str) and re.fullmatch(COMPONENT_NAME, name) is not None,
+        isinstance(name, str) and re.fullmatch(pattern, name) is not None,
         f"{cls.__name__}.name is {name!r}",
-        "Set name: ClassVar[str] to 'plugin.component' in lower case; it is what a spec's \"use\" says.",
+        f"Set name: ClassVar[str] to {like} in lower case; it is what {_used(case)} says.",
     )
     missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
     require(
@@ -38,16 +45,21 @@ def check_declaration(case: Case) -> None:
         f"{name} has no docstring",
         "Say in a line what it is; icm schema shows it in editors.",
     )
-    for contract, kinds in ((TaskHead, get_args(Kind)), (DataSet, get_args(DataKind))):
-        if issubclass(cls, contract):
-            kind = getattr(cls, "kind", None)
-            require(kind in kinds, f"{name}.kind is {kind!r}", f"Set kind: ClassVar[...] to one of {kinds}.")
-    if issubclass(cls, TaskHead):
+    if isinstance(case, HeadCase):
         good = isinstance(cls.requires, tuple) and all(isinstance(item, str) for item in cls.requires)
         require(good, f"{name}.requires is {cls.requires!r}", "Make it a tuple of the features' names.")
+        kind = case.answering  # says what to do where it is not installed
+        built = case.build(bare=True)
+        require(
+            built.kind == kind.name,
+            f"{name}.kind is {built.kind!r} of an instance, and {kind.name!r} by kind_of",
+            "Where parameters choose the kind, make kind a property and kind_of a class method that agree.",
+        )
+    if isinstance(case, DataSetCase) and isinstance(getattr(cls, "kind", None), (str, type(None))):
+        case.asking(getattr(cls, "kind", None))
 
 
-def check_parameters(case: Case) -> None:
+def check_parameters(case: ParameterisedCase) -> None:
     """``Params`` is frozen, refuses unknown fields and describes each field."""
     params: Any = case.cls.Params
     name = case.name
@@ -90,6 +102,10 @@ def check_needs_no_network(case: Case) -> None:
         ),
     ):
         build()
+
+
+def _used(case: Case) -> str:
+    return "the kind of heads and data sets" if isinstance(case, KindCase) else 'a spec\'s "use"'
 
 
 @contextmanager
