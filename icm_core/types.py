@@ -59,10 +59,12 @@ class SideInfo:
     Attributes:
         levels: tensors (B, C, h, w), finest first.
         size: (height, width) in pixels of the pictures before padding.
+        pictures: decoded pictures (B, 3, H, W) in [0, 1] that an adapter reads (`SideInfoAdapter.needs`), by name.
     """
 
     levels: tuple[Tensor, ...]
     size: tuple[int, int]
+    pictures: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 FeatureLayout = Mapping[str, Level]

@@ -6,6 +6,7 @@ Everything runs on the ``meta`` device: shapes only, no memory.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -128,12 +129,13 @@ class _Walk:
         self.size = (height, width)
         step = pipeline.codec.layout.alignment
         self.padded = (-(-height // step) * step, -(-width // step) * step)
+        self.x = torch.empty(1, 3, *self.padded)
         self.rows: list[ModuleCost] = []
         self.costs: dict[str, Cost] = {}
 
     def account(self) -> Account:
         pipeline, codec, enhancement = self.pipeline, self.pipeline.codec, self.pipeline.enhancement
-        x = torch.empty(1, 3, *self.padded)
+        x = self.x
         quality = torch.full((1,), codec.quality_range[0])
         side: SideInfo = self._run(CODEC, codec, lambda: codec(x, quality).side)
         coarse = x
@@ -154,7 +156,9 @@ class _Walk:
 
     def _run_task(self, name: str, side: SideInfo) -> Nest:
         task = self.pipeline.task(name)
-        features: Features = self._run(adapter_of(name), task.adapter, lambda: task.adapter(side))
+        # Pictures that an adapter reads have the picture's size, whoever decodes them.
+        read = replace(side, pictures=dict.fromkeys(task.adapter.needs, self.x))
+        features: Features = self._run(adapter_of(name), task.adapter, lambda: task.adapter(read))
         return self._run(head_of(name), task.head, lambda: task.head(features))
 
     def _run(self, path: str, component: Component, call: Callable[[], T]) -> T:

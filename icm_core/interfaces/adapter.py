@@ -26,6 +26,14 @@ class SideInfoAdapter(Component):
     def features(self) -> FeatureLayout:
         """Name, channels and stride of each map that `forward` returns."""
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the decoded pictures that it reads in `SideInfo.pictures`: tasks that show a picture, or ``"fine"``.
+
+        By default none: side information is all that it reads.
+        """
+        return ()
+
     @abstractmethod
     def forward(self, side: SideInfo) -> Features:
         """Features of a batch; every map covers the padded picture."""

@@ -68,5 +68,8 @@ class PipelineView(Protocol):
     def kind(self, name: str) -> TaskKind:
         """The kind of a task's answers, of ``"fine"`` too."""
 
+    def side_for(self, name: str, side: SideInfo) -> SideInfo:
+        """Side information with the pictures that a task's adapter reads; differentiable."""
+
     def search_ends(self, name: str) -> tuple[float, float] | None:
         """What a unit of the task's divergence is worth in a search, at the lowest and the highest quality."""

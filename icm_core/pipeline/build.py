@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
@@ -11,10 +11,11 @@ import torch
 from icm_core.errors import SpecError
 from icm_core.pipeline.pipeline import Pipeline, Task
 from icm_core.plugins.registry import Registry
-from icm_core.spec.model import PipelineSpec
+from icm_core.spec.model import FINE, PipelineSpec
 from icm_core.spec.places import CODEC, ENHANCEMENT, adapter_of, head_of
 from icm_core.spec.resolve import ResolvedSpec, resolve
 from icm_core.types import SideInfoLayout
+from icm_registry import unknown
 
 T = TypeVar("T")
 
@@ -60,7 +61,18 @@ def _assembled(spec: PipelineSpec, resolved: ResolvedSpec) -> Pipeline:
                 f"enhancement: {cls.name} has the qualities {enhancement.quality_range}, "
                 f"and the codec has {codec.quality_range}; they must be the same"
             )
+    _check_needs(tasks, enhancement is not None)
     return Pipeline(spec, codec, tasks, enhancement).eval()
+
+
+def _check_needs(tasks: Mapping[str, Task], refined: bool) -> None:
+    """What an adapter reads is a picture of a task that reads none in turn, or the refined one."""
+    pictures = [name for name, task in tasks.items() if task.kind.is_picture and not task.adapter.needs]
+    known = [*pictures, *([FINE] if refined else [])]
+    for name, task in tasks.items():
+        for need in task.adapter.needs:
+            if need not in known:
+                raise SpecError(f"{adapter_of(name)} reads the picture {need!r}: {unknown('picture', need, known)}")
 
 
 def _task(name: str, resolved: ResolvedSpec, layout: SideInfoLayout) -> Task:

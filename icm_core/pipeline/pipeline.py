@@ -23,6 +23,7 @@ from icm_core.errors import BitstreamError, InputError
 from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead, TaskKind
 from icm_core.nests import Nest, floats
 from icm_core.pictures import as_batch
+from icm_core.pipeline.answers import Answers, Refine
 from icm_core.pipeline.decoded import Decoded
 from icm_core.pipeline.search import Objective, searched_tasks
 from icm_core.quality import Quality
@@ -167,7 +168,22 @@ class Pipeline(nn.Module):
     @property
     def picture_task(self) -> str | None:
         """The task that shows a picture: the one that the enhancement refines, else the first there is, else None."""
-        return self.over or next((name for name in self.tasks if self.task(name).kind.is_picture), None)
+        shown = (name for name in self.tasks if self.task(name).kind.is_picture and not self.task(name).adapter.needs)
+        return self.over or next(shown, None)
+
+    def reads_fine(self, name: str) -> bool:
+        """Whether an output takes the enhancement layer: ``"fine"`` itself, and tasks that read the refined picture."""
+        return name == FINE or any(map(self.reads_fine, self.task(name).adapter.needs))
+
+    def side_for(self, name: str, side: SideInfo) -> SideInfo:
+        """Side information with the pictures that a task's adapter reads; differentiable.
+
+        Raises:
+            InputError: the task reads the refined picture, which side information alone does not give.
+        """
+        if self.reads_fine(name):
+            raise InputError(f"task {name!r} reads the {FINE!r} picture, which the base layer alone does not give")
+        return Answers(self, side).side(name)
 
     def search_ends(self, name: str) -> tuple[float, float] | None:
         """What a unit of a task's divergence is worth in a search, at the lowest and the highest quality."""
@@ -226,7 +242,7 @@ class Pipeline(nn.Module):
             hashed = control_hash(side.levels) if control and side is not None else b""
             layers = [Layer(LayerKind.BASE, self.base_fingerprint, payload, hashed)]
             if fingerprint and side is not None and self.enhancement is not None and self.over is not None:
-                coarse = self.task(self.over).predict(side).output
+                coarse = Answers(self, side).of(self.over).output
                 (payload,) = self.enhancement.encode(x, coarse, side, step)
                 latent = self.enhancement.latent([payload], side, step) if control else None
                 hashed = b"" if latent is None else control_hash([latent])
@@ -269,9 +285,9 @@ class Pipeline(nn.Module):
             blob = join(blob, enhancement, max_pixels=max_pixels)
         file = blob if isinstance(blob, Container) else read(blob, max_pixels=max_pixels)
         if asked is None:
-            asked = known if file.enhancement is not None else list(self.tasks)
+            asked = [name for name in known if file.enhancement is not None or not self.reads_fine(name)]
         self._check_base(file)
-        fine = self._enhancement_layer(file) if FINE in asked else None
+        fine = self._enhancement_layer(file) if any(map(self.reads_fine, asked)) else None
         size = (file.height, file.width)
         verified: list[LayerKind] = []
         with self._inference():
@@ -279,22 +295,14 @@ class Pipeline(nn.Module):
             if verify:
                 check_control(file.base, control_hash(side.levels))
                 verified.append(file.base.kind)
-            needed = [name for name in asked if name != FINE]
-            if fine is not None and self.over is not None and self.over not in needed:
-                needed.append(self.over)
-            found = {name: self.task(name).predict(side) for name in needed}
-            if fine is not None and self.over is not None and self.enhancement is not None:
-                coarse = found[self.over].output
-                if verify:
-                    latent = self.enhancement.latent([fine.payload], side, file.quality)
-                    if latent is not None:
-                        check_control(fine, control_hash([latent]))
-                        verified.append(fine.kind)
-                refined = self.enhancement.decode([fine.payload], coarse, side, file.quality)
-                found[FINE] = Prediction("reconstruction", refined.float())
-        return Decoded(
-            {name: found[name] for name in asked}, size, file.quality, not file.truncated, side, tuple(verified)
-        )
+            if verify and fine is not None and self.enhancement is not None:
+                latent = self.enhancement.latent([fine.payload], side, file.quality)
+                if latent is not None:
+                    check_control(fine, control_hash([latent]))
+                    verified.append(fine.kind)
+            answers = Answers(self, side, None if fine is None else self._refining(fine, file.quality))
+            found = {name: answers.of(name) for name in asked}
+        return Decoded(found, size, file.quality, not file.truncated, side, tuple(verified))
 
     def train(self, mode: bool = True) -> Self:
         """Training changes weights, so the fingerprints are forgotten."""
@@ -319,6 +327,11 @@ class Pipeline(nn.Module):
             x = x.clone(memory_format=torch.channels_last)
             return self.codec.search(x, quality, Objective(self, x, quality, tasks), effort)
 
+    def _refining(self, layer: Layer, quality: Quality) -> Refine:
+        enhancement = self.enhancement
+        assert enhancement is not None  # it wrote the layer
+        return lambda coarse, side: enhancement.decode([layer.payload], coarse, side, quality)
+
     def _quality(self, value: float) -> Quality:
         low, high = self.codec.quality_range
         quality = Quality.of(value)
@@ -337,9 +350,8 @@ class Pipeline(nn.Module):
     def _enhancement_layer(self, file: Container) -> Layer:
         if file.enhancement is None:
             why = "was cut inside its enhancement layer" if file.truncated else "has no enhancement layer"
-            raise BitstreamError(
-                f"the file {why}, so it has no {FINE!r} picture; its tasks are {', '.join(self.tasks)}"
-            )
+            there = [name for name in self.tasks if not self.reads_fine(name)]
+            raise BitstreamError(f"the file {why}, so it has no {FINE!r} picture; its tasks are {', '.join(there)}")
         self._check(file.enhancement, self.enhancement_fingerprint or b"")
         return file.enhancement
 

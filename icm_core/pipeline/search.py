@@ -52,7 +52,7 @@ class Objective:
         total = bits / self.pixels
         for name, weight, answer in self.terms:
             task = self.pipe.task(name)
-            total = total + weight * task.divergence(floats(task(side)), answer)
+            total = total + weight * task.divergence(floats(task(self.pipe.side_for(name, side))), answer)
         return total
 
 
