@@ -35,8 +35,11 @@ ROOT = DOCS.parent
 WRITTEN = {page.name for page in DOCS.glob("*.md")}
 """Pages that are written by hand, or by programs in ``benchmarks/``, and stand in the repository."""
 
-_LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)")
-_FENCE = re.compile(r"^(```+).*?^\1$", re.MULTILINE | re.DOTALL)
+# A fenced block, which is left alone, or a link to a file.
+_LINK = re.compile(
+    r"^(?P<fence>`{3,}).*?^(?P=fence)$|\]\((?![a-z]+:|#)(?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)",
+    re.MULTILINE | re.DOTALL,
+)
 
 COMPONENTS = {
     "codecs": ("Codecs", "Picture to base-layer bytes, and bytes to side information; `codec` of a spec."),
@@ -54,7 +57,14 @@ PYTHON = {
     "values": ("Values", ["icm_core.types", "icm_core.nests"]),
     "helpers": (
         "For plugins",
-        ["icm_core.kinds", "icm_core.pictures", "icm_core.coding", "icm_core.bitstream", "icm_core.files"],
+        [
+            "icm_core.kinds",
+            "icm_core.pictures",
+            "icm_core.coding",
+            "icm_core.quality",
+            "icm_core.bitstream",
+            "icm_core.files",
+        ],
     ),
     "testing": ("Conformance kit", ["icm_core.testing"]),
 }
@@ -64,9 +74,15 @@ ON_SITE = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "icm_core/__init__.py": "reference/python.md",
+    "icm_core/bitstream": "reference/helpers.md",
+    "icm_core/coding": "reference/helpers.md",
+    "icm_core/files.py": "reference/helpers.md",
     "icm_core/interfaces": "reference/contracts.md",
+    "icm_core/kinds": "reference/helpers.md",
     "icm_core/nests.py": "reference/values.md",
+    "icm_core/pictures.py": "reference/helpers.md",
     "icm_core/plugins/hookspecs.py": "reference/hooks.md",
+    "icm_core/quality.py": "reference/helpers.md",
     "icm_core/spec/model.py": "reference/specs.md",
     "icm_core/testing/__init__.py": "reference/testing.md",
     "icm_core/training": "reference/contracts.md",
@@ -226,16 +242,14 @@ def _linked(text: str, folder: Path) -> str:
     """A page of the repository as a page at the top of the site: links to files become links to what stands there."""
 
     def change(match: re.Match[str]) -> str:
-        path = (folder / match[1]).resolve().relative_to(ROOT)
-        if path.is_relative_to(DOCS.relative_to(ROOT)):
-            return f"]({path.relative_to(DOCS.relative_to(ROOT))}{match[2] or ''})"
-        return f"]({_place(path)})"
+        if match["fence"]:
+            return match[0]
+        path = (folder / match["path"]).resolve()
+        if path.is_relative_to(DOCS):
+            return f"]({path.relative_to(DOCS).as_posix()}{match['anchor'] or ''})"
+        return f"]({_place(path.relative_to(ROOT))})"
 
-    parts = re.split(f"({_FENCE.pattern})", text, flags=_FENCE.flags)
-    # Of each fenced block, split gives the whole and its fence; both stay.
-    return "".join(
-        _LINK.sub(change, part) if number % 3 == 0 else part for number, part in enumerate(parts) if number % 3 != 2
-    )
+    return _LINK.sub(change, text)
 
 
 def _place(path: Path) -> str:
@@ -250,10 +264,9 @@ def _shown_files() -> set[Path]:
     """The files that pages link to and that are shown as they are."""
     found = set()
     for page in (*(DOCS / name for name in WRITTEN), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
-        for match in _LINK.finditer(_FENCE.sub("", page.read_text("utf-8"))):
-            path = (page.parent / match[1]).resolve()
-            if path.is_relative_to(ROOT) and not path.is_relative_to(DOCS):
-                found.add(path.relative_to(ROOT))
+        links = [match["path"] for match in _LINK.finditer(page.read_text("utf-8")) if not match["fence"]]
+        paths = [(page.parent / link).resolve() for link in links]
+        found |= {path.relative_to(ROOT) for path in paths if not path.is_relative_to(DOCS)}
     return {path for path in found if _place(path).startswith("source/")}
 
 

@@ -8,18 +8,23 @@ runs on integers here; see ``docs/exact-coding.md``.
 from icm_core.coding.bounds import Bound, refuse_inexact
 from icm_core.coding.fixed import FRACTION_BITS, LIMIT, rescale, to_fixed, to_float
 from icm_core.coding.integer import IntegerNetwork, serialize
-from icm_core.coding.rans import StreamDecoder, StreamEncoder
-from icm_core.coding.tables import CdfTables, gaussian_tables, sigma_index
+from icm_core.coding.rans import MAX_SYMBOL, StreamDecoder, StreamEncoder, fewest_bytes
+from icm_core.coding.tables import PRECISION, SIGMA_MIN, CdfTables, gaussian_tables, quantize_pmf, sigma_index
 
 __all__ = [
     "FRACTION_BITS",
     "LIMIT",
+    "MAX_SYMBOL",
+    "PRECISION",
+    "SIGMA_MIN",
     "Bound",
     "CdfTables",
     "IntegerNetwork",
     "StreamDecoder",
     "StreamEncoder",
+    "fewest_bytes",
     "gaussian_tables",
+    "quantize_pmf",
     "refuse_inexact",
     "rescale",
     "serialize",

@@ -30,6 +30,9 @@ from markdown_it import MarkdownIt
 
 DOCS = Path(__file__).parents[2] / "docs"
 LANGUAGES = ("python", "bash", "json", "toml", "text")
+PUBLIC = re.findall(r"^\| \[`(icm_core[a-z_.]*)`\]", (DOCS / "public.md").read_text("utf-8"), re.MULTILINE)
+"""The modules that the page about public names lists."""
+
 COMMAND = re.compile(r"(icm [a-z]|pip |python |pytest|make )")
 
 _PRELOADED = (

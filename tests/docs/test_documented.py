@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 from collections.abc import Mapping
 
 import pytest
 import typer
-from icm_pages import DOCS
+from icm_pages import DOCS, PUBLIC
 
 from icm_core.cli.app import app
+from icm_core.interfaces import TaskKind
 from icm_core.plugins import hookspecs
 from icm_core.plugins.registry import Registry, build_registry
 
@@ -40,7 +42,7 @@ def section(page: str, name: str) -> str:
 
 def test_every_hook_is_explained() -> None:
     hooks = [name for name in vars(hookspecs) if name.startswith("icm_")]
-    assert len(hooks) >= 8
+    assert len(hooks) >= 11
     assert [name for name in hooks if f"`{name}`" not in WRITTEN["plugins.md"]] == []
 
 
@@ -71,6 +73,20 @@ def test_every_component_has_a_section_with_all_parameters(
             assert field.description, f"{entry.name}: {name} has no description"
 
 
+def test_every_kind_has_a_section_and_a_row(registry: Registry, generated: Mapping[str, str]) -> None:
+    assert registry.kinds.entries
+    for entry in registry.kinds.entries:
+        described = section(generated["reference/kinds.md"], entry.name)
+        assert entry.value.__doc__ and all(f"| {what} |" in described for what in ("target", "drawing", "figures"))
+        assert f"\n| `{entry.name}` |" in WRITTEN["kinds.md"], f"{entry.name} is missing in the table of docs/kinds.md"
+
+
+def test_every_method_of_a_kind_is_explained() -> None:
+    asked = [name for name, value in vars(TaskKind).items() if callable(value) and not name.startswith("_")]
+    assert len(asked) >= 17
+    assert [name for name in asked if f"`{name}`" not in WRITTEN["kinds.md"]] == []
+
+
 def test_every_pipeline_and_recipe_that_ships_is_listed(registry: Registry, generated: Mapping[str, str]) -> None:
     page = generated["reference/shipped.md"]
     rows = dict(re.findall(r"^\| `([^`]+)` \| (.*?) \|", page, re.MULTILINE))
@@ -78,10 +94,9 @@ def test_every_pipeline_and_recipe_that_ships_is_listed(registry: Registry, gene
     assert [name for name in names if not rows.get(name)] == []
 
 
-def test_all_of_the_public_python_names_are_in_the_reference(generated: Mapping[str, str]) -> None:
-    import icm_core.testing
-
-    for page, module in (("python", icm_core), ("testing", icm_core.testing), ("contracts", icm_core.interfaces)):
-        text = generated[f"reference/{page}.md"]
-        names = [name for name in module.__all__ if not name.startswith("_") and not name.isupper()]
-        assert [name for name in names if f"::: {module.__name__}.{name}\n" not in text] == []
+@pytest.mark.parametrize("place", sorted({*PUBLIC} - {"icm_core.cli"}))  # whose names are commands
+def test_all_of_the_public_python_names_are_in_the_reference(place: str, generated: Mapping[str, str]) -> None:
+    text = "\n".join(page for name, page in generated.items() if name.startswith("reference/"))
+    names = [name for name in importlib.import_module(place).__all__ if not name.startswith("_") and not name.isupper()]
+    known = [f"::: {place}.{name}\n" in text or f"::: icm_core.{name}\n" in text for name in names]
+    assert [name for name, there in zip(names, known, strict=True) if not there] == []

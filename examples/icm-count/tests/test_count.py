@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 import icm_core
 from icm_core.cli import app
-from icm_core.pipeline.weights import stored_state
 from icm_core.testing import DataSetCase, HeadCase, parametrize_with_checks
 from icm_count import Density, Objects
 
@@ -52,7 +51,7 @@ def test_a_file_from_before_the_head_existed_is_counted(tmp_path: Path) -> None:
     counts = pipe.decode(old, tasks=["counts"])["counts"]
     assert counts.labels == ("car", "pedestrian", "bicyclist") and counts.output.shape == (1, 3)
 
-    new = {key: value for key, value in stored_state(pipe).items() if key.startswith("tasks.counts.")}
+    new = {key: value for key, value in icm_core.stored_state(pipe).items() if key.startswith("tasks.counts.")}
     save_file(new, tmp_path / "counts.safetensors")
     spec = {"icm": 1, "name": "trained", "extends": "icm-count", "weights": "counts.safetensors"}
     (tmp_path / "trained.json").write_text(json.dumps(spec))
