@@ -1,4 +1,4 @@
-"""Segmentation heads: shapes, parameters, loss, metric, errors."""
+"""Segmentation heads: shapes, parameters, loss, errors; what their kind measures of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import torch
 from pydantic import ValidationError
 
 from icm_core.errors import SpecError
-from icm_core.types import Features, Level
+from icm_core.kinds import Segmentation
+from icm_core.types import Features, Legend, Level, Prediction
 from icm_tasks import ModifiedTrSeg, TrSeg, icm_heads
 from icm_tasks.backbones import Backbone
 from icm_tasks.transformer import sine_encoding
@@ -78,7 +79,7 @@ def test_every_parameter_learns_from_both_maps(small, layout, picture):
     torch.manual_seed(0)
     head = ModifiedTrSeg(ModifiedTrSeg.Params.model_validate(small), layout).train()
     target = torch.zeros(2, 64, 64, dtype=torch.long)
-    sum(weight * head.loss(output, target) for weight, output in head.outputs(picture(64, 64, batch=2))).backward()
+    head.losses(picture(64, 64, batch=2), target).sum().backward()
     assert [name for name, p in head.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
 
 
@@ -88,6 +89,20 @@ def test_training_looks_at_the_second_map_and_a_little_at_the_first(modified, pi
         maps = modified.maps(picture(24, 40))
     assert (one, weight) == (1.0, 0.4)
     assert torch.equal(first, maps[0]) and torch.equal(second, maps[1])
+
+
+def test_losses_are_those_of_the_outputs_with_their_weights(modified, picture):
+    target = torch.randint(11, (2, 24, 40), generator=torch.Generator().manual_seed(0))
+    features = picture(24, 40, batch=2)
+    with torch.no_grad():
+        first, second = modified.maps(features)
+        found = modified.losses(features, target)
+    expected = [
+        torch.nn.functional.cross_entropy(second[i : i + 1], target[i : i + 1])
+        + 0.4 * torch.nn.functional.cross_entropy(first[i : i + 1], target[i : i + 1])
+        for i in range(2)
+    ]
+    torch.testing.assert_close(found, torch.stack(expected))
 
 
 def test_bf16_autocast_stays_near_float32(modified, picture):
@@ -102,24 +117,28 @@ def test_loss_ignores_marked_pixels(trseg):
     logits = torch.randn(1, 11, 2, 2, generator=torch.Generator().manual_seed(0))
     target = torch.tensor([[[1, 255], [255, 255]]])
     expected = -logits.log_softmax(1)[0, 1, 0, 0]
-    torch.testing.assert_close(trseg.loss(logits, target), expected)
+    torch.testing.assert_close(trseg.loss(logits, target), expected[None])
+
+
+def test_loss_is_one_of_each_picture_whatever_the_others_are(trseg):
+    logits = torch.randn(3, 11, 2, 2, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([[[1, 255], [255, 255]], [[2, 3], [4, 255]], [[0, 0], [0, 0]]])
+    alone = [trseg.loss(logits[i : i + 1], target[i : i + 1])[0] for i in range(3)]
+    torch.testing.assert_close(trseg.loss(logits, target), torch.stack(alone))
 
 
 def test_loss_is_zero_where_all_pixels_are_ignored(trseg):
-    assert trseg.loss(torch.randn(1, 11, 2, 2), torch.full((1, 2, 2), 255)).item() == 0
+    assert trseg.loss(torch.randn(1, 11, 2, 2), torch.full((1, 2, 2), 255)).tolist() == [0]
 
 
-def test_metric_is_mean_iou_over_counted_pixels(trseg):
-    target = torch.tensor([[[0, 0, 1, 255]]])
+def test_what_is_measured_is_mean_iou_over_counted_pixels(trseg):
     predicted = torch.tensor([[[0, 1, 1, 2]]])
     logits = torch.nn.functional.one_hot(predicted, 11).permute(0, 3, 1, 2).float()
-    metric = trseg.metric()
-    metric.update(logits, target)
-    assert metric.compute().item() == pytest.approx(0.5)  # classes 0 and 1: 1/2 each; no other class occurs
-
-
-def test_metric_is_fresh_each_time(trseg):
-    assert trseg.metric() is not trseg.metric()
+    kind = Segmentation()
+    target = kind.renumber(torch.tensor([[0, 0, 1, 255]]), tuple(range(11)), Legend(trseg.labels, ignore=255))
+    tally = kind.tally(Prediction("segmentation", logits, trseg.labels), target)
+    # Classes 0 and 1: 1/2 each; no other class occurs.
+    assert kind.figures([tally], trseg.legend)["miou"].value == pytest.approx(50)
 
 
 def test_unknown_backbone_names_value_and_nearest(small, layout):

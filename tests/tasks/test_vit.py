@@ -7,6 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from icm_core.errors import SpecError
+from icm_core.kinds import Classification
 from icm_core.types import Features, Prediction
 from icm_tasks import ViT
 
@@ -85,17 +86,14 @@ def test_missing_image_is_refused():
         head({})
 
 
-def test_metric_is_top_1_over_pictures(layout):
-    metric = head(layout, classes=3).metric()
-    metric.update(torch.eye(3)[[0, 1, 2, 2]], torch.tensor([0, 1, 2, 0]))
-    assert metric.compute().item() == pytest.approx(0.75)
+def test_what_is_measured_is_top_1_over_pictures(layout):
+    net, kind = head(layout, classes=3), Classification()
+    said, true = torch.eye(3)[[0, 1, 2, 2]], torch.tensor([0, 1, 2, 0])
+    tallies = [kind.tally(Prediction(net.kind, said[i : i + 1], net.labels), true[i]) for i in range(4)]
+    assert kind.figures(tallies, net.legend)["top1"].value == pytest.approx(75)
 
 
 def test_loss_is_cross_entropy(layout):
-    logits = torch.tensor([[1.0, 2.0, 3.0]])
-    expected = -logits.log_softmax(1)[0, 2]
-    torch.testing.assert_close(head(layout, classes=3).loss(logits, torch.tensor([2])), expected)
-
-
-def test_a_class_is_not_drawn(layout):
-    assert head(layout, classes=3).draw(Prediction("classification", torch.zeros(1, 3))) is None
+    logits = torch.tensor([[1.0, 2.0, 3.0], [0.0, 5.0, 1.0]])
+    expected = -logits.log_softmax(1)[[0, 1], [2, 0]]
+    torch.testing.assert_close(head(layout, classes=3).loss(logits, torch.tensor([2, 0])), expected)

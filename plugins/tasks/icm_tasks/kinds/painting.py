@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from icm_core.kinds import label, text_size
 from icm_core.types import Colour
 
 _OPACITY = 0.5
-_CROWDED = 12
+_CROWDED, _SMALLEST = 12, 9
 
 
 def line_width(picture: Image.Image) -> int:
@@ -25,6 +25,8 @@ def with_boxes(
 ) -> Image.Image:
     """The picture with boxes and their captions, the first ones on top.
 
+    Captions do not cover each other: one for which there is no place at its box is left out.
+
     Args:
         picture: RGB.
         boxes: left, top, right, bottom in pixels.
@@ -33,15 +35,21 @@ def with_boxes(
     """
     drawn = picture.convert("RGB").copy()
     draw, width = ImageDraw.Draw(drawn), line_width(drawn)
-    size = text_size(drawn)
-    if len(boxes) > _CROWDED:
-        size = max(9, round(0.7 * size))
-    rows = [*zip(boxes, captions, colours, strict=True)][::-1]
-    for (x0, y0, x1, y1), _, colour in rows:
+    rows = [*zip(boxes, captions, colours, strict=True)]
+    for (x0, y0, x1, y1), _, colour in reversed(rows):
         draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=width)
-    for (x0, y0, _, _), caption, colour in rows:
-        height = size + size // 2
-        label(drawn, (x0, y0 - height if y0 >= height else y0), caption, colour, size)
+    size = text_size(drawn) if len(rows) <= _CROWDED else max(_SMALLEST, round(0.7 * text_size(drawn)))
+    font = ImageFont.load_default(size)
+    taken: list[tuple[float, float, float, float]] = []
+    for (x0, y0, x1, y1), caption, colour in rows:
+        wide, high = draw.textlength(caption, font) + size // 2, 1.5 * size
+        above, inside = y0 - high, y1 - high
+        for left, top in ((x0, above), (x0, y0), (x1 - wide, above), (x0, y1), (x0, inside), (x1 - wide, y1)):
+            x, y = max(0, min(left, drawn.width - wide)), max(0, min(top, drawn.height - high))
+            if not any(x < right and a < x + wide and y < bottom and b < y + high for a, b, right, bottom in taken):
+                taken.append((x, y, x + wide, y + high))
+                label(drawn, (x, y), caption, colour, size)
+                break
     return drawn
 
 

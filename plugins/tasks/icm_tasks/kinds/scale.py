@@ -1,4 +1,4 @@
-"""Colours of a scale of values, for pictures of distances."""
+"""Colours of a scale of distances; equal ratios are equal steps, so that what is near is not all of one colour."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def colours(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
 def coloured(
     values: NDArray[np.float32], known: NDArray[np.bool_], limits: tuple[float, float], picture: Image.Image
 ) -> Image.Image:
-    """A picture in grey under the colours of values.
+    """A picture in grey under the colours of distances.
 
     Args:
         values: (H, W).
-        known: where there is a value; elsewhere the picture's grey stays.
-        limits: values of the ends of the scale; those beyond have the colour of the end.
+        known: where there is a distance, which is above 0; elsewhere the picture's grey stays.
+        limits: distances of the ends of the scale; those beyond have the colour of the end.
         picture: of that size.
     """
     grey = np.asarray(picture.convert("L").convert("RGB"), dtype=np.float64)
     low, high = limits
-    shares = np.clip((np.where(known, values, low) - low) / max(high - low, 1e-12), 0, 1)
+    shares = np.clip(np.log(np.where(known, values, low) / low) / max(np.log(high / low), 1e-12), 0, 1)
     mixed = _OPACITY * colours(shares) + (1 - _OPACITY) * grey
     return Image.fromarray(np.where(known[..., None], mixed, grey).round().astype(np.uint8))
 
 
 def with_scale(picture: Image.Image, limits: tuple[float, float], unit: str) -> Image.Image:
-    """The picture with a strip below: the scale from its lowest to its highest value, the middle one too."""
+    """The picture with a strip below: the scale from its nearest to its farthest distance, and what is half way."""
     size = text_size(picture)
     font = ImageFont.load_default(size)
     bar, margin = size, size // 2
@@ -68,7 +68,7 @@ def with_scale(picture: Image.Image, limits: tuple[float, float], unit: str) -> 
     low, high = limits
     for value, left, anchor in (
         (low, margin, "la"),
-        ((low + high) / 2, picture.width / 2, "ma"),
+        ((low * high) ** 0.5, picture.width / 2, "ma"),
         (high, picture.width - margin, "ra"),
     ):
         text = f"{value:.3g}{f' {unit}' if unit else ''}"
