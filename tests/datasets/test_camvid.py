@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 
 from icm_core import InputError
+from icm_core.kinds import Segmentation
+from icm_core.types import Legend
 from icm_tasks.palettes import CAMVID
 
 
@@ -21,6 +23,14 @@ def test_samples_are_in_the_order_of_their_names(opened, camvid_tree: Path) -> N
     assert sample.picture[:, 0, 0].tolist() == [0, 0, 255]
     assert sample.target.dtype == torch.uint8 and sample.target.tolist() == [[0, 1, 2, 3, 4, 11]] * 4
     assert (data.kind, data.ignore_index, data.labels) == ("segmentation", 11, tuple(CAMVID))
+
+
+def test_the_legend_says_what_the_numbers_in_class_maps_mean(opened, camvid_tree: Path) -> None:
+    data = opened("camvid", camvid_tree)
+    assert data.legend == Legend(labels=tuple(CAMVID), ignore=11)
+    Segmentation().check_target(data[0].target, (4, 6), data.legend)
+    with pytest.raises(ValueError, match="has the class 11, and there are 11 labels"):
+        Segmentation().check_target(data[0].target, (4, 6), Legend(labels=tuple(CAMVID)))
 
 
 def test_worker_processes_can_be_given_a_data_set(opened, camvid_tree: Path) -> None:

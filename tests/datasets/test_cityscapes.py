@@ -86,7 +86,7 @@ def test_a_map_of_train_ids_is_recognised(opened, tree: Path) -> None:
 
 
 def test_an_unknown_size_names_the_known(opened, tree: Path) -> None:
-    with pytest.raises(InputError, match=r"datasets\.cityscapes: params\.size is '512x512'; it should be '1024x2048'"):
+    with pytest.raises(InputError, match=r"datasets\.cityscapes\.params\.size is '512x512'; it should be '1024x2048'"):
         opened("cityscapes", tree, size="512x512")
 
 

@@ -77,7 +77,7 @@ def test_pictures_without_class_folders(opened, tmp_path: Path, picture) -> None
 
 @pytest.mark.parametrize("classes", ["numbers", [], ["one"], ["a", "a"], 3])
 def test_other_classes_are_refused(opened, folders: Path, classes: object) -> None:
-    with pytest.raises(InputError, match=r"datasets\.folders: params\.classes is "):
+    with pytest.raises(InputError, match=r"datasets\.folders\.params\.classes is "):
         opened("folders", folders, classes=classes)
 
 

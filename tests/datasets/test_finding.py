@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import icm_datasets
-from icm_core import InputError, Registry, build_registry
-from icm_core.plugins.datasets import check_params, find_dataset, open_dataset
+from icm_core import InputError, Registry, SpecError, build_registry
+from icm_core.plugins.datasets import find_dataset, open_dataset
+from icm_core.plugins.lookup import look_up
 
 LAB = """
 import torch
@@ -85,9 +86,15 @@ def test_the_home_folder_is_filled_in(registry: Registry, tmp_path: Path, pictur
 
 
 def test_an_unknown_parameter_names_the_known(registry: Registry) -> None:
-    cls = find_dataset("cityscapes", registry)
-    with pytest.raises(InputError, match=r"unknown field 'sise' in stages\[0\]\.data; did you mean 'size'\?"):
-        check_params(cls, {"sise": "256x512"}, "stages[0].data")
+    with pytest.raises(SpecError, match=r"unknown field 'sise' in stages\[0\]\.data\.params; did you mean 'size'\?"):
+        look_up("datasets.cityscapes", {"sise": "256x512"}, registry.datasets, "stages[0].data")
+
+
+def test_an_unknown_parameter_is_told_before_the_folder_is_looked_at(registry: Registry) -> None:
+    with pytest.raises(
+        InputError, match=r"^unknown field 'sise' in datasets\.cityscapes\.params; did you mean 'size'\?"
+    ):
+        open_dataset("cityscapes:/no/such/folder", "val", registry, {"sise": "256x512"})
 
 
 def test_a_data_set_of_another_package(tmp_path: Path, monkeypatch) -> None:

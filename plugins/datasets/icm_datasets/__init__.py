@@ -21,7 +21,10 @@ __all__ = [
     "WebDatasetMaps",
     "WebDatasetPictures",
     "icm_datasets",
+    "icm_interface",
 ]
+
+icm_interface = 2
 
 
 @hookimpl
