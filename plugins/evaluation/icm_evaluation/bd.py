@@ -45,19 +45,24 @@ def bd_rate(anchor: Points, test: Points, method: Method = "pchip") -> Delta:
     Points that another one beats or equals with fewer bits are left out, on both curves.
     """
     anchor, test = anchor.front(), test.front()
-    common = _common(anchor, test, anchor.values, test.values)
+    common = _common(anchor, test, anchor.merits, test.merits)
     if common.note:
         return common
-    found = _quietly("bd_rate", anchor.rates, anchor.values, test.rates, test.values, method)
-    return Delta(float(found), common.overlap, common.low, common.high)
+    found = _quietly("bd_rate", anchor.rates, anchor.merits, test.rates, test.merits, method)
+    assert common.low is not None and common.high is not None
+    low, high = sorted((anchor.merit(common.low), anchor.merit(common.high)))
+    return Delta(float(found), common.overlap, low, high)
 
 
 def bd_value(anchor: Points, test: Points, method: Method = "pchip") -> Delta:
-    """Mean difference of the figure at equal bits, in its own unit: BD-PSNR, BD-mIoU, BD-accuracy; all points count."""
+    """Mean difference of the figure at equal bits, in its own unit: BD-PSNR, BD-mIoU, BD-accuracy; all points count.
+
+    Positive: the test is better, also of a figure of which less is better.
+    """
     common = _common(anchor, test, np.log10(anchor.rates), np.log10(test.rates))
     if common.note:
         return replace(common, note=NO_RATES) if common.note == NO_OVERLAP else common
-    found = _quietly("bd_psnr", anchor.rates, anchor.values, test.rates, test.values, method)
+    found = _quietly("bd_psnr", anchor.rates, anchor.merits, test.rates, test.merits, method)
     assert common.low is not None and common.high is not None
     return Delta(float(found), common.overlap, 10**common.low, 10**common.high)
 
@@ -65,10 +70,11 @@ def bd_value(anchor: Points, test: Points, method: Method = "pchip") -> Delta:
 def bits_at(points: Points, level: float, method: Method = "pchip") -> float | None:
     """Bits per pixel at which a curve reaches a level; None outside of what it covers."""
     front = points.front()
-    if len(front) < 2 or not front.values[0] <= level <= front.values[-1]:
+    merits, wanted = front.merits, points.merit(level)
+    if len(front) < 2 or not merits[0] <= wanted <= merits[-1]:
         return None
     interpolation = need("bjontegaard.interpolation")
-    return float(10 ** interpolation.interpolate(front.values, np.log10(front.rates), method)(level))
+    return float(10 ** interpolation.interpolate(merits, np.log10(front.rates), method)(wanted))
 
 
 def ratio_at(anchor: Points, test: Points, level: float, method: Method = "pchip") -> Delta:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from icm_core.errors import InputError
 from icm_evaluation.bd import Method, bd_rate, bd_value, bits_at, ratio_at
-from icm_evaluation.bootstrap import DRAWS, Resampled, draws, interval
-from icm_evaluation.curves import SAME_HEAD, Array, Curve, check_comparable, curves_of
-from icm_evaluation.results import HIGHER_IS_BETTER, TITLES, UNITS, Result, describe_data
+from icm_evaluation.bootstrap import DRAWS, Resampler, draws, interval
+from icm_evaluation.curves import Curve, Points, check_comparable, curves_of, same_head
+from icm_evaluation.figure_info import FigureInfo
+from icm_evaluation.kinds import Kinds
+from icm_evaluation.results import Result, describe_data
 from icm_registry import unknown
 
 Range = tuple[float, float]
@@ -33,13 +35,17 @@ class AtLevel(_Model):
 class Comparison(_Model):
     """One figure of two systems."""
 
-    metric: str
-    unit: str
+    kind: str = Field(description="of the outputs")
+    metric: str = Field(description="name of the figure")
+    figure: FigureInfo = Field(description="what it is")
+    unit: str = Field(description="the figure's")
     anchor: str
     test: str
     bd_rate: float | None = Field(description="percent; negative: the test needs fewer bits")
     bd_rate_interval: Range | None
-    bd_value: float | None = Field(description="in the metric's unit; positive: the test is better")
+    bd_value: float | None = Field(
+        description="in the figure's unit; positive: the test is better, also where less of the figure is"
+    )
     bd_value_interval: Range | None
     overlap: float = Field(description="share of both ranges of the figure that both cover, 0 to 1")
     common: Range | None = Field(description="that range")
@@ -56,6 +62,7 @@ def compare(
     method: Method = "pchip",
     count: int = DRAWS,
     seed: int = 0,
+    kinds: Kinds | None = None,
 ) -> list[Comparison]:
     """Every figure that the anchor shares with another system.
 
@@ -66,6 +73,7 @@ def compare(
         method: interpolation.
         count: draws of pictures for the intervals, 0 for none.
         seed: of these draws.
+        kinds: where the kinds that draw are looked up; one that is not installed costs its intervals alone.
 
     Raises:
         InputError: fewer than two results, other pictures, or there is no such anchor or metric.
@@ -74,25 +82,28 @@ def compare(
         raise InputError(f"comparing takes two results or more, not {len(results)}")
     check_comparable(results)
     levels = levels or {}
+    known = dict.fromkeys(name for result in results for info in result.tasks.values() for name in info.figures)
     for metric in levels:
-        if metric not in HIGHER_IS_BETTER:
-            raise InputError(unknown("metric", metric, HIGHER_IS_BETTER))
+        if metric not in known:
+            raise InputError(unknown("metric", metric, known))
     names = [result.system for result in results]
     if anchor is not None and anchor not in names:
         raise InputError(unknown("system", anchor, names))
     first = results[names.index(anchor)] if anchor is not None else results[0]
-    weights = draws(len(first.pictures), count, seed)
+    resampler = Resampler(draws(len(first.pictures), count, seed), kinds) if count else None
     return [
-        _compare(mine, other, levels.get(mine.metric), method, weights)
+        _compare(mine, other, levels.get(mine.metric), method, resampler)
         for mine in curves_of(first)
         for result in results
         if result is not first
         for other in curves_of(result)
-        if other.metric == mine.metric
+        if other.key == mine.key
     ]
 
 
-def compare_by_data(results: Sequence[Result], *, anchor: str | None = None, count: int = DRAWS) -> list[Comparison]:
+def compare_by_data(
+    results: Sequence[Result], *, anchor: str | None = None, count: int = DRAWS, kinds: Kinds | None = None
+) -> list[Comparison]:
     """`compare` among results of each data set; where the anchor was not measured, the first result stands for it.
 
     Raises:
@@ -105,7 +116,7 @@ def compare_by_data(results: Sequence[Result], *, anchor: str | None = None, cou
     for some in by_data(results).values():
         if len(some) > 1:
             own = anchor if anchor in [result.system for result in some] else None
-            found += compare(some, anchor=own, count=count)
+            found += compare(some, anchor=own, count=count, kinds=kinds)
     return found
 
 
@@ -117,12 +128,14 @@ def by_data(results: Sequence[Result]) -> dict[str, list[Result]]:
     return groups
 
 
-def _compare(anchor: Curve, test: Curve, level: float | None, method: Method, weights: Array) -> Comparison:
+def _compare(
+    anchor: Curve, test: Curve, level: float | None, method: Method, resampler: Resampler | None
+) -> Comparison:
     one, other = anchor.points, test.points
     rate, value = bd_rate(one, other, method), bd_value(one, other, method)
     if level is None and rate.low is not None and rate.high is not None:
         level = (rate.low + rate.high) / 2
-    drawn = (Resampled(anchor), Resampled(test), weights)
+    spread = _Spread(anchor, test, resampler)
     at = []
     if level is not None:
         where = level
@@ -133,36 +146,63 @@ def _compare(anchor: Curve, test: Curve, level: float | None, method: Method, we
                 anchor_bpp=bits_at(one, where, method),
                 test_bpp=bits_at(other, where, method),
                 ratio=ratio,
-                interval=None if ratio is None else interval(*drawn, lambda a, b: ratio_at(a, b, where, method).value),
+                interval=spread.of(ratio, lambda a, b: ratio_at(a, b, where, method).value),
             )
         )
-    has_rate, has_value = rate.value is not None, value.value is not None
+    rate_spread = spread.of(rate.value, lambda a, b: bd_rate(a, b, method).value)
+    value_spread = spread.of(value.value, lambda a, b: bd_value(a, b, method).value)
+    notes = (rate.note, "" if rate.note else value.note, _heads(anchor, test), spread.note)
     return Comparison(
+        kind=anchor.kind,
         metric=anchor.metric,
-        unit=UNITS[anchor.metric],
+        figure=anchor.about,
+        unit=anchor.about.unit,
         anchor=anchor.label,
         test=test.label,
         bd_rate=rate.value,
-        bd_rate_interval=interval(*drawn, lambda a, b: bd_rate(a, b, method).value) if has_rate else None,
+        bd_rate_interval=rate_spread,
         bd_value=value.value,
-        bd_value_interval=interval(*drawn, lambda a, b: bd_value(a, b, method).value) if has_value else None,
+        bd_value_interval=value_spread,
         overlap=rate.overlap,
         common=None if rate.low is None or rate.high is None else (rate.low, rate.high),
         left_out=len(one) + len(other) - len(one.front()) - len(other.front()),
-        note="; ".join(filter(None, (rate.note, "" if rate.note else value.note, _heads(anchor, test)))),
+        note="; ".join(filter(None, notes)),
         at=at,
     )
 
 
+class _Spread:
+    """Intervals of one comparison; its note, once something was asked for, says what to know of them."""
+
+    def __init__(self, anchor: Curve, test: Curve, resampler: Resampler | None) -> None:
+        self._curves = (anchor, test)
+        self._resampler = resampler
+        self.note = ""
+
+    def of(self, found: float | None, measure: Callable[[Points, Points], float | None]) -> Range | None:
+        """The range of a measure over draws; None where there is no value, or none can be had."""
+        if found is None or self._resampler is None:
+            return None
+        one, other = (self._resampler.points(curve) for curve in self._curves)
+        if isinstance(one, str) or isinstance(other, str):
+            self.note = one if isinstance(one, str) else str(other)
+            return None
+        if len(one) < self._resampler.count:
+            self.note = f"intervals of {len(one)} draws"
+        return interval(one, other, measure)
+
+
 def _heads(anchor: Curve, test: Curve) -> str:
-    if anchor.clean is None or test.clean is None or abs(anchor.clean - test.clean) <= SAME_HEAD:
+    one, other, about = anchor.clean, test.clean, anchor.about
+    if one is None or other is None or same_head(one, other, about):
         return ""
-    return f"different heads: {anchor.clean:.1f} and {test.clean:.1f} on clean pictures"
+    form = ".1f" if about.unit == "%" else ".4g"
+    return f"different heads: {one:{form}} and {other:{form}} on clean pictures"
 
 
 def sentence(found: Comparison, at: AtLevel) -> str:
     """Bits at equal quality for a person."""
-    where = f"{TITLES[found.metric]} {at.level:.4g}{' ' if found.unit else ''}{found.unit}"
+    where = f"{found.figure.title} {found.figure.with_unit(at.level)}"
     if at.ratio is None:
         return f"{found.test} and {found.anchor} do not both reach {where}: no overlap"
     spread = f" (95 %: {at.interval[0]:.0f} to {at.interval[1]:.0f} %)" if at.interval else ""

@@ -5,31 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from PIL import Image
-from torch.nn import functional
+from torch import Tensor
 
 from icm_core.bitstream.container import read
-from icm_core.interfaces import DataSet, Sample
+from icm_core.interfaces import DataSet, Nest, Sample, TaskKind
 from icm_core.jpeg import jpeg_within, psnr
-from icm_core.kinds.painting import overlay
 from icm_core.pictures import to_picture
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.quality import STEPS_PER_UNIT, Quality
 from icm_core.spec.model import FINE
-from icm_core.types import Prediction
-from icm_evaluation.plan import class_numbers
+from icm_core.types import Legend, Prediction
+from icm_evaluation.kinds import Kinds, match, target_of, told
 from icm_evaluation.work import whole_qualities
 
 _JPEG = "baselines.jpeg"
+_PICTURE = "reconstruction"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One picture with what stands under it; no picture where a system cannot be so small."""
+    """One answer with what stands under it.
+
+    Attributes:
+        title: system and output.
+        kind: of the answer; empty where a system cannot be so small.
+        picture: None where a system cannot be so small, or where an answer cannot be drawn.
+        caption: quality and bytes, PSNR of pictures, or the answer in words; or why there is none.
+    """
 
     title: str
+    kind: str
     picture: Image.Image | None
     caption: str
 
@@ -96,24 +102,34 @@ class _Coder:
         return best
 
     def cells(self, step: int | None) -> list[Cell]:
-        name = self.pipe.name
         if step is None:
-            return [Cell(name, None, "cannot be so small")]
+            return [Cell(self.pipe.name, "", None, "cannot be so small")]
         blob = self.file(step)
         found = []
         for task, prediction in self.pipe.decode(blob).items():
             needed = self.bytes(step) if task == FINE or self.own else read(blob).base_bytes
             caption = f"quality {step / STEPS_PER_UNIT:g}, {needed:,} bytes"
-            if prediction.kind == "reconstruction":
-                picture = to_picture(prediction.output)
-                found.append(Cell(f"{name}: {task}", picture, f"{caption}, {psnr(self.original, picture):.2f} dB"))
-            elif (drawn := self.pipe.task(task).head.draw(prediction)) is not None:
-                found.append(Cell(f"{name}: {task}", overlay(self.original, drawn), caption))
+            found.append(self._cell(task, self.pipe.kind(task), prediction, caption))
         return found
+
+    def _cell(self, task: str, kind: TaskKind, prediction: Prediction, caption: str) -> Cell:
+        title = f"{self.pipe.name}: {task}"
+        if kind.is_picture:
+            picture = to_picture(prediction.output)
+            return Cell(title, kind.name, picture, f"{caption}, {psnr(self.original, picture):.2f} dB")
+        drawn = kind.draw(prediction, self.original)
+        said = kind.describe(prediction) if drawn is None or kind.in_words else ""
+        return Cell(title, kind.name, drawn, f"{caption}: {said}" if said else caption)
 
 
 def shoot(
-    pipes: Sequence[Pipeline], data: DataSet, number: int, limits: Sequence[float] = (), *, base_only: bool = False
+    pipes: Sequence[Pipeline],
+    data: DataSet,
+    number: int,
+    limits: Sequence[float] = (),
+    *,
+    kinds: Kinds | None = None,
+    base_only: bool = False,
 ) -> Shot:
     """One picture through all systems.
 
@@ -122,7 +138,11 @@ def shoot(
         data: the data set.
         number: which picture.
         limits: bits per pixel to hold all systems to, instead.
+        kinds: where the kind of the data set's targets is looked up.
         base_only: if True, files have a base layer only: all that the networks need.
+
+    Raises:
+        InputError: the picture's target is not one of its kind.
     """
     sample = data[number]
     original = Image.fromarray(sample.picture.permute(1, 2, 0).contiguous().numpy())
@@ -137,7 +157,7 @@ def shoot(
             for quality in whole_qualities(first.pipe)
         ]
     steps = [Step(title, budget, 8 * budget / pixels, _cells(coders, original, budget)) for title, budget in budgets]
-    return Shot(sample.key, original, truth(pipes, data, sample, original), steps)
+    return Shot(sample.key, original, truth(pipes, data, sample, original, kinds or Kinds()), steps)
 
 
 def _cells(coders: Sequence[_Coder], original: Image.Image, limit: int) -> list[Cell]:
@@ -145,32 +165,48 @@ def _cells(coders: Sequence[_Coder], original: Image.Image, limit: int) -> list[
     if all(coder.pipe.codec.name != _JPEG for coder in coders):
         jpeg = jpeg_within(original, limit)
         if jpeg is None:
-            cells.append(Cell("JPEG", None, "cannot be so small"))
+            cells.append(Cell("JPEG", "", None, "cannot be so small"))
         else:
             caption = f"quality {jpeg.quality}, {jpeg.bytes:,} bytes, {jpeg.psnr:.2f} dB"
-            cells.append(Cell("JPEG", jpeg.picture, caption))
+            cells.append(Cell("JPEG", _PICTURE, jpeg.picture, caption))
     return cells
 
 
-def truth(pipes: Sequence[Pipeline], data: DataSet, sample: Sample, original: Image.Image) -> Image.Image | None:
-    """The data set's class map over the picture in a head's colours, None where no head knows its classes.
+def truth(
+    pipes: Sequence[Pipeline], data: DataSet, sample: Sample, original: Image.Image, kinds: Kinds
+) -> Image.Image | None:
+    """The data set's target as a head's answer would be drawn, None where no head knows what it is about.
 
-    Pixels that count nowhere show the picture.
+    Pixels of a map that count nowhere show the picture.
+
+    Raises:
+        InputError: the target is not one of its kind.
     """
-    if data.kind != "segmentation" or sample.target is None:
+    if sample.target is None:
         return None
     for pipe in pipes:
         for name in pipe.tasks:
-            head = pipe.task(name).head
-            numbers = class_numbers(data.labels, head) if head.kind == "segmentation" and head.labels else None
-            if numbers is None:
+            kind, head = pipe.kind(name), pipe.task(name).head.legend
+            numbers = "" if kind.is_picture else match(kind, head, data, kinds)
+            if isinstance(numbers, str):
                 continue
-            target = sample.target.long()
-            known = (target != data.ignore_index) & (target < len(numbers))
-            classes = torch.tensor(numbers)[torch.where(known, target, 0)]
-            logits = functional.one_hot(classes, len(head.labels)).permute(2, 0, 1)[None].float()
-            drawn = head.draw(Prediction("segmentation", logits, head.labels))
+            target = target_of(sample, kinds.get(data.kind), kind, numbers, data.legend)
+            right = kind.truth(target, told(head, data.legend))
+            drawn = None if right is None else kind.draw(right, original)
             if drawn is not None:
-                mask = Image.fromarray(known.numpy().astype(np.uint8) * 255)
-                return Image.composite(overlay(original, drawn), original, mask)
+                return _uncovered(drawn, original, sample.target, data.legend)
     return None
+
+
+def _uncovered(drawn: Image.Image, original: Image.Image, target: Nest, legend: Legend) -> Image.Image:
+    """A drawn map with the picture where the map counts nowhere; what is no map of the picture stays as it is."""
+    size = (original.height, original.width)
+    if legend.ignore is None or not isinstance(target, Tensor) or target.shape != size:
+        return drawn
+    ignored = target.isnan() if legend.ignore != legend.ignore else target == legend.ignore
+    if not bool(ignored.any()):
+        return drawn
+    # What stands below the picture goes: a legend would count pixels that count nowhere.
+    shown = drawn.convert("RGB").crop((0, 0, original.width, original.height))
+    shown.paste(original, (0, 0), Image.fromarray(ignored.cpu().byte().mul(255).numpy()))
+    return shown

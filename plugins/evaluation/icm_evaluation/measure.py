@@ -7,20 +7,16 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from icm_core.bitstream.container import read
-from icm_core.errors import InputError
 from icm_core.files import write_atomically
-from icm_core.interfaces import Sample
+from icm_core.interfaces import Sample, Tally
+from icm_core.nests import Nest, map_tensors
 from icm_core.pipeline.pipeline import Pipeline
-from icm_core.types import Features
-from icm_evaluation.plan import Plan
-from icm_evaluation.results import Coded, PictureRow, Tally
-from icm_evaluation.tally import tally_classes, tally_map, tally_picture
-
-IGNORED = -1
-"""Pixels that count nowhere, whatever the data set writes there: its value may be a class of the head."""
+from icm_core.types import Features, Prediction
+from icm_evaluation.kinds import kept, said, target_of
+from icm_evaluation.plan import Measured, Plan
+from icm_evaluation.results import Coded, PictureRow
 
 
 def warm_up(pipe: Pipeline, plan: Plan) -> None:
@@ -39,9 +35,10 @@ def measure(pipe: Pipeline, plan: Plan, sample: Sample, keep: Path | None = None
         keep: if given, the files are written into this folder, as ``<key>.q<quality>.icm``.
 
     Raises:
-        InputError: the target has a class that the data set does not name.
+        InputError: the target is not one of its kind or has a class that the data set does not name, or a head
+            answers what its kind cannot measure.
     """
-    targets = {name: _target(sample, numbers, plan.ignore) for name, numbers in plan.classes.items()}
+    targets = _targets(pipe, plan, sample)
     clean = {name: _clean(pipe, plan, name, sample, targets[name]) for name in plan.clean}
     height, width = sample.picture.shape[-2:]
     points = [_coded(pipe, plan, sample, targets, quality, keep) for quality in plan.qualities]
@@ -54,7 +51,7 @@ def file_name(key: str, quality: float) -> str:
 
 
 def _coded(
-    pipe: Pipeline, plan: Plan, sample: Sample, targets: dict[str, Tensor], quality: float, keep: Path | None
+    pipe: Pipeline, plan: Plan, sample: Sample, targets: dict[str, Nest], quality: float, keep: Path | None
 ) -> Coded:
     start = time.perf_counter()
     blob = pipe.encode(sample.picture, quality=quality, **plan.search)
@@ -64,7 +61,10 @@ def _coded(
     if keep is not None:
         write_atomically(keep / file_name(sample.key, quality), blob)
     file = read(blob)
-    tasks = {name: _tally(plan, name, decoded[name].output, sample, targets.get(name)) for name in plan.tasks}
+    tasks = {
+        name: _tally(one, name, decoded[name], sample, targets[name], f" at quality {quality:g}")
+        for name, one in plan.tasks.items()
+    }
     return Coded(
         quality=quality,
         bytes=len(blob),
@@ -76,33 +76,28 @@ def _coded(
     )
 
 
-def _clean(pipe: Pipeline, plan: Plan, name: str, sample: Sample, target: Tensor) -> Tally:
+def _clean(pipe: Pipeline, plan: Plan, name: str, sample: Sample, target: Nest) -> Tally:
     x = sample.picture.unsqueeze(0).to(pipe.device).float() / 255
     size = (x.shape[-2], x.shape[-1])
     reduced = pipe.precision == "bf16"
     with torch.inference_mode(), torch.autocast(pipe.device.type, torch.bfloat16, enabled=reduced):
-        output = pipe.task(name).head.predict(Features({"image": x}, size)).output.float()
-    return _tally(plan, name, output, sample, target)
+        prediction = pipe.task(name).answer(Features({"image": x}, size))
+    return _tally(plan.tasks[name], name, prediction, sample, target, ", clean,")
 
 
-def _tally(plan: Plan, name: str, output: Tensor, sample: Sample, target: Tensor | None) -> Tally:
-    kind = plan.tasks[name].kind
-    if target is None:
-        return tally_picture(output, sample.picture.to(output.device))
-    target = target.to(output.device)
-    return tally_classes(output, target) if kind == "classification" else tally_map(output, target, IGNORED)
+def _targets(pipe: Pipeline, plan: Plan, sample: Sample) -> dict[str, Nest]:
+    """What each output is measured by, where the pipeline is."""
+    found: dict[str, Nest] = {}
+    for name, one in plan.tasks.items():
+        target: Nest = sample.picture
+        if one.numbers is not None and plan.targets is not None:
+            target = target_of(sample, plan.targets, one.kind, one.numbers, plan.legend)
+        found[name] = map_tensors(lambda tensor: tensor.to(pipe.device), target)
+    return found
 
 
-def _target(sample: Sample, numbers: tuple[int, ...], ignore: int | None) -> Tensor:
-    """The target in the head's numbers, int64; `IGNORED` where it counts nowhere."""
-    if sample.target is None:
-        raise InputError(f"{sample.key} has no target, though its data set has some")
-    target = sample.target.long()
-    counted = target != ignore if ignore is not None else torch.ones_like(target, dtype=torch.bool)
-    wrong = target[counted & ((target < 0) | (target >= len(numbers)))]
-    if wrong.numel():
-        raise InputError(
-            f"the target of {sample.key} holds the class {int(wrong[0])}; classes are 0 to {len(numbers) - 1}"
-        )
-    table = torch.tensor(numbers)
-    return torch.where(counted, table[target.clamp(0, len(numbers) - 1)], IGNORED)
+def _tally(one: Measured, name: str, prediction: Prediction, sample: Sample, target: Nest, where: str) -> Tally:
+    if one.numbers is not None:
+        size = (sample.picture.shape[-2], sample.picture.shape[-1])
+        said(f"what {name} says of {sample.key}{where}", one.kind.check_prediction, prediction, size, 1)
+    return kept(one.kind, said(f"the target of {sample.key}", one.kind.tally, prediction, target))

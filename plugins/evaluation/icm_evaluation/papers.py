@@ -27,7 +27,7 @@ class Stated(_Model):
 class Wanted(_Model):
     """Which curves a figure shows."""
 
-    data: DataKind
+    data: str
     metric: str
     adapters: tuple[str, ...] = Field(default=(), description="if any, one line for each of these adapters")
     whole: bool = Field(
@@ -57,7 +57,7 @@ class Pictures(_Figure):
     kind: Literal["pictures"]
     limits: tuple[float, ...]
     picture: int = Field(ge=0, description="of the data set, evenly chosen ones: 0, 1, ...")
-    tasks: Kind
+    tasks: str
 
 
 class Clean(_Figure):

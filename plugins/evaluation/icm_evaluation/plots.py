@@ -13,9 +13,9 @@ from PIL import Image
 
 from icm_core.errors import InputError
 from icm_core.files import write_atomically
-from icm_evaluation.curves import SAME_HEAD, Curve, curves_of
+from icm_evaluation.curves import Curve, Key, curves_of, same_head
 from icm_evaluation.extras import need
-from icm_evaluation.results import HIGHER_IS_BETTER, TITLES, UNITS, Result, describe_data
+from icm_evaluation.results import Result, describe_data
 from icm_evaluation.styles import Style, styles
 
 SUFFIXES = (".png", ".svg")
@@ -57,21 +57,16 @@ class Panel:
     """One pair of axes.
 
     Attributes:
-        metric: what goes up.
+        axis: name of the vertical axis, such as ``"PSNR in dB"``.
         lines: measured here.
         marks: published elsewhere.
-        level: a horizontal line, such as the figure on clean pictures, with its name.
+        levels: horizontal lines, such as the figure on clean pictures, with their names.
     """
 
-    metric: str
+    axis: str
     lines: Sequence[Line]
     marks: Sequence[Mark] = ()
     levels: Sequence[tuple[str, float]] = field(default=())
-
-    @property
-    def axis(self) -> str:
-        """Name of the vertical axis."""
-        return TITLES[self.metric] + (f" in {UNITS[self.metric]}" if UNITS[self.metric] else "")
 
 
 RATE_AXIS = "bits per pixel of the files that are needed"
@@ -79,13 +74,14 @@ RATE_AXIS = "bits per pixel of the files that are needed"
 
 def panels_of(results: Sequence[Result]) -> list[Panel]:
     """A panel for each figure that one of the results has."""
-    curves = [curve for result in results for curve in curves_of(result)]
-    panels = []
-    for metric in HIGHER_IS_BETTER:
-        some = [curve for curve in curves if curve.metric == metric]
-        if some:
-            panels.append(Panel(metric, [line_of(curve) for curve in some], levels=clean_levels(some)))
-    return panels
+    groups: dict[Key, list[Curve]] = {}
+    for result in results:
+        for curve in curves_of(result):
+            groups.setdefault(curve.key, []).append(curve)
+    return [
+        Panel(some[0].about.axis, [line_of(curve) for curve in some], levels=clean_levels(some))
+        for some in groups.values()
+    ]
 
 
 def line_of(curve: Curve) -> Line:
@@ -98,8 +94,8 @@ def clean_levels(curves: Sequence[Curve]) -> list[tuple[str, float]]:
     levels: dict[float, list[str]] = {}
     for curve in curves:
         if curve.clean is not None:
-            known = (level for level in levels if abs(level - curve.clean) <= SAME_HEAD)
-            levels.setdefault(next(known, curve.clean), []).append(curve.label)
+            known = [level for level in levels if same_head(level, curve.clean, curve.about)]
+            levels.setdefault(known[0] if known else curve.clean, []).append(curve.label)
     if len(levels) == 1:
         return [("clean pictures", next(iter(levels)))]
     return [(f"clean pictures, head of {', '.join(labels)}", value) for value, labels in levels.items()]

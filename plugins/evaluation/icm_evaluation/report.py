@@ -15,9 +15,10 @@ from PIL import Image
 
 from icm_evaluation.compare import Comparison, by_data, sentence
 from icm_evaluation.extras import need
+from icm_evaluation.figure_info import FigureInfo
 from icm_evaluation.gallery import Shot
 from icm_evaluation.plots import RATE_AXIS, Panel, looks_of, panels_of
-from icm_evaluation.results import UNITS, Result
+from icm_evaluation.results import Result
 from icm_evaluation.styles import Style
 
 MAX_SIDE = 1200
@@ -56,11 +57,9 @@ def report(results: Sequence[Result], comparisons: Sequence[Comparison] = (), sh
     )
 
 
-def columns_of(result: Result) -> list[tuple[str, str, str]]:
-    """Output, figure and unit of each column of a result's table."""
-    first = result.points[0].tasks
-    units = {task: UNITS[next(iter(found))] for task, found in first.items()}
-    return [(task, name, UNITS.get(name, units[task])) for task, found in first.items() for name in found]
+def columns_of(result: Result) -> list[tuple[str, str, FigureInfo]]:
+    """Output and figure of each column of a result's table, and what the figure is."""
+    return [(task, name, result.tasks[task].figure(name)) for task, name in result.columns]
 
 
 def _plot(panel: Panel, looks: Mapping[str, Style]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from icm_core.plugins.registry import Registry
 from icm_core.spec.extends import read_spec
 from icm_evaluation.curves import Curve, curves_of
 from icm_evaluation.gallery import Shot, shoot
+from icm_evaluation.kinds import Kinds
 from icm_evaluation.options import spread
 from icm_evaluation.papers import AccountOf, Clean, Curves, Pictures
 from icm_evaluation.plots import Line, Mark, Panel, clean_levels, figure, line_of, pictures_figure, write_plot
@@ -81,7 +82,8 @@ def _curves(name: str, wanted: Curves, material: Material, folder: Path) -> list
     marks = [Mark(point.label, point.bpp, point.value, point.relation) for point in wanted.points]
     written = []
     for number, (data, curves) in enumerate(groups.items()):
-        panel = Panel(wanted.of.metric, [_line(curve, wanted) for curve in curves], marks, clean_levels(curves))
+        axis = curves[0].about.axis
+        panel = Panel(axis, [_line(curve, wanted) for curve in curves], marks, clean_levels(curves))
         if wanted.of.whole:
             panel = replace(panel, levels=())
         hollow = "Hollow marks: the paper's own points, on its own data. " if marks else ""
@@ -120,9 +122,10 @@ def _pictures(name: str, wanted: Pictures, material: Material, folder: Path) -> 
         raise InputError(f"{name} needs {wanted.needs}")
     numbers = spread(len(material.data), _SPREAD)
     number = numbers[wanted.picture % len(numbers)]
-    base_only = wanted.tasks != "reconstruction"
-    shot = shoot(material.pipes, material.data, number, wanted.limits, base_only=base_only)
-    kept = [_only(shot, step_number, wanted, material) for step_number in range(len(shot.steps))]
+    kinds = Kinds(material.registry)
+    base_only = not kinds.get(wanted.tasks).is_picture
+    shot = shoot(material.pipes, material.data, number, wanted.limits, kinds=kinds, base_only=base_only)
+    kept = [_only(shot, step_number, wanted) for step_number in range(len(shot.steps))]
     first: list[tuple[str, Image.Image | None]] = [("original", shot.original)]
     if wanted.tasks == "segmentation" and shot.truth is not None:
         first.append(("annotation", shot.truth))
@@ -134,15 +137,13 @@ def _pictures(name: str, wanted: Pictures, material: Material, folder: Path) -> 
     return [path]
 
 
-def _only(shot: Shot, number: int, wanted: Pictures, material: Material) -> list[tuple[str, Image.Image | None]]:
+def _only(shot: Shot, number: int, wanted: Pictures) -> list[tuple[str, Image.Image | None]]:
     """Titles and pictures of the outputs of one kind; None for a system that cannot be so small."""
-    kinds = {f"{pipe.name}: {task}": pipe.task(task).head.kind for pipe in material.pipes for task in pipe.tasks}
     step = shot.steps[number]
     return [
         (f"{cell.title}\n{step.title}: {cell.caption}", cell.picture)
         for cell in step.cells
-        # What has no task of its own, the fine picture and JPEG, is a picture.
-        if cell.picture is None or kinds.get(cell.title, "reconstruction") == wanted.tasks
+        if not cell.kind or cell.kind == wanted.tasks
     ]
 
 

@@ -1,20 +1,23 @@
-"""The JSON that ``icm evaluate`` writes and everything else reads.
+"""The JSON that ``icm evaluate`` writes and everything else reads, whether the kinds in it are installed or not.
 
-Shares are in percent, PSNR is in dB of 8-bit RGB samples, rates are in bits per pixel of the original picture.
+Rates are in bits per pixel of the original picture; figures describe themselves.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from icm_core.errors import InputError, SpecError
 from icm_core.files import write_atomically
+from icm_core.interfaces import Tally
+from icm_core.types import Legend
 from icm_core.validation.messages import explain
 from icm_core.validation.strict_json import read_json
+from icm_evaluation.figure_info import CLEAN, DROP, FigureInfo, earlier_figures
 
 SEARCHED = "+search"
 """Between a pipeline's name, which has no such sign, and the steps of its search."""
@@ -22,29 +25,9 @@ SEARCHED = "+search"
 MAX_BYTES = 500_000_000
 """Confusion matrices of many classes, pictures and qualities take room."""
 
-HIGHER_IS_BETTER = ("miou", "top1", "top5", "psnr", "ms_ssim")
-"""What is measured, in the order in which it is shown; more is better for all of them."""
-
-UNITS = {"miou": "%", "top1": "%", "top5": "%", "psnr": "dB", "ms_ssim": ""}
-TITLES = {"miou": "mIoU", "top1": "top-1 accuracy", "top5": "top-5 accuracy", "psnr": "PSNR", "ms_ssim": "MS-SSIM"}
-
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Tally(_Model):
-    """What one output says about one picture; the fields of its kind are set, the others are None."""
-
-    confusion: list[int] | None = Field(
-        default=None, description="pixels, truth by row, prediction by column, K * K numbers"
-    )
-    top1: bool | None = Field(default=None, description="the true class is the most probable one")
-    top5: bool | None = Field(
-        default=None, description="the true class is among the five most probable; None below 5 classes"
-    )
-    psnr: float | None = Field(default=None, description="dB; None where the picture is equal to the original")
-    ms_ssim: float | None = Field(default=None, description="0 to 1; None where a side is 160 pixels or less")
 
 
 class Coded(_Model):
@@ -56,7 +39,7 @@ class Coded(_Model):
     payload_bytes: int = Field(ge=0, description="the codec's own bytes: the file without its headers")
     encode_seconds: float = Field(ge=0, description="picture in memory to bytes, wall clock")
     decode_seconds: float = Field(ge=0, description="bytes to all predictions, wall clock")
-    tasks: dict[str, Tally] = Field(description="by task")
+    tasks: dict[str, Tally] = Field(description="by task, what its kind keeps of the picture")
 
 
 Counted = Literal["file", "payload"]
@@ -80,7 +63,7 @@ class PictureRow(_Model):
 
 
 class Point(_Model):
-    """All pictures at one quality: means over pictures, but mIoU from the sum of all confusion matrices."""
+    """All pictures at one quality."""
 
     quality: float
     bpp: float = Field(gt=0, description="whole files; see Result.counted")
@@ -88,7 +71,7 @@ class Point(_Model):
     encode_seconds: float = Field(ge=0)
     decode_seconds: float = Field(ge=0)
     tasks: dict[str, dict[str, float | None]] = Field(
-        description="by task: its figures, clean (the first of them on clean pictures) and drop (clean minus coded)"
+        description="by task: its figures, clean (the main one on clean pictures) and drop (how much worse it is coded)"
     )
 
 
@@ -97,7 +80,7 @@ class Data(_Model):
 
     name: str = Field(description="the data set as on the command line, without its folder")
     params: dict[str, JsonValue] = Field(description="its parameters")
-    kind: DataKind
+    kind: str = Field(description="of its targets; pictures where it has none")
     split: str
     pictures: int = Field(ge=1)
     of: int = Field(ge=1, description="pictures in the whole split")
@@ -108,10 +91,36 @@ class Data(_Model):
 class TaskInfo(_Model):
     """One measured output."""
 
-    kind: Kind
+    kind: str
     head: str = Field(description="registered name; of the refined picture the enhancement's")
     adapter: str = Field(description="registered name; empty for the refined picture")
     whole: bool = Field(description="if True, it needs the whole file, else the base layer only")
+    labels: list[str] = Field(default_factory=list, description="names of its classes or values")
+    unit: str = Field(default="", description="of its values")
+    figures: dict[str, FigureInfo] = Field(description="what its figures are, the main one first")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _described(cls, data: Any) -> Any:
+        """Files of before figures described themselves have those of three kinds."""
+        if isinstance(data, dict) and "figures" not in data and data.get("kind") in earlier_figures():
+            return {**data, "figures": earlier_figures()[data["kind"]]}
+        return data
+
+    @property
+    def legend(self) -> Legend:
+        """What its kind is told when figures are made."""
+        return Legend(tuple(self.labels), unit=self.unit)
+
+    @property
+    def main(self) -> str | None:
+        """The figure that clean and drop are about: the first; None if there is none."""
+        return next(iter(self.figures), None)
+
+    def figure(self, name: str) -> FigureInfo:
+        """What one of its figures is; clean and drop are as the main one."""
+        main = self.main
+        return self.figures[main if name in (CLEAN, DROP) and main is not None else name]
 
 
 class Result(_Model):
@@ -138,6 +147,13 @@ class Result(_Model):
     command: str = Field(description="what was typed, without folders")
 
     @property
+    def columns(self) -> list[tuple[str, str]]:
+        """Output and figure of each column of a table of the points."""
+        names = [(task, name) for point in self.points for task, found in point.tasks.items() for name in found]
+        order = list(dict.fromkeys(task for task, _ in names))
+        return sorted(dict.fromkeys(names), key=lambda name: order.index(name[0]))
+
+    @property
     def model(self) -> str:
         """Name of the pipeline."""
         return self.system.partition(SEARCHED)[0]
@@ -152,9 +168,24 @@ def read_result(path: Path) -> Result:
     if not isinstance(data, dict) or "icm_evaluation" not in data:
         raise InputError(f"{path}: not a result of `icm evaluate`: it has no field 'icm_evaluation'")
     try:
-        return Result.model_validate(data)
+        found = Result.model_validate(data)
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error, Result, data)}") from error
+    _check_names(path, found)
+    return found
+
+
+def _check_names(path: Path, result: Result) -> None:
+    """Every point has every task, and every figure of a point is one that its task describes."""
+    for point in result.points:
+        for task in result.tasks:
+            if task not in point.tasks:
+                raise InputError(f"{path}: the point at quality {point.quality:g} has no figures of {task!r}")
+    for task, name in result.columns:
+        if task not in result.tasks:
+            raise InputError(f"{path}: points have figures of {task!r}, which is not among its tasks")
+        if name not in (CLEAN, DROP, *result.tasks[task].figures):
+            raise InputError(f"{path}: points have the figure {name!r}, which tasks.{task}.figures does not describe")
 
 
 def write_result(path: Path, result: Result) -> None:

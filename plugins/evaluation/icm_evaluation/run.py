@@ -10,10 +10,11 @@ from pathlib import Path
 from icm_core.files import make_folder
 from icm_core.plugins.registry import Registry
 from icm_evaluation.journal import Journal
+from icm_evaluation.kinds import Kinds
 from icm_evaluation.options import Options, spread
 from icm_evaluation.provenance import command_of, device_name, versions, weights_digest
 from icm_evaluation.results import SEARCHED, Counted, Data, PictureRow, Result, write_result
-from icm_evaluation.summary import points_of
+from icm_evaluation.summary import summary_of
 from icm_evaluation.work import Site, rows_of, workers_of
 
 Advance = Callable[[int, int, str], None]
@@ -74,6 +75,8 @@ def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
     options, plan, data = site.options, site.plan, site.data
     counted: Counted = "payload" if site.pipe.codec.writes_own_files else "file"
     sizes = Counter(f"{row.width}x{row.height}" for row in rows)
+    measured = {name: one.info for name, one in plan.tasks.items()}
+    points, tasks = summary_of(rows, measured, counted, Kinds(site.registry))
     return Result(
         icm_evaluation=1,
         system=site.pipe.name + (f"{SEARCHED}{plan.effort}" if plan.effort else ""),
@@ -92,9 +95,9 @@ def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
         ),
         effort=plan.effort,
         searched=list(plan.searched),
-        tasks=plan.tasks,
+        tasks=tasks,
         skipped=plan.skipped,
-        points=points_of(rows, plan.tasks, counted),
+        points=points,
         pictures=list(rows),
         versions=versions(site.registry),
         device=device_name(site.pipe),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from icm_evaluation.compare import Comparison, by_data, sentence
-from icm_evaluation.results import UNITS, Result
+from icm_evaluation.figure_info import CLEAN, DROP
+from icm_evaluation.results import Result
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -46,19 +47,22 @@ def page_of_tables(results: Sequence[Result], comparisons: Sequence[Comparison] 
 
 
 def _points(result: Result) -> str:
-    names = [(task, figure) for task, found in result.points[0].tasks.items() for figure in found]
+    columns = [(task, name, result.tasks[task].figure(name)) for task, name in result.columns]
     rows = [
         [
             f"{point.quality:g}",
             f"{point.base_bpp:.4f}",
             f"{point.bpp:.4f}",
-            *(_cell(figure, point.tasks[task][figure]) for task, figure in names),
+            *(about.text(point.tasks[task].get(name)) for task, name, about in columns),
             f"{point.encode_seconds:.2f}",
             f"{point.decode_seconds:.2f}",
         ]
         for point in result.points
     ]
-    head = [f"{task} {figure}{f', {unit}' if (unit := UNITS.get(figure, '')) else ''}" for task, figure in names]
+    head = [
+        f"{task} {name}{f', {about.unit}' if about.unit and name not in (CLEAN, DROP) else ''}"
+        for task, name, about in columns
+    ]
     return table(["quality", "base bpp", "whole bpp", *head, "encode s", "decode s"], rows)
 
 
@@ -69,7 +73,3 @@ def _source(result: Result) -> str:
         f"Rates count {counted}. {result.device}, {result.precision}, {result.workers} at work, "
         f"torch {result.versions['torch']}, weights {result.weights}: `{result.command}`.{skipped}"
     )
-
-
-def _cell(figure: str, value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}" if figure == "ms_ssim" else f"{value:.2f}"

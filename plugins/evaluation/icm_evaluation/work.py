@@ -47,7 +47,8 @@ class Site:
         registry = registry or build_registry()
         data = open_dataset(options.data, options.split, registry, options.data_params())
         pipe = load(options.model, device=options.device, precision=options.precision, registry=registry)
-        plan = make_plan(pipe, data, options.qualities or whole_qualities(pipe), options.effort, options.search_for)
+        qualities = options.qualities or whole_qualities(pipe)
+        plan = make_plan(pipe, data, registry, qualities, options.effort, options.search_for)
         return cls(options, registry, pipe, data, plan)
 
     def row(self, number: int) -> PictureRow:

@@ -26,7 +26,7 @@ def run(
     ] = None,
     at: Annotated[
         list[str] | None,
-        typer.Option("--at", metavar="METRIC=VALUE", help="Compare bits at this quality, for example miou=50."),
+        typer.Option("--at", metavar="FIGURE=VALUE", help="Compare bits at this quality, for example miou=50."),
     ] = None,
     method: Annotated[Literal["pchip", "akima"], typer.Option("--method", help="Interpolation.")] = "pchip",
     draws: Draws = 1000,
@@ -38,8 +38,9 @@ def run(
 ) -> None:
     """Compare systems that were measured on the same pictures.
 
-    BD-rate, BD-PSNR, BD-mIoU and BD-accuracy over the range that both systems cover, and never beyond it, and the bits
-    that they need where they are equally good. Intervals hold 95 % of what other draws of the pictures give.
+    BD-rate, and the BD of every figure (PSNR, mIoU, errors), over the range that both systems cover, and never beyond
+    it, and the bits that they need where they are equally good. Intervals hold 95 % of what other draws of the pictures
+    give.
     """
     levels = dict(_level(text) for text in at or ())
 
@@ -58,9 +59,9 @@ def run(
     if not found:
         raise InputError("these systems have no figure in common")
     print_table(
-        ("metric", "anchor", "test", ">BD-rate", "", ">BD-metric", "", ">overlap", ">left out", "note"),
+        ("figure", "anchor", "test", ">BD-rate", "", ">BD of it", "", ">overlap", ">left out", "note"),
         [_row(one) for one in found],
-        "Less than 0 in BD-rate is fewer bits, more than 0 in BD-metric is better; in brackets: 95 % of draws",
+        "Less than 0 in BD-rate is fewer bits, more than 0 in the figure's BD is better; in brackets: 95 % of draws",
     )
     for one in found:
         for level in one.at:
@@ -68,11 +69,11 @@ def run(
 
 
 def _level(text: str) -> tuple[str, float]:
-    metric, _, value = text.partition("=")
+    metric, _, value = text.rpartition("=")
     try:
         return metric.strip(), float(value)
     except ValueError as error:
-        raise InputError(f"--at is {text!r}; it should be METRIC=VALUE, like miou=50 or psnr=32") from error
+        raise InputError(f"--at is {text!r}; it should be FIGURE=VALUE, like miou=50 or psnr=32") from error
 
 
 def _row(one: Comparison) -> tuple[object, ...]:
@@ -82,7 +83,7 @@ def _row(one: Comparison) -> tuple[object, ...]:
         one.test,
         "-" if one.bd_rate is None else f"{one.bd_rate:+.1f} %",
         _range(one.bd_rate_interval, ".1f"),
-        "-" if one.bd_value is None else f"{one.bd_value:+.3g} {one.unit}",
+        "-" if one.bd_value is None else f"{one.bd_value:+.3g} {one.unit}".rstrip(),
         _range(one.bd_value_interval, ".3g"),
         f"{one.overlap:.0%}",
         one.left_out,

@@ -71,15 +71,15 @@ def run(
 def _print(result: Result) -> None:
     from icm_evaluation.results import describe_data
 
-    names = [(task, figure) for task, found in result.points[0].tasks.items() for figure in found]
+    columns = [(task, name, result.tasks[task].figure(name)) for task, name in result.columns]
     print_table(
-        (">q", ">bpp", ">base bpp", *(f">{task} {figure}" for task, figure in names), ">encode s", ">decode s"),
+        (">q", ">bpp", ">base bpp", *(f">{task} {name}" for task, name, _ in columns), ">encode s", ">decode s"),
         [
             (
                 f"{point.quality:g}",
                 f"{point.bpp:.4f}",
                 f"{point.base_bpp:.4f}",
-                *(_cell(point.tasks[task].get(figure)) for task, figure in names),
+                *(about.text(point.tasks[task].get(name)) for task, name, about in columns),
                 f"{point.encode_seconds:.2f}",
                 f"{point.decode_seconds:.2f}",
             )
@@ -89,7 +89,3 @@ def _print(result: Result) -> None:
     )
     for task, why in result.skipped.items():
         typer.echo(f"not measured: {task}: {why}")
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"

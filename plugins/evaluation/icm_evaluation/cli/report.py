@@ -39,6 +39,7 @@ def run(
     quality that needs no more bytes than the first of them.
     """
     from icm_evaluation.compare import compare_by_data
+    from icm_evaluation.kinds import Kinds
     from icm_evaluation.report import report
     from icm_evaluation.results import read_result
     from icm_evaluation.tables import page_of_tables
@@ -46,26 +47,26 @@ def run(
     if output.suffix.lower() not in (".html", ".md"):
         raise InputError(f"-o is {output}; it should end with .html or .md")
     read = [read_result(path) for path in results]
-    comparisons = compare_by_data(read, anchor=anchor, count=draws)
+    kinds = Kinds()
+    comparisons = compare_by_data(read, anchor=anchor, count=draws, kinds=kinds)
     if output.suffix.lower() == ".md":
         write_atomically(output, page_of_tables(read, comparisons).encode())
         typer.echo(f"page: {output}")
         return
     shots = []
     if data is not None:
-        from icm_core import build_registry, load
+        from icm_core import load
         from icm_core.plugins.datasets import open_dataset
         from icm_evaluation.gallery import shoot
         from icm_evaluation.options import Options, parse_models, spread
 
-        registry = build_registry()
         names = parse_models(models or [result.model for result in read])
-        opened = open_dataset(data, split, registry, Options(names[0], data, data_params).data_params())
-        pipes = [load(name, device=device, registry=registry) for name in names]
+        opened = open_dataset(data, split, kinds.registry, Options(names[0], data, data_params).data_params())
+        pipes = [load(name, device=device, registry=kinds.registry) for name in names]
         numbers = spread(len(opened), pictures)
         with bar("pictures") as advance:
             for done, number in enumerate(numbers):
                 advance(done, len(numbers), "")
-                shots.append(shoot(pipes, opened, number))
+                shots.append(shoot(pipes, opened, number, kinds=kinds))
     write_atomically(output, report(read, comparisons, shots).encode())
     typer.echo(f"page: {output}")
