@@ -92,13 +92,25 @@ def rows(nest: Nest, numbers: Sequence[int]) -> Nest:
 
 
 def same(one: Nest, other: Nest) -> bool:
-    """Whether two nests are built alike and hold equal tensors of equal types, and equal values beside them."""
+    """Whether two nests are built alike and hold equal tensors of equal types, and equal values beside them.
+
+    NaN, which stands for what is not known, is equal to itself.
+
+    >>> same({"a": torch.tensor(torch.nan)}, {"a": torch.tensor(torch.nan)})
+    True
+    """
     first, structure = _pytree.tree_flatten(one)
     second, its = _pytree.tree_flatten(other)
     return structure == its and all(
-        (isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)) if isinstance(a, Tensor) else a == b
+        (isinstance(b, Tensor) and _same(a, b)) if isinstance(a, Tensor) else a == b
         for a, b in zip(first, second, strict=True)
     )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    return bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def shown(value: Nest) -> str:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-import torchmetrics
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +16,7 @@ from icm_core import InputError, Pipeline, SpecError, build, build_registry, par
 from icm_core.interfaces import ComponentParams, DataSet, Sample, SideInfoAdapter, TaskHead
 from icm_core.testing import AdapterCase, Case, CodecCase, DataSetCase, Example, HeadCase, LossCase
 from icm_core.training import Batch, Loss
-from icm_core.types import CodecOutput, Features, Level, SideInfo
+from icm_core.types import CodecOutput, Features, Level, Prediction, SideInfo
 from icm_sicmh import Hyperprior
 from icm_training.batch import CodedBatch, Kept
 
@@ -46,14 +45,12 @@ class Good(TaskHead):
     def forward(self, features: Features) -> Tensor:
         return self.linear(self.conv(features.cropped("image")).relu().mean((2, 3)))
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(f"class {index}" for index in range(self.params.classes))
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(output, target)
-
-    def metric(self) -> torchmetrics.Metric:
-        return torchmetrics.classification.MulticlassAccuracy(self.params.classes, average="micro")
-
-    def draw(self, prediction: object) -> None:
-        return None
+        return F.cross_entropy(output, target, reduction="none")
 
 
 class Shouting(Good):
@@ -84,9 +81,6 @@ class Padded(Good):
         image = features.maps["image"]  # with the padding
         return F.interpolate(self.linear(self.conv(image)), size=image.shape[-2:])
 
-    def metric(self) -> torchmetrics.Metric:
-        return torchmetrics.classification.MulticlassJaccardIndex(3)
-
 
 class Mixing(Good):
     def forward(self, features: Features) -> Tensor:
@@ -107,22 +101,62 @@ class Unused(Good):
 
 class Wandering(Good):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        found = F.cross_entropy(output, target)
+        found = super().loss(output, target)
         return found.detach() * 2 - found  # its gradient has the wrong sign
 
 
 class Overflowing(Good):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        return F.nll_loss(output.softmax(1).log(), target)
+        return F.nll_loss(output.softmax(1).log(), target, reduction="none")
 
 
-class Sharing(Good):
-    def __init__(self, params: Any, features: Any) -> None:
-        super().__init__(params, features)
-        self.counts = super().metric()
+class Scalar(Good):
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output, target)
 
-    def metric(self) -> torchmetrics.Metric:
-        return self.counts
+
+class Relative(Good):
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        found = super().loss(output, target)
+        return found / found.detach().mean()
+
+
+class RelativePass(Good):
+    def losses(self, features: Features, target: Tensor) -> Tensor:
+        found = super().losses(features, target)
+        return found / found.detach().mean()
+
+
+class Unnamed(Good):
+    def predict(self, features: Features) -> Prediction:
+        return Prediction(self.kind, self(features))
+
+
+class OfAnotherKind(Good):
+    def predict(self, features: Features) -> Prediction:
+        return Prediction("segmentation", self(features), self.labels)
+
+
+class OneLabelShort(Good):
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return super().labels[1:]
+
+
+class Unheard(Good):
+    """Of a kind with a typing error."""
+
+    kind = "detecton"
+
+
+class Flat(Good):
+    def divergence(self, output: Tensor, reference: Tensor) -> Tensor:
+        return (output.argmax(1) != reference.argmax(1)).float()
+
+
+class Attracted(Good):
+    def divergence(self, output: Tensor, reference: Tensor) -> Tensor:
+        return 1 / (1 + (output - reference).square().sum(1))
 
 
 class Unpicklable(Good):
@@ -221,6 +255,12 @@ class Addressed(Hyperprior):
         return super().coding_state() + str(id(self)).encode()
 
 
+class Disagreeing(Hyperprior):
+    def encode_with_side(self, x: Any, quality: Any) -> tuple[list[bytes], SideInfo]:
+        payloads, side = super().encode_with_side(x, quality)
+        return payloads, SideInfo(tuple(level + 1 / 4096 for level in side.levels), side.size)
+
+
 class Lost(Hyperprior):
     def search(self, x: Any, quality: Any, objective: Any, steps: int) -> list[bytes]:
         return super().search(20 * x, quality, objective, steps)
@@ -254,6 +294,14 @@ class Shuffled(Numbers):
     def __getitem__(self, number: int) -> Sample:
         found = super().__getitem__(number)
         return Sample(found.key, torch.randint(0, 256, (3, 40, 50)).byte(), found.target)
+
+
+class Unlabelled(Numbers):
+    """Classes without names."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ()
 
 
 class Located(Numbers):
@@ -303,7 +351,7 @@ class Summed(Darkness):
         return super().forward(batch).mean()
 
 
-class Relative(Darkness):
+class Compared(Darkness):
     """Against the mean of the batch."""
 
     def forward(self, batch: Batch) -> Tensor:
@@ -361,7 +409,15 @@ HEADS = [
     (Unused, testing.check_gradients, "no gradient reaches extra.weight, extra.bias. Remove parameters"),
     (Wandering, testing.check_loss_falls, "look at its sign"),
     (Overflowing, testing.check_loss_is_finite, "cross_entropy, not log of softmax"),
-    (Sharing, testing.check_metric, "Make a new torchmetrics.Metric at every call"),
+    (Scalar, testing.check_loss_is_finite, "gives a tensor of shape () for 1 pictures. Return one value for each"),
+    (Relative, testing.check_loss_per_picture, "Take no mean over the batch"),
+    (RelativePass, testing.check_loss_per_picture, "losses of picture 0 is [1.0] alone and"),
+    (Unnamed, testing.check_prediction, "Return Prediction('classification', output, self.labels, self.colours"),
+    (OfAnotherKind, testing.check_prediction, "gives Prediction of kind 'segmentation'. Return Prediction('classif"),
+    (OneLabelShort, testing.check_prediction, "it should be logits, (2, 2). Outputs are logits (B, K), targets a"),
+    (Unheard, testing.check_declaration, "kind is 'detecton'. Set kind: ClassVar[str] to the name of a kind that is"),
+    (Flat, testing.check_divergence, "Compute it with differentiable operations: no argmax"),
+    (Attracted, testing.check_divergence, "It is a distance: smallest, at best 0, where output and reference are"),
     (Unpicklable, testing.check_pickling, "Keep no lambdas"),
     (Forgetful, testing.check_state_dict, "parameters and buffers"),
     (Careless, testing.check_missing_features, "Raise icm_core.SpecError that names the feature"),
@@ -378,6 +434,7 @@ CODECS = [
     (Averaging, testing.check_decoding_is_exact, "alone. Compute what decoding goes on from in integers"),
     (Louder, testing.check_round_trip, "Training has to see what decoding gives"),
     (Addressed, testing.check_coding_state, "no id(), no hash()"),
+    (Disagreeing, testing.check_encode_with_side, "Give what decode gives of the payloads, or leave encode_with_side"),
     (Lost, testing.check_search, "Give the best payloads that were met, those of encode included"),
 ]
 BROKEN: list[tuple[Case, Any, str]] = [
@@ -400,7 +457,12 @@ def test_a_mistake_is_found_and_the_message_says_what_to_do(case: Case, check: A
         (Shuffled, "check_order", "leave random crops and flips to training"),
         (Located, "check_keys", "Use the path inside the folder"),
         (Floats, "check_samples", "Make it (3, H, W) uint8, RGB"),
-        (FromOne, "check_labels", "Classes count from 0"),
+        (
+            FromOne,
+            "check_samples",
+            "is the class 2, and there are 2 labels. Make it what the kind classification takes",
+        ),
+        (Unlabelled, "check_labels", "Name the classes or values, in order"),
         (Anywhere, "check_missing_folder", "Look at the folder when built"),
     ],
 )
@@ -418,7 +480,7 @@ def test_a_data_sets_mistake_is_found_by_one_check(
     [
         (Summed, testing.check_loss_of_each_picture, "Return one value for each picture, (1,)"),
         (Unbounded, testing.check_loss_of_each_picture, "bound what is divided by"),
-        (Relative, testing.check_loss_of_a_picture_alone, "Take no mean over the batch"),
+        (Compared, testing.check_loss_of_a_picture_alone, "Take no mean over the batch"),
         (Stopped, testing.check_loss_gradients, "no gradient reaches codec. Look for .detach()"),
         (Owning, testing.check_loss_owns_its_weights, "Keep no module of the pipeline as an attribute"),
     ],

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from icm_baselines import EXTERNAL, LEARNED
 from icm_baselines.bpg import BPG
@@ -20,6 +20,8 @@ from icm_baselines.pixels import Picture, PixelsAdapter
 from icm_baselines.still import AVIF, JPEG, JPEG2000, WebP
 from icm_baselines.video import HEVC, VVC
 from icm_core import InputError, Pipeline, Registry, build, build_registry
+from icm_core.adapters import DecodedPicture
+from icm_core.interfaces import TaskKind
 from icm_core.kinds import Classification, Reconstruction, Regression, Segmentation
 from icm_core.spec.model import PipelineSpec
 from icm_core.testing import (
@@ -35,7 +37,7 @@ from icm_core.testing import (
     LossCase,
     parametrize_with_checks,
 )
-from icm_core.types import Legend, Level, SideInfoLayout
+from icm_core.types import Legend, Level, Prediction, SideInfoLayout
 from icm_datasets.camvid import CamVid
 from icm_datasets.cityscapes import Cityscapes
 from icm_datasets.folders import Folders
@@ -44,7 +46,9 @@ from icm_datasets.pictures import Pictures
 from icm_datasets.webdataset import WebDataset, WebDatasetMaps, WebDatasetPictures
 from icm_sicmh import Coarse, CoarseToFine, Hyperprior, MultiScale, OneScale, Residual, TwoScale
 from icm_tasks import ModifiedTrSeg, TrSeg, ViT
+from icm_tasks.kinds import Depth, Detection, Embedding, Instances, Keypoints
 from icm_training.batch import CodedBatch, Kept
+from icm_training.features import FeatureDistance
 from icm_training.finding import find_recipe
 from icm_training.losses import CrossEntropy, Distillation, HeadLoss, Rate, SquaredError
 from icm_training.shapes import Shapes
@@ -154,6 +158,7 @@ CASES: list[Case] = [
     ),
     *(AdapterCase(adapter) for adapter in (OneScale, TwoScale, MultiScale)),
     AdapterCase(PixelsAdapter, layout=SideInfoLayout((Level(3, 1),), 3)),
+    AdapterCase(DecodedPicture, {"of": "coarse"}),
     HeadCase(Coarse, features=FUSED),
     HeadCase(Picture),
     EnhancementCase(Residual, prepare=spread),
@@ -166,8 +171,28 @@ CASES: list[Case] = [
     loss(CrossEntropy, "segmentation", *_SEG, class_weights="root_median", label_smoothing=0.1),
     loss(Distillation, "segmentation", *_SEG),
     loss(HeadLoss, "segmentation", *_SEG),
+    loss(FeatureDistance, "coarse", "codec", "tasks.coarse.adapter", "tasks.coarse.head", of="output", stages=(1, 2)),
 ]
 
+
+def scored(cls: type[TaskKind]) -> Callable[[Any, tuple[int, int], Legend], Prediction]:
+    """Right answers with scores that differ: of equal ones, COCO's precision depends on the order of pictures."""
+
+    def predict(target: Any, size: tuple[int, int], legend: Legend) -> Prediction:
+        found = cls().truth(target, legend)
+        assert found is not None
+        (things,) = found.output
+        return dataclasses.replace(found, output=[{**things, "scores": 0.5 + things["boxes"][:, 0] / (2 * size[1])}])
+
+    return predict
+
+
+def directed(target: Tensor, size: tuple[int, int], legend: Legend) -> Prediction:
+    """The same direction for the same class, another for another."""
+    return Prediction("embedding", torch.eye(8)[None, int(target)])
+
+
+BOX = torch.tensor([[1.0, 2.0, 30.0, 40.0]])
 FOUR = Legend(("one", "two", "three", "four"))
 KINDS = [
     KindCase(Classification, wrong=[torch.tensor(3), torch.tensor([1]), torch.tensor(1.0)]),
@@ -178,6 +203,33 @@ KINDS = [
     ),
     KindCase(Regression, legend=Legend(FOUR.labels, unit="m"), wrong=[torch.ones(3), torch.full((4,), torch.inf)]),
     KindCase(Reconstruction, wrong=[torch.zeros(3, 64, 64), torch.zeros(64, 64).byte()]),
+    KindCase(
+        Detection,
+        wrong=[
+            {"boxes": BOX},
+            {"boxes": BOX, "labels": torch.tensor([3])},
+            {"boxes": BOX[:, [2, 1, 0, 3]], "labels": torch.tensor([0])},
+            {"boxes": 10 * BOX, "labels": torch.tensor([0])},
+        ],
+        predict=scored(Detection),
+    ),
+    KindCase(
+        Instances,
+        wrong=[
+            {"boxes": BOX, "labels": torch.tensor([0])},
+            {"boxes": BOX, "labels": torch.tensor([0]), "masks": torch.ones(1, 60, 64).byte()},
+        ],
+        predict=scored(Instances),
+    ),
+    KindCase(
+        Keypoints,
+        legend=Legend(("nose", "left_eye", "right_eye")),
+        wrong=[{"boxes": BOX, "labels": torch.tensor([0]), "keypoints": torch.ones(1, 2, 3)}],
+        predict=scored(Keypoints),
+    ),
+    KindCase(Depth, legend=Legend(unit="m"), wrong=[torch.zeros(64, 64), torch.ones(60, 64), torch.ones(64, 64).int()]),
+    KindCase(Depth, legend=Legend(unit="m", ignore=0), wrong=[-torch.ones(64, 64)]),
+    KindCase(Embedding, wrong=[torch.tensor(-1), torch.tensor(1.0)], predict=directed),
 ]
 
 # Their roots are folders of `trees`, which are not there yet.
@@ -213,7 +265,7 @@ def test_conformance(case: Case, check: Callable[[Case], None]) -> None:
 
 @parametrize_with_checks(DATA_SETS)
 def test_conformance_of_data_sets(case: DataSetCase, check: Callable[[Case], None], trees: Path) -> None:
-    check(replace(case, root=trees / case.root))
+    check(dataclasses.replace(case, root=trees / case.root))
 
 
 def test_every_component_of_the_framework_is_checked() -> None:
@@ -223,4 +275,6 @@ def test_every_component_of_the_framework_is_checked() -> None:
         for entry in catalogue.entries
         if entry.owner.distribution == "icm-framework" and isinstance(entry.value, type)
     ]
-    assert sorted(shipped) == sorted({case.name for case in (*KINDS, *CASES, *DATA_SETS)})  # one may have several settings
+    assert sorted(shipped) == sorted(
+        {case.name for case in (*KINDS, *CASES, *DATA_SETS)}
+    )  # one may have several settings

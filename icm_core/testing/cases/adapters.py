@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -38,22 +38,25 @@ class AdapterCase(ComponentCase):
         """The adapter for the case's layout."""
         return self.cls(params, self.layout)
 
-    def example(self, component: Any, size: tuple[int, int], batch: int = BATCH) -> Example:  # noqa: ARG002
-        """Random side information."""
+    def example(self, component: Any, size: tuple[int, int], batch: int = BATCH) -> Example:
+        """Random side information, and the pictures that the adapter reads beside it."""
         quality, rows = qualities(1.0, 4.0, batch)
-        side = side_information(self.layout, size, batch)
-        return Example(size, quality, rows, pictures(size, batch), side=side)
+        x = pictures(size, batch)
+        side = replace(side_information(self.layout, size, batch), pictures=dict.fromkeys(component.needs, x))
+        return Example(size, quality, rows, x, side=side)
 
     def run(self, component: Any, example: Example) -> Parts:
         """The maps."""
         return dict(component(example.side).maps)
 
     def shapes(self, component: Any, example: Example) -> dict[str, tuple[int | None, ...]]:
-        """What `features` announces, at the padded size."""
+        """What `features` announces, at the padded size; maps that are decoded pictures may be without the padding."""
         step = self.layout.alignment
         height, width = (-(-side // step) * step for side in example.size)
         return {
-            name: (len(example.pictures), level.channels, height // level.stride, width // level.stride)
+            name: (len(example.pictures), level.channels, None, None)
+            if component.needs and level.stride == 1
+            else (len(example.pictures), level.channels, height // level.stride, width // level.stride)
             for name, level in component.features.items()
         }
 

@@ -57,7 +57,13 @@ class Example:
             qualities=change(self.qualities),
             pictures=change(self.pictures),
             coarse=None if self.coarse is None else change(self.coarse),
-            side=None if side is None else SideInfo(tuple(map(change, side.levels)), side.size),
+            side=None
+            if side is None
+            else SideInfo(
+                tuple(map(change, side.levels)),
+                side.size,
+                {name: change(picture) for name, picture in side.pictures.items()},
+            ),
             features=None
             if features is None
             else Features({name: change(value) for name, value in features.maps.items()}, features.size),

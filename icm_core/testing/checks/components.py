@@ -89,7 +89,7 @@ def check_shapes(case: ComponentCase) -> None:
                 "Look for a division by zero or a logarithm of zero.",
             )
         advice = (
-            "Side information and features cover the padded picture, a head's predictions the picture itself "
+            "Side information and features cover the padded picture, a head's output the picture itself "
             "(features.size, Features.cropped)."
         )
         require(complaint is None, f"{case.name}: {complaint}, for {where}", advice)
