@@ -12,10 +12,14 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree
 
-__all__ = ["Nest", "floats", "leaves", "map_tensors", "paths", "rows", "same", "shown", "stack", "tensors"]
+__all__ = ["Column", "Nest", "floats", "leaves", "map_tensors", "paths", "rows", "same", "shown", "stack", "tensors"]
 
 Nest: TypeAlias = Any
 """A tensor, or a dict, list or tuple of nests; numbers, strings and None may stand among the tensors."""
+
+
+class Column(list[Any]):
+    """What stands beside tensors in a nest, of several pictures: one value each. It is a leaf, and no list of nests."""
 
 
 def leaves(nest: Nest) -> list[Any]:
@@ -65,7 +69,14 @@ def paths(nest: Nest) -> dict[str, Tensor]:
 
 
 def stack(nests: Sequence[Nest]) -> Nest:
-    """Nests of one structure as one, whose tensors have a first dimension more; `ValueError` where shapes differ."""
+    """Nests of one structure as one, whose tensors have a first dimension more; what else they hold are columns.
+
+    >>> stack([{"box": torch.zeros(4), "of": "a"}, {"box": torch.ones(4), "of": "b"}])["of"]
+    ['a', 'b']
+
+    Raises:
+        ValueError: they are built differently, or shapes differ; a clause.
+    """
     first, *rest = nests
     flat, structure = _pytree.tree_flatten(first)
     columns = [flat]
@@ -77,7 +88,7 @@ def stack(nests: Sequence[Nest]) -> Nest:
     merged: list[Any] = []
     for column in zip(*columns, strict=True):
         if not isinstance(column[0], Tensor):
-            merged.append(list(column))
+            merged.append(Column(column))
             continue
         shapes = {tuple(tensor.shape) for tensor in column}
         if len(shapes) > 1:
@@ -87,8 +98,14 @@ def stack(nests: Sequence[Nest]) -> Nest:
 
 
 def rows(nest: Nest, numbers: Sequence[int]) -> Nest:
-    """Some rows of every tensor's first dimension."""
-    return map_tensors(lambda tensor: tensor[list(numbers)], nest)
+    """Some rows of every tensor's first dimension, and of every column."""
+
+    def chosen(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return leaf[list(numbers)]
+        return Column(leaf[number] for number in numbers) if isinstance(leaf, Column) else leaf
+
+    return _pytree.tree_map(chosen, nest)
 
 
 def same(one: Nest, other: Nest) -> bool:
