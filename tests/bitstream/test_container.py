@@ -24,7 +24,9 @@ def layer_bytes(header: bytes, kind: int, payload: bytes) -> bytes:
 
 
 def layers(kind: LayerKind) -> st.SearchStrategy[Layer]:
-    return st.builds(Layer, st.just(kind), st.binary(min_size=4, max_size=4), st.binary(max_size=200))
+    """Layers of a kind, every other one with a control hash."""
+    four = st.binary(min_size=4, max_size=4)
+    return st.builds(Layer, st.just(kind), four, st.binary(max_size=200), st.just(b"") | four)
 
 
 containers = st.builds(
@@ -42,15 +44,34 @@ def test_what_is_written_is_read(container: Container) -> None:
 
 
 @given(containers)
-def test_overhead_is_22_bytes_for_the_base_and_13_for_the_enhancement(container: Container) -> None:
+def test_overhead_is_22_bytes_for_the_base_13_for_the_enhancement_and_4_for_a_control_hash(
+    container: Container,
+) -> None:
     payload = sum(len(layer.payload) for layer in container.layers)
-    assert len(write(container)) - payload == container.overhead == 9 + 13 * len(container.layers)
+    hashes = sum(layer.control != b"" for layer in container.layers)
+    assert len(write(container)) - payload == container.overhead == 9 + 13 * len(container.layers) + 4 * hashes
+
+
+@given(containers)
+def test_the_base_layers_bytes_are_those_of_the_file_without_enhancement(container: Container) -> None:
+    """What a task's rate counts: the whole file up to where the enhancement begins."""
+    alone = Container(container.height, container.width, container.quality, container.layers[:1])
+    assert write(container).startswith(write(alone))
+    assert container.base_bytes == alone.base_bytes == len(write(alone)) == alone.overhead + len(container.base.payload)
 
 
 def test_the_bytes_of_a_file_stay_what_they_are() -> None:
     assert write(Container(2, 3, Quality(40), (Layer(LayerKind.BASE, b"abcd", b"xy"),))).hex() == (
         "49434d" + "01" + "0002" + "0003" + "28" + "01" + "61626364" + "00000002" + "88268075" + "7879"
     )
+
+
+def test_a_control_hash_stands_before_the_payload_and_is_told_by_the_layers_kind() -> None:
+    header = struct.pack(">3sBHHB", MAGIC, 1, 2, 3, 40)
+    start = struct.pack(">B4sI", 0x81, b"abcd", 2)
+    crc = zlib.crc32(header + start + b"hash" + b"xy")
+    blob = write(Container(2, 3, Quality(40), (Layer(LayerKind.BASE, b"abcd", b"xy", b"hash"),)))
+    assert blob == header + start + struct.pack(">I", crc) + b"hash" + b"xy"
 
 
 @given(containers, st.data())
@@ -97,7 +118,9 @@ def test_every_cut_reads_as_base_only_or_is_an_error(container: Container, data:
     try:
         assert read(blob[:end]).layers == (container.base,)
     except BitstreamError:
-        assert end < 22 + len(container.base.payload)
+        assert end < container.base_bytes
+    else:
+        assert end >= container.base_bytes
 
 
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda tail: MAGIC + b"\x01" + tail))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import struct
 
 import pytest
 import torch
@@ -66,6 +68,16 @@ def test_a_hash_depends_on_every_number_and_on_shapes() -> None:
     assert len(set(hashes)) == 4 and all(len(one) == 4 for one in hashes)
     assert control_hash([x.t().contiguous().t()]) == hashes[0]
     assert control_hash([x, other]) != control_hash([other, x])
+
+
+def test_both_zeros_of_floats_are_the_number_zero() -> None:
+    assert control_hash([torch.tensor([-0.0, 1.0])]) == control_hash([torch.tensor([0.0, 1.0])])
+
+
+def test_a_hash_is_sha256_of_shapes_and_of_little_endian_float32() -> None:
+    content = b"(2, 1)\n" + struct.pack("<2f", 1.5, -2.0) + b"(1,)\n" + struct.pack("<f", 0.0)
+    found = control_hash([torch.tensor([[1.5], [-2.0]], dtype=torch.float64), torch.tensor([0])])
+    assert found == hashlib.sha256(content).digest()[:4]
 
 
 def test_every_flipped_bit_of_a_file_with_hashes_is_noticed(pipeline: Pipeline, picture: torch.Tensor) -> None:

@@ -141,9 +141,32 @@ def test_own_weights_lie_over_those_of_the_base(write: Write, base: Path, shippi
     assert {k for k, v in found.state_dict().items() if not torch.equal(v, expected[k])} == {"tasks.coarse.head.shift"}
 
 
+def test_of_inherited_weights_those_of_the_nearest_base_lie_on_top(
+    write: Write, base: Path, shipping: Registry
+) -> None:
+    def put(name: str, extends: str, value: float | None) -> Path:
+        """A spec whose own weights, if it has some, are one tensor of that value."""
+        shift = {"tasks.coarse.head.shift": torch.full((1, 3, 1, 1), value or 0.0)}
+        w.safetensors.torch.save_file(shift, base.parent / f"{name}.safetensors")
+        weights = {} if value is None else {"weights": f"{name}.safetensors"}
+        return write(name, {"extends": f"{extends}.json", **weights}, "shipped")
+
+    def found(path: Path) -> list[float]:
+        shift: torch.Tensor = load(path, device="cpu", registry=shipping).task("coarse").head.shift
+        return shift.unique().tolist()
+
+    put("middle", "base", 1.0)
+    put("nearer", "middle", 2.0)
+    assert found(put("two", "middle", None)) == [1.0]
+    assert found(put("three", "nearer", None)) == [2.0]
+    assert found(put("four", "nearer", 3.0)) == [3.0]
+
+
 def test_what_has_no_weights_yet_is_named(write: Write, shipping: Registry) -> None:
     path = write("mine", {"extends": "base", "tasks": NEW_TASK})
-    with pytest.raises(WeightsError, match=r"\(of tasks\.more\.adapter, tasks\.more\.head; icm train or icm import makes them\)"):
+    with pytest.raises(
+        WeightsError, match=r"\(of tasks\.more\.adapter, tasks\.more\.head; icm train or icm import makes them\)"
+    ):
         load(path, registry=shipping)
     with pytest.raises(WeightsError, match="has no weights yet"):
         load(write("none", {"extends": "base", "weights": None}), registry=shipping)
@@ -158,6 +181,25 @@ def test_another_class_does_not_get_weights_of_the_one_before(write: Write, ship
     assert {"codec", "tasks.labels.adapter", "tasks.classes.head"} <= composed.inherited[0].parts
     with pytest.raises(WeightsError, match=r"\(of tasks\.labels\.head; icm train or icm import makes them\)"):
         load(middle, registry=shipping)
+
+
+@pytest.mark.parametrize("place", ["tasks.labels.head", "tasks.labels.adapter", "enhancement", "codec"])
+def test_weights_two_levels_up_are_not_for_a_class_that_came_since(
+    write: Write, shipping: Registry, base: Path, data: dict[str, Any], place: str
+) -> None:
+    """Whether the middle or the last of three specs has the other class."""
+    other: dict[str, Any] = {"use": "lab.other"}
+    for key in reversed(place.split(".")):
+        other = {key: other}
+    write("middle", {"extends": "base.json"}, "shipped")
+    last = compose(write("last", {"extends": "middle.json", **other}, "shipped"), shipping)
+    write("changed", {"extends": "base.json", **other}, "shipped")
+    after = compose(write("after", {"extends": "changed.json"}, "shipped"), shipping)
+    all_parts = {"codec", "enhancement", *(f"tasks.{t}.{p}" for t in data["tasks"] for p in ("adapter", "head"))}
+    for composed in (last, after):
+        (inherited,) = composed.inherited
+        assert inherited.file == base.parent / "base.safetensors"
+        assert inherited.parts == all_parts - {place}
 
 
 def test_a_files_pipeline_is_the_base_rather_than_what_extends_it(
