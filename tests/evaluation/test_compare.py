@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from icm_core.errors import InputError
+from icm_core.kinds.segmentation import miou_of
 from icm_evaluation.bd import NO_OVERLAP, NO_RATES, TOO_FEW, bd_rate, bd_value, bits_at, ratio_at
-from icm_evaluation.bootstrap import Resampled, draws, miou_of
+from icm_evaluation.bootstrap import Resampler, draws
 from icm_evaluation.compare import compare, sentence
 from icm_evaluation.curves import Points, curves_of
 from icm_evaluation.results import Result, read_result
@@ -123,7 +124,7 @@ def test_systems_at_half_the_bytes_need_half_the_bits_whatever_pictures_are_draw
 
 def test_a_draw_of_every_picture_once_is_the_curve_itself(result) -> None:
     for curve in curves_of(result):
-        (drawn,) = Resampled(curve).points(np.ones((1, len(result.pictures))))
+        (drawn,) = Resampler(np.ones((1, len(result.pictures)))).points(curve)
         assert drawn.rates == pytest.approx(curve.points.rates)
         assert drawn.values == pytest.approx(curve.points.values, rel=1e-6)
 

@@ -112,7 +112,7 @@ def test_psnr_is_that_of_the_eight_bit_pictures_by_hand(measure, tmp_path, folde
 def test_a_picture_too_small_for_ms_ssim_leaves_it_out(measure) -> None:
     result = measure()
     assert result.points[0].tasks["coarse"]["ms_ssim"] is None
-    assert [row.points[0].tasks["coarse"].ms_ssim is not None for row in result.pictures] == [False] * 4 + [True]
+    assert [row.points[0].tasks["coarse"]["ms_ssim"] is not None for row in result.pictures] == [False] * 4 + [True]
 
 
 def test_classes_of_the_data_set_are_found_among_the_heads_by_name(measure, tmp_path) -> None:

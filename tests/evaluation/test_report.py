@@ -97,7 +97,7 @@ def test_plots_are_drawn_and_the_same_each_time(measured) -> None:
 
 
 def test_a_plot_names_its_axes_and_systems() -> None:
-    drawn = figure([Panel("psnr", [Line("one", "one", [0.1, 0.2], [30, 31])], levels=[("clean", 33)])], "A title")
+    drawn = figure([Panel("PSNR in dB", [Line("one", "one", [0.1, 0.2], [30, 31])], levels=[("clean", 33)])], "A title")
     text = plot_bytes(drawn, ".svg").decode()
     for words in ("A title", "PSNR in dB", "bits per pixel", "one"):
         assert f"<!-- {words}" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,9 @@ from icm_evaluation.tables import table
 
 _SPREAD = 4
 """Figures with pictures choose among so many, spread evenly over the data set."""
+
+_LETTERS = {"codec": "a", "adapter": "b", "picture": "c", "enhancement": "d"}
+"""What the paper calls the costs of components, Sec. 6.2."""
 
 
 @dataclass(frozen=True)
@@ -174,8 +178,8 @@ def _account(wanted: AccountOf, material: Material) -> str:
             ("b, adapter (mean)", sharing.adapter),
             ("c, coarse reconstruction", sharing.picture),
             ("d, enhancement", sharing.enhancement),
-            (f"shared: {sharing.shared_formula}", sharing.shared),
-            (f"separate: {sharing.separate_formula}", sharing.separate),
+            (f"shared: {_in_letters(sharing.shared_formula)}", sharing.shared),
+            (f"separate: {_in_letters(sharing.separate_formula)}", sharing.separate),
         ]
         if not sharing.separate.parameters:
             parts.append(f"{spec.name} has no networks but the heads, so it has nothing to share.")
@@ -189,6 +193,15 @@ def _account(wanted: AccountOf, material: Material) -> str:
             f"Sharing saves {saved:.1%} of the parameters and {faster:.1%} of the operations."
         )
     return "\n\n".join([*parts, f"In the paper: {wanted.claims}"])
+
+
+def _in_letters(formula: str) -> str:
+    """A formula of components in the paper's letters.
+
+    >>> _in_letters("codec + 3 adapter + picture + enhancement")
+    'a + 3b + c + d'
+    """
+    return re.sub(rf"(?:(\d+) )?({'|'.join(_LETTERS)})", lambda found: (found[1] or "") + _LETTERS[found[2]], formula)
 
 
 def _instead(data: str, paper_data: str) -> str:
