@@ -1,0 +1,92 @@
+"""The package keeps icm's contracts, reads metres, and learns them where there are some."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from icm_depth import Maps, Pyramid
+from PIL import Image
+
+import icm_core
+from icm_core.testing import DataSetCase, HeadCase, parametrize_with_checks
+from icm_core.types import Features
+
+_FOLDER = tempfile.TemporaryDirectory()
+ROOT = Path(_FOLDER.name)
+for folder in ("train", "train_depth"):
+    (ROOT / folder).mkdir()
+for number in range(3):
+    steps = np.tile(np.linspace(40, 250 - number, 60, dtype=np.uint8)[:, None], (1, 80))
+    steps[:, :5] = 0  # no distance
+    Image.fromarray(255 - steps).convert("RGB").save(ROOT / f"train/{number}.png")
+    Image.fromarray(steps).save(ROOT / f"train_depth/{number}.png")
+
+HEAD = {"image": icm_core.Level(3, 1)}
+
+
+@parametrize_with_checks(
+    [
+        HeadCase(Pyramid, {"width": 8}),
+        HeadCase(Pyramid, {"width": 4, "nearest": 1, "farthest": 80}),
+        DataSetCase(Maps, root=ROOT),
+    ]
+)
+def test_conformance(case, check) -> None:
+    check(case)
+
+
+def test_bytes_are_steps_of_so_many_metres() -> None:
+    picture, metres = (Maps(Maps.Params(metres=0.04), ROOT, "train")[0].__dict__[key] for key in ("picture", "target"))
+    assert picture.shape == (3, 60, 80) and metres.dtype == torch.float32
+    assert metres[0, 10] == pytest.approx(1.6) and metres[-1, 10] == pytest.approx(10.0) and metres[30, 2] == 0
+    assert Maps(Maps.Params(), ROOT, "train")[0].target[-1, 10] == pytest.approx(2500 / 255)
+
+
+def test_pictures_of_other_modes_are_refused(tmp_path: Path) -> None:
+    for folder in ("train", "train_depth"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / folder / "a.png")
+    with pytest.raises(icm_core.InputError, match=r"a\.png is a picture of mode RGB; distances are grey"):
+        Maps(Maps.Params(), tmp_path, "train")[0]
+
+
+def test_the_loss_is_the_paper_s_and_looks_at_known_pixels_alone() -> None:
+    head = Pyramid(Pyramid.Params(width=4), HEAD)
+    generator = torch.Generator().manual_seed(0)
+    output = (1 + 5 * torch.rand(2, 1, 9, 7, generator=generator)).requires_grad_(True)
+    target = 1 + 5 * torch.rand(2, 9, 7, generator=generator)
+    target[0, :4] = torch.nan
+    target[1] = torch.nan
+    found = head.loss(output, target)
+    error = np.log(output.detach().numpy()[0, 0, 4:]) - np.log(target.numpy()[0, 4:])
+    assert found.tolist() == pytest.approx([np.mean(error**2) - 0.5 * np.mean(error) ** 2, 0.0], rel=1e-5)
+    found.sum().backward()
+    assert bool(output.grad.isfinite().all()) and not output.grad[0, 0, :4].any() and not output.grad[1].any()
+
+
+def test_a_trained_head_tells_the_metres_that_it_was_shown() -> None:
+    torch.manual_seed(0)
+    head = Pyramid(Pyramid.Params(width=8), HEAD)
+    picture = torch.rand(1, 3, 64, 96)
+    target = torch.where(torch.arange(96) < 48, 2.0, 6.0).expand(1, 64, 96)
+    picture[..., 48:] *= 0.3
+    optimizer = torch.optim.Adam(head.parameters(), 0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        head.losses(Features({"image": picture}, (64, 96)), target).mean().backward()
+        optimizer.step()
+    found = head.eval().predict(Features({"image": picture}, (64, 96)))
+    assert found.unit == "m" and float((found.output[:, 0] / target - 1).abs().mean()) < 0.15
+
+
+def test_a_file_from_before_the_head_existed_has_distances() -> None:
+    before = icm_core.load("sicmh-small", device="cpu")
+    old = before.encode(torch.rand(3, 70, 90), quality=2)
+    pipe = icm_core.load("icm-depth", device="cpu", weights="available")
+    assert pipe.base_fingerprint == before.base_fingerprint
+    found = pipe.decode(old, tasks=["depth"])["depth"]
+    assert found.output.shape == (1, 1, 70, 90) and 0.5 <= float(found.output.min()) <= float(found.output.max()) <= 10

@@ -1,0 +1,166 @@
+"""The package keeps icm's contracts, lines move with their pictures, and figures are what numpy says."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from icm_lanes import Borders, Crossings, Polylines
+from icm_lanes.crossings import link
+from PIL import Image
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+import icm_core
+from icm_core.testing import DataSetCase, HeadCase, KindCase, parametrize_with_checks
+from icm_core.types import Features, Legend, Prediction
+
+_FOLDER = tempfile.TemporaryDirectory()
+ROOT = Path(_FOLDER.name)
+for folder in ("train", "trainannot"):
+    (ROOT / folder).mkdir()
+for number in range(3):
+    rows, columns = np.mgrid[:64, :96]
+    classes = np.zeros((64, 96), dtype=np.uint8)
+    classes[(rows > 20) & (abs(columns - 48 - 3 * number) < 0.6 * (rows - 16))] = 3  # a road that narrows
+    classes[40:, :40] = 8  # a car in front of its left edge
+    Image.fromarray(classes * 20).convert("RGB").save(ROOT / f"train/{number}.png")
+    Image.fromarray(classes).save(ROOT / f"trainannot/{number}.png")
+
+KIND, NAMES = Polylines(), Legend(("road edge", "lane"))
+
+
+def target(*lines: list[tuple[float, float]], labels: tuple[int, ...] = ()) -> dict[str, torch.Tensor]:
+    numbers = [number for number, line in enumerate(lines) for _ in line]
+    return {
+        "points": torch.tensor([point for line in lines for point in line], dtype=torch.float32).reshape(-1, 2),
+        "lines": torch.tensor(numbers, dtype=torch.int64),
+        "labels": torch.tensor(labels or [0] * len(lines), dtype=torch.int64),
+    }
+
+
+@parametrize_with_checks(
+    [
+        KindCase(Polylines, wrong=[target([(0, 0)]), target([(0, 0), (64, 9)]), target([(0, 0), (9, 9)], labels=(7,))]),
+        HeadCase(Crossings, {"lines": ["road edge", "lane"], "width": 8}),
+        HeadCase(Crossings, {"width": 8, "surely": 0.04}),
+        DataSetCase(Borders, root=ROOT),
+    ]
+)
+def test_conformance(case, check) -> None:
+    check(case)
+
+
+def test_edges_stop_behind_cars_and_at_the_picture_s_border() -> None:
+    found = Borders(Borders.Params(step=4), ROOT, "train")[0].target
+    points, lines = found["points"], found["lines"]
+    assert lines.unique().tolist() == [0, 1]  # of the left edge what is above the car, and the right edge
+    left, right = points[lines == 0], points[lines == 1]
+    assert left[:, 1].max() < 40 and left[:, 1].min() > 20
+    for x, y in right.tolist():
+        assert x == np.ceil(48 + 0.6 * (y - 16)) - 0.5  # between the road's last pixel and the next
+    assert right[:, 0].max() <= 95 and len(right) > 6
+
+
+def moved(steps: list[v2.Transform], nest: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    picture = tv_tensors.Image(torch.zeros(3, 60, 80, dtype=torch.uint8))
+    wrapped = KIND.wrap(nest, (60, 80))
+    for step in steps:
+        picture, wrapped = step(picture, wrapped)
+    return KIND.unwrap(wrapped, picture.shape[-2:], NAMES)
+
+
+def test_lines_move_as_points_do_and_are_cut_at_the_border() -> None:
+    given = target([(10, 50), (30, 20), (70, 10)], [(5, 5), (5, 55)], labels=(1, 0))
+    found = moved([v2.RandomHorizontalFlip(1.0)], given)
+    assert found["points"].tolist() == [[69, 50], [49, 20], [9, 10], [74, 5], [74, 55]]
+    assert torch.equal(moved([], given)["points"], given["points"])
+
+    class Window(v2.Transform):
+        def transform(self, inpt, params):
+            return v2.functional.crop(inpt, 15, 20, 41, 41)
+
+    # What is left of the first line: from where it comes in, x = 20, to where it goes out at the top, y = 15.
+    found = moved([Window()], given)
+    assert found["labels"].tolist() == [1] and found["lines"].tolist() == [0, 0, 0]
+    assert torch.allclose(found["points"], torch.tensor([[0.0, 20.0], [10.0, 5.0], [30.0, 0.0]]), atol=1e-5)
+    KIND.check_target(found, (41, 41), NAMES)
+
+
+def test_a_line_that_comes_back_is_two() -> None:
+    class Window(v2.Transform):
+        def transform(self, inpt, params):
+            return v2.functional.crop(inpt, 0, 0, 30, 80)
+
+    found = moved([Window()], target([(0, 10), (20, 50), (40, 10)]))
+    assert found["lines"].tolist() == [0, 0, 1, 1] and found["labels"].tolist() == [0, 0]
+    assert found["points"][:, 1].tolist() == [10, 29, 29, 10]
+
+
+def test_figures_of_a_line_beside_another() -> None:
+    true, said = target([(10, 0), (10, 100)]), target([(13, 0), (13, 50)], [(60, 0), (60, 100)])
+    prediction = Prediction("lanes.polylines", [{**said, "scores": torch.ones(2)}], NAMES.labels)
+    tally = KIND.tally(prediction, true)
+    found = {name: figure.value for name, figure in KIND.figures([tally], NAMES).items()}
+    # Of 100 pixels that are true, 50 and those up to sqrt(8^2 - 3^2) farther down are met; of 150 said, 50 are right.
+    assert found["completeness"] == pytest.approx(57.4, abs=1)
+    assert found["correctness"] == pytest.approx(100 / 3)
+    assert found["f1"] == pytest.approx(2 * 57.4 * 33.3 / (57.4 + 33.3), abs=0.6)
+    places = np.arange(100) + 0.5
+    away = np.where(places < 50, 3.0, np.hypot(3, places - 50))
+    assert found["distance"] == pytest.approx(np.minimum(away, 50).mean(), abs=1e-6)
+    nothing = Prediction("lanes.polylines", [{**target(), "scores": torch.zeros(0)}], NAMES.labels)
+    found = {name: figure.value for name, figure in KIND.figures([KIND.tally(nothing, true)], NAMES).items()}
+    assert found == {"f1": 0.0, "completeness": 0.0, "correctness": None, "distance": 50.0}
+    other = Prediction(
+        "lanes.polylines", [{**true, "labels": torch.ones(1).long(), "scores": torch.ones(1)}], NAMES.labels
+    )
+    assert KIND.figures([KIND.tally(other, true)], NAMES)["f1"].value == 0.0  # a lane is no edge
+
+
+def test_draws_of_pictures_have_the_figures_of_those_pictures() -> None:
+    generator = torch.Generator().manual_seed(0)
+    tallies = []
+    for _ in range(4):
+        true, said = (KIND.example_target((60, 80), NAMES, generator) for _ in range(2))
+        tallies.append(KIND.tally(KIND.truth(said, NAMES), true))
+    weights = np.array([[1.0, 1, 1, 1], [2, 0, 0, 1]])
+    fast, slow = KIND.resampled(tallies, NAMES, weights), super(Polylines, KIND).resampled(tallies, NAMES, weights)
+    assert {name: values.tolist() for name, values in fast.items()} == {
+        name: pytest.approx(values.tolist(), nan_ok=True) for name, values in slow.items()
+    }
+
+
+def test_crossings_are_joined_upwards_to_the_nearest_end() -> None:
+    points = torch.tensor([[10.0, 59.5], [70.0, 59.5], [14.0, 51.5], [64.0, 51.5], [18.0, 43.5], [40.0, 43.5]])
+    assert link(points, 20.0) == [[0, 2, 4], [1, 3], [5]]
+
+
+def test_a_trained_head_finds_the_line_that_it_was_shown() -> None:
+    torch.manual_seed(0)
+    head = Crossings(Crossings.Params(width=8), {"image": icm_core.Level(3, 1)})
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
+    picture = (columns > 20 + 0.5 * rows).float().expand(1, 3, -1, -1)
+    truth = target([(20.0, 0.0), (51.5, 63.0)])
+    optimizer = torch.optim.Adam(head.parameters(), 0.01)
+    features = Features({"image": picture}, (64, 96))
+    for _ in range(60):
+        optimizer.zero_grad()
+        head.losses(features, (truth,)).mean().backward()
+        optimizer.step()
+    found = head.eval().predict(features)
+    figures = KIND.figures([KIND.tally(found, truth)], found.legend)
+    assert figures["correctness"].value == 100 and figures["completeness"].value > 90
+    assert figures["distance"].value < 2
+
+
+def test_a_file_from_before_the_head_existed_has_lines() -> None:
+    before = icm_core.load("sicmh-small", device="cpu")
+    old = before.encode(torch.rand(3, 70, 90), quality=2)
+    pipe = icm_core.load("icm-lanes", device="cpu", weights="available")
+    assert pipe.base_fingerprint == before.base_fingerprint
+    found = pipe.decode(old, tasks=["lanes"])["lanes"]
+    pipe.kind("lanes").check_prediction(found, (70, 90), 1)
