@@ -132,19 +132,21 @@ def as_batch(image: Image.Image | Tensor) -> Tensor:
         InputError: it is something else, has a side that a file cannot hold, or values outside [0, 1].
     """
     if isinstance(image, Image.Image):
-        check_size(image.height, image.width)
+        height, width = image.height, image.width
+    elif isinstance(image, Tensor):
+        if image.dim() not in (3, 4) or image.shape[:-2] not in ((3,), (1, 3)):
+            raise InputError(f"a picture's tensor has the shape (3, H, W) or (1, 3, H, W), not {tuple(image.shape)}")
+        height, width = image.shape[-2:]
+    else:
+        raise InputError(f"a picture is a PIL image or a tensor, not {type(image).__name__}")
+    check_size(height, width)
+    if isinstance(image, Image.Image):
         try:
             return to_tensor(image)
         except OSError as error:  # Pillow reads the pixels only now
             raise InputError(f"the picture is cut or damaged: {error}") from error
-    if not isinstance(image, Tensor):
-        raise InputError(f"a picture is a PIL image or a tensor, not {type(image).__name__}")
-    shape = tuple(image.shape)
     if image.dim() == 3:
         image = image.unsqueeze(0)
-    if image.dim() != 4 or image.shape[:2] != (1, 3):
-        raise InputError(f"a picture's tensor has the shape (3, H, W) or (1, 3, H, W), not {shape}")
-    check_size(image.shape[2], image.shape[3])
     if image.dtype == torch.uint8:
         return image.float() / 255
     if not image.is_floating_point():

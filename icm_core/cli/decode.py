@@ -18,12 +18,10 @@ from icm_core.cli.inputs import CODED, check_names, expand
 from icm_core.cli.options import AsJson, Device, MaxPixels, OutputFolder, Precision
 from icm_core.errors import InputError
 from icm_core.files import make_folder, read_file, write_atomically
-from icm_core.spec.model import FINE
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from icm_core.bitstream.container import Container
     from icm_core.pipeline.decoded import Decoded as Predictions
     from icm_core.pipeline.pipeline import Pipeline
 
@@ -121,7 +119,7 @@ def run(
             bytes=len(blob),
             bpp=8 * len(blob) / (container.height * container.width),
             truncated=container.truncated,
-            tasks=_write(pipe, container, decoded, output / path.stem, draw),
+            tasks=_write(pipe, decoded, output / path.stem, draw),
             seconds=round(seconds, 4),
         )
         return {**row, "verified": [str(kind) for kind in decoded.verified]} if verify else row
@@ -135,7 +133,7 @@ def run(
     leave(failures)
 
 
-def _write(pipe: Pipeline, file: Container, decoded: Predictions, stem: Path, draw: bool) -> dict[str, TaskRow]:
+def _write(pipe: Pipeline, decoded: Predictions, stem: Path, draw: bool) -> dict[str, TaskRow]:
     """Write what can be looked at, all of it drawn before the first file is written."""
     from icm_core.pictures import png_bytes
 
@@ -148,7 +146,7 @@ def _write(pipe: Pipeline, file: Container, decoded: Predictions, stem: Path, dr
         raster = kind.raster(prediction)
         shown = None
         if not kind.is_picture and (draw or (raster is None and not kind.in_words)):
-            ground = ground or _ground(pipe, file, decoded)
+            ground = ground or pipe.canvas(decoded)
             shown = kind.draw(prediction, ground)
         for key, picture, ending in (("picture", raster, ".png"), ("drawing", shown, ".drawn.png")):
             if picture is not None:
@@ -160,23 +158,6 @@ def _write(pipe: Pipeline, file: Container, decoded: Predictions, stem: Path, dr
     for path, content in written.items():
         write_atomically(path, content)
     return rows
-
-
-def _ground(pipe: Pipeline, file: Container, decoded: Predictions) -> Image.Image:
-    """What answers are drawn on: the best picture that was decoded, else one decoded for it, else plain grey."""
-    import torch
-    from PIL import Image
-
-    from icm_core.pictures import to_picture
-
-    found = [name for name in decoded if pipe.kind(name).is_picture]
-    if found:
-        return to_picture(decoded[FINE if FINE in found else found[0]].output)
-    name = pipe.picture_task
-    if name is None:
-        return Image.new("RGB", (file.width, file.height), (128, 128, 128))
-    with torch.inference_mode():
-        return to_picture(pipe.task(name).predict(decoded.side).output)
 
 
 def _print(rows: list[Decoded]) -> None:

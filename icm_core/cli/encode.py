@@ -13,9 +13,8 @@ from icm_core.bitstream.container import read
 from icm_core.cli.batch import for_each, leave, print_failures
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.finished import Order
-from icm_core.cli.inputs import CODED, PICTURES, check_names, expand
+from icm_core.cli.inputs import PICTURES, expand, written_as
 from icm_core.cli.options import AsJson, Device, Effort, Model, Precision, SearchFor, parse_names
-from icm_core.errors import InputError
 from icm_core.files import make_folder, write_atomically
 from icm_core.quality import Quality
 
@@ -80,9 +79,8 @@ def run(
     the same bytes. Any decoder reads the file.
     """
     step = Quality.of(quality)
-    files = expand(pictures, PICTURES)
-    targets = _targets(files, output)
-    check_names(files, list(targets.values()))
+    targets = written_as(expand(pictures, PICTURES), output, ".icm")
+    files = list(targets)
 
     from icm_core import load
     from icm_core.pictures import open_picture
@@ -141,12 +139,3 @@ def run(
         )
         print_failures(failures, len(files))
     leave(failures)
-
-
-def _targets(files: list[Path], output: Path) -> dict[Path, Path]:
-    """Where each picture's file goes."""
-    if output.suffix.lower() in CODED and not output.is_dir():
-        if len(files) != 1:
-            raise InputError(f"-o {output} names one file and there are {len(files)} pictures; give a folder")
-        return {files[0]: output}
-    return {file: output / f"{file.stem}.icm" for file in files}

@@ -32,6 +32,27 @@ def expand(paths: Sequence[Path], suffixes: frozenset[str]) -> list[Path]:
     return list(found.values())
 
 
+def written_as(files: Sequence[Path], output: Path, suffix: str) -> dict[Path, Path]:
+    """Where the result of each file goes: into a folder under its stem, or of a single file where the user says.
+
+    Args:
+        files: what is read.
+        output: a folder, or a file that ends in `suffix`.
+        suffix: of what is written.
+
+    Raises:
+        InputError: one file is named for several, two would be written to one, or one over an input.
+    """
+    if output.suffix.lower() == suffix and not output.is_dir():
+        if len(files) != 1:
+            raise InputError(f"-o {output} names one file and there are {len(files)} pictures; give a folder")
+        targets = {files[0]: output}
+    else:
+        targets = {file: output / f"{file.stem}{suffix}" for file in files}
+    check_names(files, list(targets.values()))
+    return targets
+
+
 def check_names(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
     """Raise `InputError` where two inputs would write one output, or an output would replace an input."""
     sources = {path.resolve() for path in inputs}

@@ -22,7 +22,7 @@ from icm_core.coding.weight_cache import Memo
 from icm_core.errors import BitstreamError, InputError
 from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead, TaskKind
 from icm_core.nests import Nest, floats
-from icm_core.pictures import as_batch
+from icm_core.pictures import as_batch, to_picture
 from icm_core.pipeline.answers import Answers, Refine
 from icm_core.pipeline.decoded import Decoded
 from icm_core.pipeline.search import Objective, searched_tasks
@@ -303,6 +303,17 @@ class Pipeline(nn.Module):
             answers = Answers(self, side, None if fine is None else self._refining(fine, file.quality))
             found = {name: answers.of(name) for name in asked}
         return Decoded(found, size, file.quality, not file.truncated, side, tuple(verified))
+
+    def canvas(self, decoded: Decoded) -> Image.Image:
+        """What answers are drawn on: the best picture among them, else one decoded for it, else plain grey."""
+        shown = [name for name in decoded if self.kind(name).is_picture]
+        if shown:
+            return to_picture(decoded[FINE if FINE in shown else shown[0]].output)
+        if (name := self.picture_task) is None:
+            height, width = decoded.size
+            return Image.new("RGB", (width, height), (128, 128, 128))
+        with self._inference():
+            return to_picture(self.task(name).predict(decoded.side).output)
 
     def train(self, mode: bool = True) -> Self:
         """Training changes weights, so the fingerprints are forgotten."""
