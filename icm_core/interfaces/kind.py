@@ -220,7 +220,8 @@ class TaskKind(ABC):
     def tally(self, prediction: Prediction, target: Nest) -> Tally:
         """What the prediction of one picture (B = 1) says, measured by its target.
 
-        It holds what figures over many pictures need, set-level ones too: hits, counts, or whole answers.
+        It holds what figures over many pictures need, set-level ones too: hits, counts, or whole answers. Both are on
+        one device: of kinds that are pictures the pipeline's, else the CPU.
 
         Args:
             prediction: the answer.
@@ -244,9 +245,13 @@ class TaskKind(ABC):
 
         By default `figures` of the drawn pictures; kinds whose figures add up do better.
         """
-        found: dict[str, list[float]] = {}
-        for row in weights:
-            drawn = [tally for tally, times in zip(tallies, row, strict=True) for _ in range(int(times))]
-            for name, figure in self.figures(drawn, legend).items():
-                found.setdefault(name, []).append(np.nan if figure.value is None else figure.value)
-        return {name: np.array(values, dtype=np.float64) for name, values in found.items()}
+        drawn = [
+            self.figures([tally for tally, times in zip(tallies, row, strict=True) for _ in range(int(times))], legend)
+            for row in weights
+        ]
+        found: dict[str, NDArray[np.float64]] = {}
+        for number, figures in enumerate(drawn):
+            for name, figure in figures.items():
+                values = found.setdefault(name, np.full(len(drawn), np.nan))  # a draw may lack a figure
+                values[number] = np.nan if figure.value is None else figure.value
+        return found

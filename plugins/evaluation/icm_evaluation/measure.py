@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -86,18 +87,19 @@ def _clean(pipe: Pipeline, plan: Plan, name: str, sample: Sample, target: Nest) 
 
 
 def _targets(pipe: Pipeline, plan: Plan, sample: Sample) -> dict[str, Nest]:
-    """What each output is measured by, where the pipeline is."""
+    """What each output is measured by: pictures where the pipeline is, other targets on the CPU."""
     found: dict[str, Nest] = {}
     for name, one in plan.tasks.items():
-        target: Nest = sample.picture
-        if one.numbers is not None and plan.targets is not None:
-            target = target_of(sample, plan.targets, one.kind, one.numbers, plan.legend)
-        found[name] = map_tensors(lambda tensor: tensor.to(pipe.device), target)
+        if one.numbers is None or plan.targets is None:
+            found[name] = sample.picture.to(pipe.device)
+        else:
+            found[name] = target_of(sample, plan.targets, one.kind, one.numbers, plan.legend)
     return found
 
 
 def _tally(one: Measured, name: str, prediction: Prediction, sample: Sample, target: Nest, where: str) -> Tally:
     if one.numbers is not None:
+        prediction = replace(prediction, output=map_tensors(lambda tensor: tensor.cpu(), prediction.output))
         size = (sample.picture.shape[-2], sample.picture.shape[-1])
         said(f"what {name} says of {sample.key}{where}", one.kind.check_prediction, prediction, size, 1)
     return kept(one.kind, said(f"the target of {sample.key}", one.kind.tally, prediction, target))
