@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from icm_training.finding import find_recipe
 from icm_training.folder import RunFolder
 from icm_training.mixture import in_memory
 from icm_training.recipe import DataSpec, RecipeSpec
+
+sys.path.append(str(Path(__file__).parent))  # icm_things
 
 SHIPPED = {"core": own, "datasets": icm_datasets, "sicmh": icm_sicmh, "tasks": icm_tasks, "training": icm_training}
 

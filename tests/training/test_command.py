@@ -61,7 +61,7 @@ def test_an_unknown_stage_and_a_device_that_is_not_there_are_refused(tmp_path: P
 def test_a_batch_that_processes_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")  # as torchrun says it to each of three
     output = refused("smoke", "-o", tmp_path / "run", *CPU)
-    assert "stage 'joint': batch is 4; it should be a multiple of the number of processes, 3" in output
+    assert "stages[0].feeds[0].batch is 4; it should be a multiple of the number of processes, 3" in output
     assert not (tmp_path / "run").exists()
 
 
@@ -83,6 +83,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_data_that_are_not_there_are_named_with_their_stage(tmp_path: Path) -> None:
+def test_data_that_are_not_there_are_named_before_anything_is_written(tmp_path: Path) -> None:
     output = refused("camvid-small", "-o", tmp_path / "run", "--data", tmp_path / "nowhere", *CPU)
-    assert "stage 'head': " in output and "nowhere" in output
+    assert "data.bsds: " in output and "nowhere" in output
+    assert not (tmp_path / "run").exists()

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
-from icm_core import InputError, SpecError
+from icm_core import InputError, Registry, SpecError, build_registry
 from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_training.feed import GREY, RawBatch, Steps, Stream, batches, collate, mixture
+from icm_core.plugins import own
+from icm_training.checking import feed_data
+from icm_training.feed import GREY, RawBatch, Steps, Stream, batches, collate, seed_of
 from icm_training.mixture import Mixture, in_memory
 from icm_training.recipe import AugmentSpec, FeedSpec, QualitySpec
 
@@ -39,9 +48,15 @@ class Blocks(DataSet):
         return Sample(str(number), (target * 20).expand(3, -1, -1).clone(), target)
 
 
+@cache
+def core() -> Registry:
+    """The core's own kinds."""
+    return build_registry(path=[], extra={"core": own})
+
+
 def stream(data: DataSet, *, views: int | None = None, quality: QualitySpec | None = None, **augment: object) -> Stream:
     spec = AugmentSpec.model_validate(augment)
-    return Stream(data, spec, quality or QualitySpec(), (1.0, 4.0), views, seed=5)
+    return Stream(Mixture([data], core()), spec, quality or QualitySpec(), (1.0, 4.0), views, seed=5)
 
 
 def same(one: RawBatch, other: RawBatch) -> bool:
@@ -94,6 +109,83 @@ def test_views_come_again_and_nothing_else_does(shapes: Shapes) -> None:
     fresh = stream(shapes(4), crop=(32, 32), flip=True)
     assert {fresh[number].view for number in range(8)} == {-1}
     assert len({fresh[number].quality for number in range(40)}) > 10
+
+
+class Numbered(Blocks):
+    """The same pictures with a class each."""
+
+    kind = "classification"
+    ignore_index = None
+
+    def __getitem__(self, number: int) -> Sample:
+        return Sample(str(number), super().__getitem__(number).picture, torch.tensor(number))
+
+
+class Bare(Blocks):
+    """The same pictures alone."""
+
+    kind = "pictures"
+    labels = ()
+    ignore_index = None
+
+    def __getitem__(self, number: int) -> Sample:
+        return Sample(str(number), super().__getitem__(number).picture, None)
+
+
+def by_hand(sample: Sample, spec: AugmentSpec, dense: bool) -> tuple[Tensor, Any]:
+    """Picture and class map through torchvision's transforms, as every run that has begun has had them."""
+    steps: list[Any] = []
+    if spec.resize is not None:
+        steps.append(v2.Resize(spec.resize, antialias=True))
+    if spec.scale is not None:
+        size = spec.resize or tuple(sample.picture.shape[-2:])
+        steps.append(v2.ScaleJitter(size, spec.scale, antialias=True))
+    if spec.crop is not None and dense:
+        fill = {tv_tensors.Image: 127, tv_tensors.Mask: IGNORE}
+        steps.append(v2.RandomCrop(spec.crop, pad_if_needed=True, fill=fill))
+    elif spec.crop is not None:
+        steps.append(v2.RandomCrop(spec.crop, pad_if_needed=True, padding_mode="edge"))
+    if spec.flip:
+        steps.append(v2.RandomHorizontalFlip())
+    if spec.colour is not None:
+        steps.append(v2.ColorJitter(*spec.colour))
+    things: list[Any] = [tv_tensors.Image(sample.picture)]
+    things += [tv_tensors.Mask(sample.target)] if dense else []
+    for step in steps:
+        moved = step(*things)
+        things = list(moved) if dense else [moved]
+    return things[0].as_subclass(Tensor), things[1].as_subclass(Tensor).long() if dense else sample.target
+
+
+sizes = st.tuples(st.integers(16, 80), st.integers(16, 80))
+augmentations = st.fixed_dictionaries(
+    {
+        "resize": st.none() | sizes,
+        "scale": st.none() | st.tuples(st.floats(0.5, 1), st.floats(1, 2)),
+        "crop": st.none() | sizes,
+        "flip": st.booleans(),
+        "colour": st.sampled_from([None, (0.2, 0.2, 0.2, 0.1)]),
+    }
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(augment=augmentations, number=st.integers(0, 11), data=st.sampled_from([Blocks, Numbered, Bare]))
+def test_classes_maps_and_pictures_are_augmented_as_ever(
+    augment: dict[str, Any], number: int, data: type[Blocks]
+) -> None:
+    feed = stream(data(), **augment)
+    item = feed[number]
+    epoch, position = divmod(number, 4)
+    order = torch.randperm(4, generator=torch.Generator().manual_seed(seed_of(5, "order", epoch)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(5, "item", number))
+        quality, share = 1 + 3 * float(torch.rand(())), float(torch.rand(()))
+        picture, target = by_hand(data()[int(order[position])], feed.augment, data is Blocks)
+    assert item.quality == (round(quality) if share < 0.5 else quality)
+    assert torch.equal(item.picture, picture) and item.picture.dtype == torch.uint8
+    assert (item.target is None and target is None) or torch.equal(item.target, target)
+    assert type(item.picture) is Tensor and type(item.target) in (Tensor, type(None))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +242,7 @@ def test_colours_change_pictures_and_leave_classes() -> None:
 def test_pictures_of_two_sizes_are_no_batch() -> None:
     small, large = stream(Blocks(32, 32))[0], stream(Blocks(64, 96))[0]
     with pytest.raises(InputError, match="sizes 32x32 and 64x96; give the feed a crop or a resize"):
-        collate([small, large])
+        collate([small, large], core().kind("segmentation"))
 
 
 def test_a_mixture_is_its_parts_one_after_the_other(shapes: Shapes) -> None:
@@ -158,25 +250,17 @@ def test_a_mixture_is_its_parts_one_after_the_other(shapes: Shapes) -> None:
     feed = FeedSpec.model_validate(
         {"data": ["one", {"name": "two", "times": 2}], "batch": 1, "losses": [{"use": "training.rate"}]}
     )
-    both = mixture(feed, {"one": one, "two": two})
+    both = feed_data(feed, {"one": one, "two": two}, core(), "stages[0].feeds[0]")
     assert len(both) == 3 + 2 * 2 and both.labels == ("ground", "box", "disc")
     expected = [one[0], one[1], one[2], two[0], two[1], two[0], two[1]]
     assert all(torch.equal(both[n].picture, sample.picture) for n, sample in enumerate(expected))
 
 
 def test_a_mixture_of_different_classes_is_refused_and_of_kinds_has_none(shapes: Shapes) -> None:
-    class Unlabelled(Blocks):
-        kind = "pictures"
-        labels = ()
-        ignore_index = None
-
-        def __getitem__(self, number: int) -> Sample:
-            return Sample(str(number), super().__getitem__(number).picture, None)
-
     with pytest.raises(SpecError, match=r"and test\.blocks of one feed differ in their classes"):
-        Mixture([shapes(2), Blocks()])
-    both = Mixture([Blocks(), Unlabelled()])
-    assert (both.has_targets, both.labels, both.ignore_index) == (False, (), None)
+        Mixture([shapes(2), Blocks()], core())
+    both = Mixture([Blocks(), Bare()], core())
+    assert (both.of, both.kind, both.serves, both.labels, both.ignore_index) == (None, "pictures", (), (), None)
     assert both[0].target is None and both[5].target is None
 
 

@@ -186,12 +186,17 @@ def test_each_picture_has_the_loss_that_it_has_alone(make: Any, batch: CodedBatc
 def test_what_a_loss_cannot_be_had_of_is_one_sentence(make: Any, batch: CodedBatch) -> None:
     with pytest.raises(SpecError, match="needs the task that it is about"):
         make("cross_entropy")
-    with pytest.raises(SpecError, match="task 'coarse' makes pictures"):
+    with pytest.raises(SpecError, match="task 'coarse' is of kind reconstruction; cross-entropy is of classific"):
         make("cross_entropy", COARSE)
-    with pytest.raises(SpecError, match="task 'segmentation' has 3 classes, and the data set has 4"):
+    four = (
+        "task 'segmentation' cannot be trained on data set 'training.shapes': the head has 3 classes, and they are not "
+    )
+    with pytest.raises(SpecError, match=f"{four}the data set's 4"):
         make("cross_entropy", SEG, Four(Shapes.Params(), Path(), ""))
-    with pytest.raises(SpecError, match="task 'coarse' cannot be distilled"):
+    with pytest.raises(SpecError, match="task 'coarse' cannot be distilled: its head reads image, fused, h1, h2, and"):
         make("distillation", COARSE)
+    with pytest.raises(SpecError, match=r"is of kind segmentation; loss 'training\.mse' of its output is of pictures"):
+        make("mse", SEG)
     with pytest.raises(SpecError, match="its input cannot be 'clean'"):
         make("rate")(clean(batch))
     with pytest.raises(SpecError, match="so it cannot read clean pictures"):

@@ -12,11 +12,15 @@ import pytest
 import torch
 
 from icm_core import Pipeline, Registry, build, build_registry, parse_spec
-from icm_core.interfaces import ComponentParams, DataSet, Sample
+from icm_core.interfaces import Sample
+from icm_core.types import Legend
 from icm_registry import RegistryError
 from icm_training import plugin as icm_training
+from icm_training.checking import feed_data
+from icm_training.data import used_by
 from icm_training.engine import pipeline_of
 from icm_training.finding import find_recipe
+from icm_training.mixture import Held
 from icm_training.parts import groups_of, prepare
 from icm_training.recipe import RecipeSpec
 from icm_training.recipe_schema import recipe_schema
@@ -27,20 +31,26 @@ NAMES = [path.stem for path in icm_training.icm_recipes()]
 RATES = {"low": 0.08, "middle": 0.18, "high": 0.30}
 
 
-class Blank(DataSet):
-    """One black picture of one class, in place of data that are not here."""
+class Blank(Held):
+    """One black picture of the first class, in place of data that are not here: of their kind, with their labels."""
 
-    name = "blank.blank"
-    kind = "segmentation"
-
-    def __init__(self) -> None:
-        super().__init__(ComponentParams(), Path(), "")
+    def __init__(self, name: str, recipe: RecipeSpec) -> None:
+        spec = recipe.data[name]
+        cls = installed().datasets.get(spec.use)
+        bare = cls.__new__(cls)  # without looking at a folder
+        bare.params = cls.Params.model_validate(spec.params)
+        try:
+            legend = bare.legend
+        except AttributeError:  # the folder says what they are
+            legend = Legend()
+        super().__init__(cls.kind, legend)
 
     def __len__(self) -> int:
         return 1
 
     def __getitem__(self, number: int) -> Sample:
-        return Sample("0", torch.zeros(3, 64, 64, dtype=torch.uint8), torch.zeros(64, 64, dtype=torch.uint8))
+        target = torch.zeros(() if self.kind == "classification" else (64, 64), dtype=torch.uint8)
+        return Sample("0", torch.zeros(3, 64, 64, dtype=torch.uint8), None if self.kind == "pictures" else target)
 
 
 @cache
@@ -83,7 +93,9 @@ def test_everything_that_a_shipped_recipe_names_is_there(name: str) -> None:
         groups = groups_of(pipe, stage.train)
         prepare(pipe, groups)
         assert sum(p.requires_grad for p in pipe.parameters()) == sum(len(group.parameters) for group in groups)
-        module = StageModule(pipe, stage, [Blank() for _ in stage.feeds], installed())
+        data = {name: Blank(name, recipe) for name in used_by(stage)}
+        feeds = [feed_data(feed, data, installed(), "") for feed in stage.feeds]
+        module = StageModule(pipe, stage, feeds, installed(), "")
         assert len(module.losses) == sum(len(feed.losses) for feed in stage.feeds)
         if stage.validate_on is not None:
             assert all(qualities[0] <= quality <= qualities[1] for quality in stage.validate_on.qualities)

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from icm_core import Pipeline, Registry, SpecError
+from icm_core import Pipeline, Registry, SpecError, build_registry
 from icm_core.interfaces import DataSet
+from icm_core.plugins import own
 from icm_core.training.noise import noise_of, uniform_noise
 from icm_training.batch import CodedBatch, Kept
 from icm_training.feed import RawBatch, Stream, collate
+from icm_training.mixture import Mixture
 from icm_training.parts import groups_of, prepare
 from icm_training.recipe import AugmentSpec, QualitySpec, StageSpec
 from icm_training.stage import StageModule, by_quality
@@ -31,12 +33,13 @@ def module(pipe: Pipeline, data: DataSet, registry: Registry, losses: Sequence[o
         }
     )
     prepare(pipe, groups_of(pipe, stage.train))
-    return StageModule(pipe, stage, [data], registry)
+    return StageModule(pipe, stage, [Mixture([data], registry)], registry, "stages[2]")
 
 
 def raw(data: DataSet, numbers: Sequence[int]) -> RawBatch:
-    stream = Stream(data, AugmentSpec(), QualitySpec(), (1.0, 2.0), None, seed=3)
-    return collate([stream[number] for number in numbers])
+    mixed = Mixture([data], build_registry(path=[], extra={"core": own}))
+    stream = Stream(mixed, AugmentSpec(), QualitySpec(), (1.0, 2.0), None, seed=3)
+    return collate([stream[number] for number in numbers], mixed.of)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.3])
@@ -101,14 +104,21 @@ def test_a_factor_by_quality_is_geometric_between_the_ends() -> None:
 @pytest.mark.parametrize(
     ("losses", "says"),
     [
-        ([{"use": "training.crossentropy"}], "unknown loss 'training.crossentropy'; did you mean"),
+        ([{"use": "training.crossentropy"}], "[0].use: unknown loss 'training.crossentropy'; did you mean"),
         (
-            [{"use": "training.rate", "params": {"off": "side"}}],
-            "unknown field 'off' in losses.params; did you mean 'of'",
+            [CE, {"use": "training.rate", "params": {"off": "side"}}],
+            "unknown field 'off' in stages[2].feeds[0].losses[1].params; did you mean 'of'",
         ),
-        ([{**CE, "task": "segment"}], "unknown task 'segment'"),
-        ([CE, CE], "two losses of a feed are called 'cross_entropy/segmentation'; give them labels"),
-        ([{"use": "training.rate", "by_quality": [1, 0]}], "both factors should be above 0"),
+        ([{**CE, "task": "segment"}], "[0].task: unknown task 'segment'; did you mean 'segmentation'"),
+        ([CE, CE], "[1]: two losses of a feed are called 'cross_entropy/segmentation'; give them labels"),
+        ([{"use": "training.rate", "by_quality": [1, 0]}], "[0].by_quality is (1.0, 0.0); both factors should be"),
+        ([{"use": "training.rate", "input": "clean"}], "[0].input is 'clean', which is for losses of a task"),
+        (
+            [{"use": "training.mse", "task": "coarse", "input": "clean"}],
+            "[0].input is 'clean', and the head of task 'coarse' reads image, fused, h1, h2",
+        ),
+        ([{**CE, "task": "coarse"}], "[0]: task 'coarse' is of kind reconstruction; cross-entropy is of"),
+        ([{"use": "training.mse", "task": "segmentation"}], "[0]: task 'segmentation' is of kind segmentation; loss"),
     ],
 )
 def test_a_loss_that_cannot_be_made_is_one_sentence(
@@ -118,15 +128,28 @@ def test_a_loss_that_cannot_be_made_is_one_sentence(
 
     with pytest.raises(IcmError) as caught:
         module(pipe, shapes(), registry, losses)
-    assert says in str(caught.value) and "\n" not in str(caught.value)
+    whole = f"stages[2].feeds[0].losses{says}" if says.startswith("[") else says
+    assert str(caught.value).startswith(whole) and "\n" not in str(caught.value)
 
 
-def test_a_fine_picture_needs_an_enhancement(pipe: Pipeline, shapes: Shapes, registry: Registry) -> None:
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"use": "training.mse", "params": {"of": "fine"}},
+        {"use": "training.rate", "params": {"of": "all"}},
+        {"use": "training.features", "params": {"of": "fine"}},
+    ],
+)
+def test_a_fine_picture_needs_an_enhancement(
+    pipe: Pipeline, shapes: Shapes, registry: Registry, loss: dict[str, object]
+) -> None:
     data = shapes()
     found = module(pipe, data, registry, [{"use": "training.mse", "params": {"of": "fine"}}])
     pipe.enhancement = None
     with pytest.raises(SpecError, match="has no enhancement"):
         found([raw(data, [0])], 0.0)
+    with pytest.raises(SpecError, match=r"stages\[2\]\.feeds\[0\]\.losses\[0\]: pipeline 'smoke' has no enhancement"):
+        module(pipe, data, registry, [loss])
 
 
 def test_what_frozen_modules_make_of_a_view_is_computed_once() -> None:

@@ -17,6 +17,7 @@ import icm_sicmh
 import icm_tasks
 from icm_core import Registry, SpecError, build_registry
 from icm_core.errors import TrainingError
+from icm_core.plugins import own
 from icm_training import plugin as icm_training
 from icm_training.folder import RunFolder
 from icm_training.recipe import RecipeSpec
@@ -81,7 +82,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     (site / "lab_of_others.py").write_text(LAB)
     monkeypatch.syspath_prepend(site)
     monkeypatch.delitem(sys.modules, "lab_of_others", raising=False)
-    shipped = {"datasets": icm_datasets, "sicmh": icm_sicmh, "tasks": icm_tasks, "training": icm_training}
+    shipped = {"core": own, "datasets": icm_datasets, "sicmh": icm_sicmh, "tasks": icm_tasks, "training": icm_training}
     return build_registry(path=[str(site)], extra=shipped)
 
 
@@ -90,14 +91,14 @@ def test_a_package_of_its_own_brings_data_and_a_loss(lab: Registry, smoke: Smoke
     folder = run(smoke(**CHANGES), tmp_path / "run", stages=("coarse",), using=lab)
     rows = (folder.stage("coarse") / "log.csv").read_text().splitlines()
     assert "brightness/coarse" in rows[0]
-    with pytest.raises(SpecError, match=r"data\.params\.count is 0; it should be greater"):
+    with pytest.raises(SpecError, match=r"data\.shapes\.params\.count is 0; it should be greater"):
         run(smoke(**CHANGES, **{"data.shapes.params": {"count": 0}}), tmp_path / "two", stages=("coarse",), using=lab)
 
 
 def test_a_plugin_may_be_an_object_of_the_program(smoke: Smoke, run: Run, tmp_path: Path) -> None:
     module = types.ModuleType("notebook")
     exec(LAB, module.__dict__)
-    shipped = {"datasets": icm_datasets, "sicmh": icm_sicmh, "tasks": icm_tasks, "training": icm_training}
+    shipped = {"core": own, "datasets": icm_datasets, "sicmh": icm_sicmh, "tasks": icm_tasks, "training": icm_training}
     registry = build_registry(path=[], extra={**shipped, "notebook": module})
     assert run(smoke(**CHANGES), tmp_path / "run", stages=("coarse",), using=registry).is_done("coarse")
 

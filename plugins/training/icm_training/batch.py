@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from icm_core.errors import SpecError
 from icm_core.interfaces import TaskHead
 from icm_core.nests import Nest, floats, shown
 from icm_core.pipeline.pipeline import Pipeline
+from icm_core.spec.model import FINE
 from icm_core.training import Batch
 from icm_core.training.noise import noise_of
 from icm_core.types import CodecOutput, Features, SideInfo
@@ -88,8 +90,19 @@ class CodedBatch:
         return SideInfo(tuple(levels), (self.pictures.shape[-2], self.pictures.shape[-1]))
 
     def features(self, task: str) -> Features:
-        """What the task's adapter makes of the side information."""
-        return self._once(f"features {task}", lambda: self.pipe.task(task).adapter(self.side()))  # type: ignore[return-value]
+        """What the task's adapter makes of the side information, and of the pictures that it needs."""
+        return self._once(f"features {task}", lambda: self._adapted(task))  # type: ignore[return-value]
+
+    def _adapted(self, task: str) -> Features:
+        adapter = self.pipe.task(task).adapter
+        pictures = {name: self._decoded(name) for name in adapter.needs}
+        found: Features = adapter(replace(self.side(), pictures=pictures) if pictures else self.side())
+        return found
+
+    def _decoded(self, name: str) -> Tensor:
+        """A picture as it will be decoded, (B, 3, H, W) in [0, 1]."""
+        found: Tensor = self.fine()[0] if name == FINE else self.output(name)
+        return found.float().clamp(0, 1)
 
     def outputs(self, task: str) -> tuple[tuple[float, Nest], ...]:
         """Every output of the task's head that training looks at, with its weight."""
@@ -101,8 +114,8 @@ class CodedBatch:
         Other outputs are not: their rows need not be pictures, nor their values fit float16.
         """
         owner = self.pipe.task(task)
-        kept = owner.kind.is_picture and min(self.views) >= 0 and _frozen(self.pipe.codec) and _frozen(owner)
-        if not kept:
+        still = _frozen(self.pipe.codec) and _frozen(owner) and not owner.adapter.needs
+        if not (still and owner.kind.is_picture and min(self.views) >= 0):
             return self.outputs(task)[0][1]
         return self._kept.get(task, self.views, self.pictures.device, lambda: [self.outputs(task)[0][1]])[0]
 
@@ -117,7 +130,7 @@ class CodedBatch:
     def _refine(self) -> tuple[Tensor, Tensor]:
         if self.pipe.enhancement is None or self.pipe.over is None:
             raise SpecError(f"pipeline {self.pipe.name!r} has no enhancement, so no fine picture to train on")
-        coarse = self.output(self.pipe.over).float().clamp(0, 1)
+        coarse = self._decoded(self.pipe.over)
         with noise_of([seed ^ 1 for seed in self.seeds]):
             fine, bits = self.pipe.enhancement(self.pictures, coarse, self.side(), self.quality)
         return fine, bits

@@ -19,7 +19,7 @@ from torchvision.transforms import v2
 
 from icm_core.errors import InputError
 from icm_core.interfaces import Sample, TaskKind
-from icm_core.nests import Nest, map_tensors, tensors
+from icm_core.nests import Nest, map_tensors, paths
 from icm_core.types import Legend
 from icm_training.mixture import Mixture
 from icm_training.recipe import AugmentSpec, QualitySpec
@@ -193,11 +193,21 @@ def moved(sample: Sample, kind: TaskKind | None, spec: AugmentSpec, legend: Lege
         raise InputError(f"{sample.key} has no target, though its data set has some")
     try:
         wrapped = kind.wrap(sample.target, size)
-        placed = any(isinstance(tensor, tv_tensors.TVTensor) for tensor in tensors(wrapped))
+        placed = _placed(wrapped, size)
         picture, target = _augmented(sample.picture, wrapped, spec, size, kind.fill(legend) if placed else None)
         return picture, kind.unwrap(target, (picture.shape[-2], picture.shape[-1]), legend)
     except ValueError as error:
         raise InputError(f"the target of {sample.key} cannot be augmented: {error}") from error
+
+
+def _placed(wrapped: Nest, size: tuple[int, int]) -> bool:
+    """Whether anything has a place in the picture; `ValueError` where that is one of another size."""
+    found = {path: tensor for path, tensor in paths(wrapped).items() if isinstance(tensor, tv_tensors.TVTensor)}
+    for path, tensor in found.items():
+        height, width = v2.functional.get_size(tensor)
+        if (height, width) != size:
+            raise ValueError(f"{path or 'it'} is of {height}x{width} pixels, the picture of {size[0]}x{size[1]}")
+    return bool(found)
 
 
 def _augmented(

@@ -10,8 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from icm_core.errors import SpecError
 from icm_core.pipeline.pipeline import Pipeline
-from icm_core.spec.places import CODEC, ENHANCEMENT, adapter_of, head_of
-from icm_registry import unknown
+from icm_core.spec.places import CODEC, ENHANCEMENT, adapter_of, head_of, modules
+from icm_registry import nearest, unknown
 from icm_training.recipe import TrainSpec
 
 
@@ -57,7 +57,9 @@ def check_module(pipe: Pipeline, path: str) -> None:
     """Raise `SpecError` if no module and no parameter of a pipeline has this path."""
     known = {name for name, _ in (*pipe.named_modules(), *pipe.named_parameters()) if name}
     if path not in known:
-        raise SpecError(unknown("module", path, sorted(known)[:5000]))
+        guess = nearest(path, known)
+        hint = f"did you mean {guess!r}? " if guess else ""
+        raise SpecError(f"unknown module {path!r}; {hint}the components are {', '.join(modules(pipe))}")
 
 
 def groups_of(pipe: Pipeline, train: Sequence[TrainSpec], where: str = "") -> list[Group]:

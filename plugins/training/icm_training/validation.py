@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -13,8 +13,9 @@ from torchvision.transforms.v2 import functional as tvf
 
 from icm_core.errors import IcmError
 from icm_core.interfaces import Figure, Sample, Tally
-from icm_core.nests import map_tensors, tensors
+from icm_core.nests import map_tensors
 from icm_core.pictures import to_picture
+from icm_core.pipeline.answers import Answers
 from icm_core.pipeline.pipeline import Pipeline, Task
 from icm_core.spec.model import FINE
 from icm_core.types import Prediction, SideInfo
@@ -72,13 +73,13 @@ def _figures(pipe: Pipeline, data: Mixture, spec: ValidationSpec, log: Log, step
             sample = data[number]
             x = (sample.picture[None].float() / 255).to(pipe.device)
             out = pipe.codec(x, torch.full((1,), quality, device=pipe.device))
+            answers = Answers(pipe, out.side, partial(_refined, pipe, x, quality))
             bits.append(out.total_bits.float().cpu() / (x.shape[-1] * x.shape[-2]))
             for name in [*measured]:
-                prediction = pipe.task(name).predict(out.side)
-                if not _tallied(name, measured[name], prediction, sample, data, log):
+                if not _tallied(name, measured[name], answers.of(name), sample, data, log):
                     del measured[name]
             if position == 0 and quality == spec.qualities[0]:
-                _show(pipe, x, out.side, quality, log, step)
+                _show(pipe, x, answers, log, step)
         found[f"val bpp q{quality:g}"] = float(torch.cat(bits).mean())
         for name, one in measured.items():
             found |= _named(name, one, quality, log)
@@ -105,13 +106,21 @@ def _tallied(name: str, one: _Measured, prediction: Prediction, sample: Sample, 
     """Add a picture's tally; False where there is none."""
     kind = one.task.kind
 
+    # Where the data set's targets are: kinds compare what is on one device.
+    prediction = replace(prediction, output=map_tensors(Tensor.cpu, prediction.output))
+    size = (sample.picture.shape[-2], sample.picture.shape[-1])
+
+    def check() -> bool:
+        kind.check_prediction(prediction, size, 1)
+        return True
+
     def tally() -> Tally:
         if one.numbers is None:
             return kind.tally(prediction, sample.picture)
-        device = next((tensor.device for tensor in tensors(prediction.output)), sample.picture.device)
-        target = map_tensors(lambda tensor: tensor.to(device), sample.target)
-        return kind.tally(prediction, kind.renumber(target, one.numbers, data.legend))
+        return kind.tally(prediction, kind.renumber(sample.target, one.numbers, data.legend))
 
+    if not _tried(check, f"task {name!r} is not validated: its answer", log):
+        return False
     found = _tried(tally, f"task {name!r} is not validated: the target of {sample.key}", log)
     if found is not None:
         one.tallies.append(found)
@@ -142,19 +151,23 @@ def _tried(ask: Callable[[], T], what: str, log: Log) -> T | None:
     return None
 
 
-def _show(pipe: Pipeline, x: Tensor, side: SideInfo, quality: float, log: Log, step: int) -> None:
+def _refined(pipe: Pipeline, x: Tensor, quality: float, coarse: Tensor, side: SideInfo) -> Tensor:
+    """The refined picture, from rounded values in place of a file."""
+    assert pipe.enhancement is not None  # who asks for it has looked
+    found: Tensor = pipe.enhancement(x, coarse.clamp(0, 1), side, torch.full((1,), quality, device=x.device))[0]
+    return found.float().clamp(0, 1)
+
+
+def _show(pipe: Pipeline, x: Tensor, answers: Answers, log: Log, step: int) -> None:
     log.picture("picture", x[0], step)
     for name in pipe.tasks:
         task = pipe.task(name)
-        features = task.adapter(side)
+        features = task.adapter(answers.side(name))
         if "image" in features.maps:
             log.picture(f"{name}/semantic image", features.cropped("image")[0], step)
-        prediction = task.answer(features)
-        draw = partial(task.kind.draw, prediction, to_picture(x))
+        draw = partial(task.kind.draw, answers.of(name), to_picture(x))
         drawn = _tried(draw, f"task {name!r} is not drawn: its kind", log)
         if drawn is not None:
             log.picture(f"{name}/prediction", tvf.pil_to_tensor(drawn.convert("RGB")).float() / 255, step)
-        if name == pipe.over and pipe.enhancement is not None:
-            coarse = prediction.output.float().clamp(0, 1)
-            fine, _ = pipe.enhancement(x, coarse, side, torch.full((1,), quality, device=x.device))
-            log.picture(FINE, fine[0], step)
+    if pipe.over is not None:
+        log.picture(FINE, answers.of(FINE).output[0], step)

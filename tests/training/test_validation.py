@@ -1,0 +1,203 @@
+"""Figures of validation: every kind's, by names that logs keep, and nothing that ends a run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import icm_things
+import numpy as np
+import pytest
+import torch
+from icm_things import Things
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import icm_datasets
+import icm_sicmh
+import icm_tasks
+from icm_core import Pipeline, Registry, build, build_registry, parse_spec
+from icm_core.interfaces import DataSet
+from icm_core.nests import tensors
+from icm_core.plugins import own
+from icm_training import plugin as icm_training
+from icm_training.log import Log
+from icm_training.mixture import Mixture
+from icm_training.recipe import ValidationSpec
+from icm_training.shapes import Shapes as ShapesData
+from icm_training.validation import validate
+
+Shapes = Callable[..., DataSet]
+SMALL = {"width": 8, "h1_channels": 16, "h2_channels": 8, "groups": 2, "context_channels": 8, "qualities": 2}
+SPEC = ValidationSpec(data="x", limit=3, qualities=(1.0, 2.0))
+
+
+class Seen:
+    """A log whose lines can be read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.text = folder, io.StringIO()
+        self.log = Log(folder, "stage", 10, 0, active=True, console=Console(file=self.text))
+
+    def lines(self) -> list[str]:
+        return self.text.getvalue().splitlines()
+
+    def pictures(self) -> EventAccumulator:
+        self.log.close()
+        return EventAccumulator(str(self.folder / "tensorboard" / "stage"), {"images": 100}).Reload()
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> Seen:
+    return Seen(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def installed() -> Registry:
+    extra = {"core": own, "datasets": icm_datasets, "sicmh": icm_sicmh, "tasks": icm_tasks, "training": icm_training}
+    return build_registry(path=[], extra={**extra, "things": icm_things})
+
+
+def pipeline(registry: Registry, **tasks: dict[str, Any]) -> Pipeline:
+    """A pipeline of tasks by name, ``{"use": head, "params": ...}`` each."""
+    parts = {name: {"adapter": {"use": "sicmh.multi_scale"}, "head": head} for name, head in tasks.items()}
+    codec = {"use": "sicmh.hyperprior", "params": SMALL}
+    torch.manual_seed(0)
+    return build(parse_spec({"icm": 1, "name": "things", "codec": codec, "tasks": parts}), registry)
+
+
+def head(kind: str) -> dict[str, Any]:
+    return {"use": "things.head", "params": {"kind": f"things.{kind}"}}
+
+
+def things(kind: str, registry: Registry) -> Mixture:
+    return Mixture([Things(Things.Params.model_validate({"kind": f"things.{kind}"}))], registry)
+
+
+@torch.no_grad()
+def test_old_kinds_keep_their_names_and_scales(pipe: Pipeline, shapes: Shapes, registry: Registry, seen: Seen) -> None:
+    """Mean IoU between 0 and 1, PSNR in dB, against numpy; MS-SSIM needs larger pictures."""
+    data = shapes(5, 64)
+    found = validate(pipe.train(), Mixture([data], registry), SPEC, seen.log, 4)
+    assert [*found] == [f"val {name} q{quality}" for quality in (1, 2) for name in ("bpp", "segmentation", "coarse")]
+    for quality in (1, 2):
+        counts, ratios, bits = np.zeros((3, 3)), [], []
+        for number in (0, 2, 4):
+            sample = data[number]
+            x = sample.picture[None].float() / 255
+            out = pipe.eval().codec(x, torch.tensor([float(quality)]))
+            bits.append(float(out.total_bits) / 64**2)
+            classes = pipe.task("segmentation")(out.side)[0].argmax(0).numpy()
+            np.add.at(counts, (sample.target.numpy(), classes), 1)
+            picture = np.rint(pipe.task("coarse")(out.side)[0].clamp(0, 1).numpy() * 255)
+            ratios.append(20 * math.log10(255 / math.sqrt(((picture - sample.picture.numpy()) ** 2).mean())))
+        union = counts.sum(0) + counts.sum(1) - counts.diagonal()
+        assert found[f"val segmentation q{quality}"] == pytest.approx((counts.diagonal() / union).mean(), rel=1e-5)
+        assert found[f"val coarse q{quality}"] == pytest.approx(np.mean(ratios), rel=1e-5)
+        assert found[f"val bpp q{quality}"] == pytest.approx(np.mean(bits), rel=1e-5)
+    assert 0 < found["val segmentation q1"] < 1 and seen.lines() == []
+
+
+@torch.no_grad()
+def test_further_figures_have_their_names(pipe: Pipeline, registry: Registry, seen: Seen) -> None:
+    data = ShapesData(ShapesData.Params(count=1, size=192), Path(), "")
+    spec = ValidationSpec(data="x", limit=1, qualities=(1.5,))
+    found = validate(pipe, Mixture([data], registry), spec, seen.log, 1)
+    assert [*found] == ["val bpp q1.5", "val segmentation q1.5", "val coarse q1.5", "val coarse ms_ssim q1.5"]
+    assert found["val coarse q1.5"] > 2 and -1 <= found["val coarse ms_ssim q1.5"] <= 1
+
+
+def test_modules_go_on_as_they_were(pipe: Pipeline, shapes: Shapes, registry: Registry, seen: Seen) -> None:
+    pipe.eval()
+    pipe.codec.train()
+    before = {module: module.training for module in pipe.modules()}
+    validate(pipe, Mixture([shapes(1)], registry), SPEC, seen.log, 1)
+    assert {module: module.training for module in pipe.modules()} == before
+
+
+@pytest.mark.parametrize("kind", ["table", "heights", "layer", "boxes", "outlined", "record"])
+def test_every_figure_of_a_kind_of_its_own_is_logged(kind: str, installed: Registry, seen: Seen) -> None:
+    data = things(kind, installed)
+    pipe = pipeline(installed, things=head(kind))
+    found = validate(pipe, data, SPEC, seen.log, 1)
+    # Unknown figures are left out, percent are shares.
+    assert [*found] == [f"val {name} q{q}" for q in (1, 2) for name in ("bpp", "things", "things many")]
+    first = [len(tensors(data[number].target)[0]) for number in (0, 2, 5)]
+    assert found["val things q1"] == pytest.approx(sum(first) / 3)
+    assert found["val things many q1"] == pytest.approx(sum(count > 1 for count in first) / 3)
+    assert seen.lines() == []
+
+
+def test_data_serve_the_kinds_that_their_kind_names(installed: Registry, seen: Seen) -> None:
+    pipe = pipeline(installed, boxes=head("boxes"), outlined=head("outlined"), table=head("table"))
+    assert {*validate(pipe, things("outlined", installed), SPEC, seen.log, 1)} == {
+        f"val {name} q{quality}"
+        for quality in (1, 2)
+        for name in ("bpp", "boxes", "boxes many", "outlined", "outlined many")
+    }
+    assert {*validate(pipe, things("boxes", installed), SPEC, seen.log, 1)} == {
+        f"val {name} q{quality}" for quality in (1, 2) for name in ("bpp", "boxes", "boxes many")
+    }
+    assert seen.lines() == []
+
+
+def test_what_cannot_be_measured_is_left_out_with_a_line(installed: Registry, seen: Seen) -> None:
+    pipe = pipeline(installed, wrong=head("wrong"))
+    for step in (1, 2):
+        found = validate(pipe, things("wrong", installed), SPEC, seen.log, step)
+        assert [*found] == ["val bpp q1", "val bpp q2"]
+    assert seen.lines() == [
+        "stage: task 'wrong' is not validated: the target of things/0 has no third row",
+        "stage: task 'wrong' is not drawn: its kind fails with KeyError: 'colour'",
+    ]
+
+
+def test_labels_and_units_that_are_not_the_heads_are_said(installed: Registry, seen: Seen) -> None:
+    pipe = pipeline(installed, heights={"use": "things.head", "params": {"kind": "things.heights", "unit": "m"}})
+    data = Things(Things.Params(kind="things.heights", unit="ft"))
+    assert [*validate(pipe, Mixture([data], installed), SPEC, seen.log, 1)] == ["val bpp q1", "val bpp q2"]
+    assert seen.lines() == ["stage: task 'heights' is not validated: the data set's values are in ft, the head's in m"]
+
+
+def test_answers_are_drawn_on_the_first_picture(installed: Registry, seen: Seen) -> None:
+    pipe = pipeline(installed, things=head("boxes"))
+    validate(pipe, things("boxes", installed), SPEC, seen.log, 7)
+    shown = seen.pictures()
+    assert {*shown.Tags()["images"]} == {"picture", "things/semantic image", "things/prediction"}
+    (drawn,) = shown.Images("things/prediction")
+    assert (drawn.step, drawn.width, drawn.height) == (7, 64, 64)
+
+
+def test_a_stage_of_a_third_partys_kind_trains_and_is_validated(
+    installed: Registry, run: Any, smoke: Any, tmp_path: Path
+) -> None:
+    """Ragged targets, augmented, through the whole engine."""
+    spec = pipeline(installed, things=head("outlined")).spec
+    stage = {
+        "name": "joint",
+        "train": [{"modules": ["A", "B", "tasks.things.head"], "lr": 1e-3}],
+        "feeds": [
+            {
+                "data": ["things"],
+                "batch": 4,
+                "augment": {"scale": [0.7, 1.3], "crop": [64, 64], "flip": True},
+                "losses": [{"use": "training.rate"}, {"use": "training.head", "task": "things"}],
+            }
+        ],
+        "schedule": {"steps": 4},
+        "validate_on": {"data": "things", "every": 2, "limit": 2, "qualities": [1]},
+    }
+    recipe = smoke(
+        pipeline=spec.to_json(),
+        stages=[stage],
+        data={"things": {"use": "things.things", "params": {"kind": "things.outlined", "count": 3}}},
+    )
+    folder = run(recipe, tmp_path / "run", using=installed)
+    with (folder.stage("joint") / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {"head/things", "val things q1", "val things many q1"} <= rows[0].keys()
+    assert [row["step"] for row in rows if row["val things q1"]] == ["2", "4"]
