@@ -25,6 +25,10 @@ _TASKS = {
     "classification": {"adapter": {"use": "tiny.enlarge"}, "head": {"use": "tiny.classes", "params": {"classes": 7}}},
     "coarse": {"adapter": {"use": "tiny.enlarge"}, "head": {"use": "tiny.picture"}},
 }
+_SPOTS = {
+    "spots": {"adapter": {"use": "baselines.pixels"}, "head": {"use": "spots.finder"}},
+    "picture": {"adapter": {"use": "baselines.pixels"}, "head": {"use": "baselines.picture"}},
+}
 SPECS: dict[str, dict[str, Any]] = {
     "scalable": {
         "icm": 1,
@@ -41,8 +45,18 @@ SPECS: dict[str, dict[str, Any]] = {
         "tasks": _TASKS,
         "weights": "single.safetensors",
     },
+    **{
+        f"spots-{codec}": {
+            "icm": 1,
+            "name": f"spots-{codec}",
+            "codec": {"use": f"baselines.{codec}"},
+            "tasks": _SPOTS,
+            "weights": f"spots-{codec}.safetensors",
+        }
+        for codec in ("jpeg", "webp")
+    },
 }
-ENTRY_POINTS = "[icm.plugins]\ntiny = icm_tiny\nshown = icm_shown\nmeasured = icm_measured\n"
+ENTRY_POINTS = "[icm.plugins]\ntiny = icm_tiny\nshown = icm_shown\nmeasured = icm_measured\nspots = icm_spots\n"
 
 Measure = Callable[..., Result]
 
@@ -51,7 +65,7 @@ Measure = Callable[..., Result]
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like site-packages, with data sets and two pipelines in it; worker processes find it, too."""
     folder = tmp_path_factory.mktemp("site")
-    for module in ("core/icm_tiny.py", "cli/icm_shown.py", "evaluation/icm_measured.py"):
+    for module in ("core/icm_tiny.py", "cli/icm_shown.py", "evaluation/icm_measured.py", "evaluation/icm_spots.py"):
         shutil.copy(HERE.parent / module, folder)
     about = folder / "icm_tiny-1.2.3.dist-info"
     about.mkdir()
@@ -108,9 +122,22 @@ def measured(site: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory)
     out = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(site)
-        for model in SPECS:
+        for model in ("scalable", "single"):
             evaluate(Options(model, f"maps:{folder}", workers=1, device="cpu"), out / f"{model}.json")
-    return {model: out / f"{model}.json" for model in SPECS}
+    return {model: out / f"{model}.json" for model in ("scalable", "single")}
+
+
+@pytest.fixture(scope="session")
+def spotted(site: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Results of two systems that find spots, a third party's kind, on 12 pictures."""
+    out = tmp_path_factory.mktemp("spots")
+    models = ("spots-jpeg", "spots-webp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        for model in models:
+            options = Options(model, "field:.", '{"count": 12}', workers=1, device="cpu", keep=out / model)
+            evaluate(options, out / f"{model}.json")
+    return {model: out / f"{model}.json" for model in models}
 
 
 @pytest.fixture

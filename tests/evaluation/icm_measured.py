@@ -6,11 +6,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import Field
 from torch import Tensor
 
 from icm_core import hookimpl
 from icm_core.errors import InputError
-from icm_core.interfaces import ComponentParams, DataSet, Sample
+from icm_core.interfaces import ComponentParams, DataSet, Sample, TaskHead
+from icm_core.types import Features
 
 
 class _Folder(DataSet):
@@ -62,6 +64,43 @@ class Named(_Folder):
         return torch.tensor(int(path.stem[-1]))
 
 
+class Brightness(_Folder):
+    """Mean levels of two of the channels, in another order than the head has them."""
+
+    name: ClassVar[str] = "measured.brightness"
+    kind = "regression"
+    labels = ("blue", "red")
+
+    class Params(ComponentParams):
+        """What the values are in."""
+
+        unit: str = Field("levels", description="their unit")
+
+    params: Params
+
+    @property
+    def unit(self) -> str:
+        return self.params.unit
+
+    def target(self, path: Path) -> Tensor:
+        return pixels(path).float().mean((0, 1))[[2, 0]]
+
+
+class Means(TaskHead):
+    """Mean levels of the channels, and nothing more of the picture."""
+
+    name: ClassVar[str] = "measured.means"
+    kind = "regression"
+    labels = ("red", "green", "blue")
+    unit = "levels"
+
+    def forward(self, features: Features) -> Tensor:
+        return 255 * features.cropped("image").mean((2, 3))
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output - target).abs().mean(1)
+
+
 def pixels(path: Path) -> Tensor:
     """A file's pixels, uint8."""
     try:
@@ -73,7 +112,12 @@ def pixels(path: Path) -> Tensor:
 
 @hookimpl
 def icm_datasets() -> list[type[DataSet]]:
-    return [Plain, Maps, Named]
+    return [Plain, Maps, Named, Brightness]
+
+
+@hookimpl
+def icm_heads() -> list[type[TaskHead]]:
+    return [Means]
 
 
 @hookimpl

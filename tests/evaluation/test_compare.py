@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from icm_core.errors import InputError
 from icm_core.kinds.segmentation import miou_of
@@ -93,6 +95,50 @@ def test_a_point_that_another_beats_is_left_out_of_the_rate() -> None:
 
 def test_values_that_fall_with_the_rate_leave_one_point() -> None:
     assert bd_rate(ANCHOR, Points.of(RATES, list(reversed(VALUES)))).note == TOO_FEW
+
+
+def errors(rates, values) -> Points:
+    return Points.of(rates, values, higher_is_better=False)
+
+
+FALLING = [8.0, 5.0, 3.0, 1.5]
+
+
+def test_errors_at_80_percent_of_the_bits_are_minus_20_percent() -> None:
+    anchor, test = errors(RATES, FALLING), errors([0.8 * rate for rate in RATES], FALLING)
+    found = bd_rate(anchor, test)
+    assert found.value == pytest.approx(-20, abs=1e-9)
+    assert (found.low, found.high) == (1.5, 8.0)
+    assert ratio_at(anchor, test, 4.0).value == pytest.approx(80, abs=1e-9)
+
+
+def test_errors_that_are_half_a_metre_smaller_are_half_a_metre_better() -> None:
+    anchor, test = errors(RATES, FALLING), errors(RATES, [value - 0.5 for value in FALLING])
+    assert bd_value(anchor, test).value == pytest.approx(0.5, abs=1e-9)
+    assert bd_value(test, anchor).value == pytest.approx(-0.5, abs=1e-9)
+
+
+def test_of_errors_the_smallest_stay_in_front() -> None:
+    bumpy = errors([*RATES, 0.3, 0.1], [*FALLING, 6.0, 9.0])
+    assert list(bumpy.values) == [8.0, 5.0, 6.0, 3.0, 1.5]
+    assert list(bumpy.front().values) == FALLING
+    assert bits_at(bumpy, 8.1) is None and bits_at(bumpy, 1.4) is None
+    assert bits_at(bumpy, 5.0) == pytest.approx(0.2)
+
+
+POINTS = st.lists(st.tuples(st.integers(1, 400), st.integers(-300, 300)), min_size=2, max_size=6)
+
+
+@given(POINTS, POINTS, st.integers(-300, 300))
+def test_a_figure_and_its_negative_compare_alike(one, other, level) -> None:
+    up = [Points.of([r / 100 for r, _ in some], [float(v) for _, v in some]) for some in (one, other)]
+    down = [errors([r / 100 for r, _ in some], [-float(v) for _, v in some]) for some in (one, other)]
+    more, less = bd_rate(*up), bd_rate(*down)
+    assert (more.value, more.overlap, more.note) == (less.value, less.overlap, less.note)
+    assert more.low is None or (more.low, more.high) == (-less.high, -less.low)
+    assert bd_value(*up) == bd_value(*down)
+    assert bits_at(up[0], level) == bits_at(down[0], -level)
+    assert ratio_at(*up, level).value == ratio_at(*down, -level).value
 
 
 def test_nothing_is_extrapolated() -> None:
