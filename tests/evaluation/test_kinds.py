@@ -97,7 +97,7 @@ def test_nested_tallies_come_back_from_the_file_as_they_were(tmp_path) -> None:
     assert [tally["seen"] is None for tally in tallies] == [not tally["distances"] for tally in tallies]
 
 
-def test_workers_and_journals_know_a_third_partys_kind(tmp_path, monkeypatch) -> None:
+def test_a_journal_knows_a_third_partys_kind(tmp_path, monkeypatch) -> None:
     import icm_evaluation.work as work
 
     original = work.measure
@@ -110,18 +110,11 @@ def test_workers_and_journals_know_a_third_partys_kind(tmp_path, monkeypatch) ->
     monkeypatch.setattr(work, "measure", stops)
     with pytest.raises(InputError, match="the power went"):
         of_spots(tmp_path)
-    monkeypatch.undo()
-    monkeypatch.syspath_prepend(_site_of("icm_spots"))
-    went_on = of_spots(tmp_path, workers=2)
+    monkeypatch.setattr(work, "measure", original)
+    went_on = of_spots(tmp_path)
     fresh = of_spots(tmp_path)
     assert [point.tasks for point in went_on.points] == [point.tasks for point in fresh.points]
     assert [row.clean for row in went_on.pictures] == [row.clean for row in fresh.pictures]
-
-
-def _site_of(module: str) -> str:
-    import importlib
-
-    return str(Path(importlib.import_module(module).__file__).parent)
 
 
 def test_a_data_set_of_a_kind_that_is_also_another_is_measured(tmp_path) -> None:
@@ -134,8 +127,8 @@ def test_a_data_set_of_another_kind_skips_the_task_and_says_why(tmp_path, folder
     result = of_spots(tmp_path, data=f"maps:{folder}", params="")
     assert set(result.tasks) == {"picture"}
     assert result.skipped == {"spots": "the data set has targets of kind segmentation, the head is of kind spots.spots"}
-    with pytest.raises(InputError, match=r"^nothing of pipeline 'finder' can be measured on this data set: it: the data "
-                                         r"set has no targets, the head is of kind spots\.spots$"):  # fmt: skip
+    with pytest.raises(InputError, match=r"^nothing of pipeline 'finder' can be measured on this data set: it: the "
+                                         r"data set has no targets, the head is of kind spots\.spots$"):  # fmt: skip
         of_spots(tmp_path, model=with_head(tmp_path, "spots.finder"), data=f"plain:{folder}", params="")
 
 
