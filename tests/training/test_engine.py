@@ -9,16 +9,19 @@ import shutil
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from icm_core import InputError, Pipeline, SpecError
+from icm_core import InputError, Pipeline, SpecError, WeightsError
 from icm_training import checkpoint as checkpoints
 from icm_training.checkpoint import Checkpoint
 from icm_training.folder import RunFolder
-from icm_training.recipe import RecipeSpec
+from icm_training.parts import groups_of
+from icm_training.recipe import OptimizerSpec, RecipeSpec, TrainSpec
+from icm_training.trainer import make_optimizer
 
 Smoke = Callable[..., RecipeSpec]
 Run = Callable[..., RunFolder]
@@ -88,6 +91,63 @@ def test_batch_statistics_move_where_they_are_trained(
     statistics = [key for key in before if "running_mean" in key]
     moved = {key for key in statistics if not torch.equal(after[key], before[key])}
     assert moved and all(key.startswith(f"{HEAD}head.") for key in moved)
+
+
+def test_a_weight_decay_of_nothing_is_a_groups_own(pipe: Pipeline) -> None:
+    """Where the gradient is 0, weights move by the decay alone."""
+    train = [
+        TrainSpec(modules=("A",), lr=0.1, weight_decay=0.0),
+        TrainSpec(modules=("C",), lr=0.1),
+        TrainSpec(modules=("D",), lr=0.1, weight_decay=0.2),
+    ]
+    groups = groups_of(pipe, train)
+    optimizer = make_optimizer(groups, OptimizerSpec(use="adamw", weight_decay=0.05))
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, 0.05, 0.2]
+    before = [[parameter.detach().clone() for parameter in group.parameters] for group in groups]
+    for group in groups:
+        for parameter in group.parameters:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for group, parameters, factor in zip(groups, before, (1.0, 1 - 0.1 * 0.05, 1 - 0.1 * 0.2), strict=True):
+        for parameter, old in zip(group.parameters, parameters, strict=True):
+            torch.testing.assert_close(parameter.detach(), old * factor)
+
+
+def test_dropout_is_another_at_every_step_and_the_same_for_a_step_done_again(
+    smoke: Smoke, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks: list[torch.Tensor] = []
+    dropout = torch.nn.functional.dropout
+
+    def kept(values: torch.Tensor, *arguments: Any, **more: Any) -> torch.Tensor:
+        ones = dropout(torch.ones_like(values), *arguments, **more)
+        if bool((ones == 0).any()):
+            masks.append(ones == 0)
+        return values * ones
+
+    monkeypatch.setattr(torch.nn.functional, "dropout", kept)
+    own = smoke(
+        **{
+            "pipeline.tasks.segmentation.head.params.dropout": 0.1,
+            f"stages.{SEG}.start": [],
+            f"stages.{SEG}.schedule": {"steps": 3, "shape": "constant"},
+            f"stages.{SEG}.feeds.0.losses": [{"use": "training.head", "task": SEG}],
+            "checkpoint_every": 1,
+            "keep": 5,
+        }
+    )
+    folder = run(own, tmp_path / "run", stages=(SEG,))
+    a_step = len(masks) // 3
+    assert a_step and len(masks) == 3 * a_step
+    steps = [masks[step * a_step : (step + 1) * a_step] for step in range(3)]
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        assert not any(torch.equal(a, b) for a, b in zip(steps[one], steps[other], strict=True))
+    # Broken off after its second step, the third is the same again.
+    masks.clear()
+    checkpoint(folder, 3).unlink()
+    folder.result(SEG).unlink()
+    run(own, folder.path, stages=(SEG,), resume=True)
+    assert len(masks) == a_step and all(torch.equal(a, b) for a, b in zip(masks, steps[2], strict=True))
 
 
 def test_the_result_is_the_running_mean_of_the_weights(done: RunFolder, pipe: Pipeline) -> None:
@@ -195,6 +255,12 @@ def test_a_stage_that_is_done_is_not_trained_again(done: RunFolder, recipe: Reci
             SpecError,
             "stages[0].quality.range is 1 to 4; the codec has 1 to 2",
         ),
+        (
+            {"stages.joint.validate_on.qualities": [1, 2.5]},
+            ("joint",),
+            SpecError,
+            "stages[0].validate_on.qualities[1] is 2.5; the codec has 1 to 2",
+        ),
         ({"stages.joint.quality.range": [2, 1]}, ("joint",), SpecError, "stages[0].quality.range is 2 to 1"),
         (
             {"data.shapes.use": "training.shape"},
@@ -207,26 +273,31 @@ def test_a_stage_that_is_done_is_not_trained_again(done: RunFolder, recipe: Reci
             {"stages.joint.train.0.modules": ["AA"]},
             ("joint",),
             SpecError,
-            "stages[0].train[0].modules[0]: unknown module 'AA'",
+            "stages[0].train[0].modules[0]: unknown module 'AA'; ",
         ),
-        ({"stages.joint.start": [{"weights": "absent.safetensors"}]}, ("joint",), Exception, "absent.safetensors"),
+        (
+            {"stages.joint.start": [{"weights": "absent.safetensors"}]},
+            ("joint",),
+            WeightsError,
+            "stages[0].start[0]: absent.safetensors: the weights are missing",
+        ),
         (
             {"stages.joint.start": [{"copy_of": "tasks.coarse.head", "module": "tasks.segmentation.head"}]},
             ("joint",),
-            Exception,
-            "lacks",
+            WeightsError,
+            "stages[0].start[0]: tasks.coarse.head lacks 'tasks.segmentation.head.",
         ),
         (
             {"stages.joint.start": [{"pretrained": "imagenet", "module": "codec"}]},
             ("joint",),
             SpecError,
-            "'sicmh.hyperprior' knows no pretrained weights 'imagenet'",
+            "stages[0].start[0]: 'sicmh.hyperprior' knows no pretrained weights 'imagenet'",
         ),
         (
             {"stages.joint.start": [{"pretrained": "klt", "module": "codex"}]},
             ("joint",),
             SpecError,
-            "unknown component 'codex'; did you mean 'codec'",
+            "stages[0].start[0]: unknown component 'codex'; did you mean 'codec'",
         ),
     ],
 )
@@ -242,6 +313,7 @@ def test_what_keeps_a_stage_from_running_is_one_sentence(
     with pytest.raises(error) as caught:
         run(smoke(**changes), tmp_path / "run", stages=stages)
     assert says in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_are_taken_from_beside_the_recipe_or_from_here(

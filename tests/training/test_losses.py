@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import Tensor
 
-from icm_core import Pipeline, Registry, SpecError
+from icm_core import Pipeline, Registry, SpecError, build, parse_spec
 from icm_core.interfaces import DataSet
 from icm_core.training import Loss
+from icm_tasks.pretrained import efficientnet_lite0_weights
 from icm_training.batch import CleanBatch, CodedBatch, Kept
 from icm_training.shapes import Shapes
 
@@ -45,6 +47,7 @@ def make(registry: Registry, pipe: Pipeline, shapes: Any) -> Any:
         cls = registry.losses.get(f"training.{name}")
         return cls(cls.Params.model_validate(params), pipe, task, data or shapes())
 
+    new.registry = registry  # type: ignore[attr-defined]
     return new
 
 
@@ -213,3 +216,91 @@ def test_the_rate_of_one_bit_a_pixel_is_one(make: Any, batch: CodedBatch) -> Non
         bits[name].fill_(64 * 64 / len(bits))
     assert make("rate")(batch).tolist() == [pytest.approx(1.0)] * 3
     assert math.isclose(float(batch.coded().total_bits[0]), 4096)
+
+
+class Turned(Shapes):
+    labels = ("class 1", "class 0", "class 2")  # type: ignore[assignment]
+
+
+def test_classes_in_another_order_are_no_targets(make: Any) -> None:
+    """Targets are not renumbered in training: they would be learned as they stand."""
+    for name in ("head", "cross_entropy"):
+        with pytest.raises(SpecError, match="'class 1' is number 0 in its targets and 1 of the head"):
+            make(name, SEG, Turned(Shapes.Params(), Path(), ""))
+    make("head", COARSE, Turned(Shapes.Params(), Path(), ""))
+
+
+@torch.no_grad()
+def test_the_last_output_is_the_first_map_and_of_a_plain_head_its_only_one(make: Any, batch: CodedBatch) -> None:
+    assert batch.target is not None
+    loss = make("cross_entropy", SEG, output="last")
+    torch.testing.assert_close(loss(batch), make("cross_entropy", SEG, output=1)(batch))
+    spec = batch.pipe.spec.to_json()
+    params = dict(spec["tasks"][SEG]["head"]["params"])
+    spec["tasks"][SEG]["head"] = {"use": "tasks.trseg", "params": params}
+    plain = build(parse_spec(spec), make.registry)
+    own = CodedBatch(plain, batch.pictures, batch.target, batch.quality, 0.0, (1, 2, 3), (-1, -1, -1), Kept())
+    (output,) = own.outputs(SEG)
+    by_hand = [nats(output[1][b], batch.target[b], torch.ones(3), -100) for b in range(3)]
+    found = make.registry.losses.get("training.cross_entropy")
+    last = found(found.Params(output="last"), plain, SEG, Shapes(Shapes.Params(), Path(), ""))
+    torch.testing.assert_close(last(own), torch.tensor(by_hand))
+
+
+def features(pictures: Tensor) -> list[Tensor]:
+    """Feature maps of EfficientNet-Lite0 with the package's weights, from the whole classifier."""
+    net = timm.create_model("tf_efficientnet_lite0")
+    net.load_state_dict(efficientnet_lite0_weights())
+    _, found = net.eval().forward_intermediates((pictures * 255 - 127) / 128)
+    return found
+
+
+@torch.no_grad()
+def test_distance_in_features_is_an_error_relative_to_the_clean_features(make: Any, batch: CodedBatch) -> None:
+    clean, seen = features(batch.pictures), features(batch.features(SEG).cropped("image"))
+    errors = [
+        torch.stack([(seen[s][b] - clean[s][b]).pow(2).mean() / clean[s][b].pow(2).mean() for b in range(3)])
+        for s in range(5)
+    ]
+    torch.testing.assert_close(
+        make("features", SEG)(batch), (errors[1] + errors[2] + errors[3]) / 3, rtol=1e-3, atol=1e-5
+    )
+    weighted = make("features", SEG, stages=(0, 4), weights=(3.0, 1.0))
+    torch.testing.assert_close(weighted(batch), 0.75 * errors[0] + 0.25 * errors[4], rtol=1e-3, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = make("features", SEG)(batch)
+    assert reduced.dtype == torch.float32
+    torch.testing.assert_close(reduced, make("features", SEG)(batch), rtol=0.05, atol=0.01)
+
+
+def test_distance_in_features_is_of_other_pictures_too_and_nothing_for_the_same(make: Any, batch: CodedBatch) -> None:
+    same = make("features", SEG)(clean(batch))
+    assert same.shape == (3,) and same.tolist() == [0.0] * 3
+    shown = {of: make("features", COARSE, of=of)(batch) for of in ("image", "output", "fine")}
+    assert all(bool((values > 0).all()) for values in shown.values())
+    assert not torch.allclose(shown["output"], shown["fine"])
+
+
+def test_the_network_of_features_stays_as_it_is_and_passes_gradients(make: Any, batch: CodedBatch) -> None:
+    before = torch.get_rng_state()
+    loss = make("features", SEG)
+    assert torch.equal(torch.get_rng_state(), before)
+    loss.train()
+    assert not any(module.training for module in loss.net.modules())
+    assert not any(parameter.requires_grad for parameter in loss.parameters())
+    weights = {key: tensor.clone() for key, tensor in loss.state_dict().items()}
+    batch.pipe.requires_grad_(True)
+    loss(batch).sum().backward()
+    assert all(torch.equal(tensor, weights[key]) for key, tensor in loss.state_dict().items())
+    adapter = batch.pipe.task(SEG).adapter
+    assert any(p.grad is not None and bool(p.grad.any()) for p in adapter.parameters())
+    assert not any("later" in key or "blocks.6" in key for key in weights)  # stages behind the last are not built
+
+
+def test_pictures_that_are_not_there_have_no_features(make: Any) -> None:
+    with pytest.raises(SpecError, match=r"loss 'training\.features' needs the task"):
+        make("features")
+    with pytest.raises(
+        SpecError, match=r"is of kind segmentation; loss 'training\.features' of its output is of pictures"
+    ):
+        make("features", SEG, of="output")

@@ -16,7 +16,11 @@ from safetensors.torch import load_file
 
 from icm_core import Pipeline
 
-SHORT = ["--set", "stages.joint.schedule.steps=8", "--set", "checkpoint_every=2", "--set", "log_every=2"]
+# With dropout, so that something in a step is random that is no augmentation and no noise.
+SHORT = [
+    *("--set", "stages.joint.schedule.steps=8", "--set", "checkpoint_every=2", "--set", "log_every=2"),
+    *("--set", "pipeline.tasks.segmentation.head.params.dropout=0.1"),
+]
 STAGES = ("joint", "segmentation", "coarse", "fine")
 
 

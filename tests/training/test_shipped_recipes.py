@@ -10,9 +10,11 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from icm_core import Pipeline, Registry, build, build_registry, parse_spec
 from icm_core.interfaces import Sample
+from icm_core.spec.model import PipelineSpec
 from icm_core.types import Legend
 from icm_registry import RegistryError
 from icm_training import plugin as icm_training
@@ -22,10 +24,11 @@ from icm_training.engine import pipeline_of
 from icm_training.finding import find_recipe
 from icm_training.mixture import Held
 from icm_training.parts import groups_of, prepare
-from icm_training.recipe import RecipeSpec
+from icm_training.recipe import DataSpec, RecipeSpec, ScheduleSpec
 from icm_training.recipe_schema import recipe_schema
 from icm_training.schedule import Schedule
 from icm_training.stage import StageModule
+from icm_training.start import check, starts_of
 
 NAMES = [path.stem for path in icm_training.icm_recipes()]
 RATES = {"low": 0.08, "middle": 0.18, "high": 0.30}
@@ -99,9 +102,46 @@ def test_everything_that_a_shipped_recipe_names_is_there(name: str) -> None:
         assert len(module.losses) == sum(len(feed.losses) for feed in stage.feeds)
         if stage.validate_on is not None:
             assert all(qualities[0] <= quality <= qualities[1] for quality in stage.validate_on.qualities)
+    for number in range(len(recipe.stages)):
+        # Files come of other runs, and other networks' ImageNet weights from the net.
+        starts = [one for one in starts_of(recipe, number) if not (one.spec.weights or "").endswith(".safetensors")]
+        own = [one for one in starts if one.spec.pretrained != "imagenet" or not name.startswith("paper")]
+        check(pipe, own, Path(), installed())
     parts = [prefix for part in recipe.files.values() for prefix in part.prefixes]
     if parts:
         assert all(sum(key.startswith(prefix) for prefix in parts) == 1 for key in pipe.state_dict())
+
+
+def test_the_papers_recipe_trains_a_plain_trseg_as_well(run: Any, registry: Registry, tmp_path: Path) -> None:
+    """Its first stage of the head counts the last output: the first of two maps, or of TrSeg the only one."""
+    recipe, home = find_recipe("paper-cityscapes", registry)
+    spec = pipeline_of(recipe, home, installed()).to_json()
+    head = spec["tasks"]["segmentation"]["head"]
+    head["use"] = "tasks.trseg"
+    head["params"] = {key: value for key, value in head.get("params", {}).items() if key != "auxiliary_weight"}
+    pipe = built(json.dumps(spec))
+    for number, stage in enumerate(recipe.stages):
+        groups_of(pipe, stage.train)
+        data = {name: Blank(name, recipe) for name in used_by(stage)}
+        feeds = [feed_data(feed, data, installed(), "") for feed in stage.feeds]
+        StageModule(pipe, stage, feeds, installed(), f"stages[{number}]")
+
+    # The very stage, on a smaller pipeline, for one step.
+    smoke = find_recipe("smoke", registry)[0].pipeline
+    assert isinstance(smoke, PipelineSpec)
+    small = smoke.to_json()
+    small["tasks"]["segmentation"]["head"]["use"] = "tasks.trseg"
+    changes = ["stages.trseg.feeds.0.augment.crop=[64, 64]", "stages.trseg.start=[]", "precision=32-true"]
+    recipe, _ = find_recipe("paper-cityscapes", registry, [f"pipeline={json.dumps(small)}", *changes])
+    stage = recipe.stages[1].model_copy(update={"schedule": ScheduleSpec(steps=1)})
+    shapes = {"large": DataSpec(use="training.shapes", params={"count": 4})}
+    folder = run(recipe.model_copy(update={"stages": (stage,), "data": shapes}), tmp_path / "run")
+    torch.manual_seed(recipe.seed)
+    before = build(parse_spec(small), registry).state_dict()
+    after = load_file(folder.result("trseg"))
+    changed = {key for key in after if not torch.equal(after[key], before[key])}
+    assert changed and all(key.startswith("tasks.segmentation.head.") for key in changed)
+    assert "cross_entropy/segmentation/clean" in (folder.stage("trseg") / "log.csv").read_text()
 
 
 def paces(recipe: RecipeSpec) -> dict[str, list[tuple[float, float]]]:

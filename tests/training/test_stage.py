@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from icm_core import Pipeline, Registry, SpecError, build_registry
+from icm_core import Pipeline, Registry, SpecError, build, build_registry, parse_spec
 from icm_core.interfaces import DataSet
 from icm_core.plugins import own
 from icm_core.training.noise import noise_of, uniform_noise
@@ -196,3 +196,22 @@ def test_noise_follows_the_picture_and_not_its_place() -> None:
         second = uniform_noise(like[:2])
     assert torch.equal(second, first[[2, 0]]) and not torch.equal(first, more)
     assert float(first.min()) >= -0.5 and float(first.max()) < 0.5
+
+
+@pytest.mark.parametrize("of", ["coarse", "fine"])
+def test_a_task_behind_a_decoded_picture_reads_and_moves_what_makes_it(
+    pipe: Pipeline, registry: Registry, of: str
+) -> None:
+    spec = pipe.spec.to_json()
+    spec["tasks"]["segmentation"]["adapter"] = {"use": "core.decoded_picture", "params": {"of": of}}
+    behind = build(parse_spec(spec), registry).requires_grad_(True)
+    generator = torch.Generator().manual_seed(2)
+    pictures, quality = torch.rand(2, 3, 64, 64, generator=generator), torch.ones(2)
+    batch = CodedBatch(behind, pictures, torch.zeros(2, 64, 64).long(), quality, 0.0, (1, 2), (-1, -1), Kept())
+    shown = batch.features("segmentation").cropped("image")
+    picture = batch.fine()[0] if of == "fine" else batch.output("coarse")
+    assert torch.equal(shown, picture.clamp(0, 1))
+    batch.losses("segmentation").sum().backward()
+    for module in (behind.codec, behind.task("coarse").head, *([behind.enhancement] if of == "fine" else [])):
+        assert module is not None
+        assert any(p.grad is not None and bool(p.grad.any()) for p in module.parameters())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, cast, get_args
 
 import icm_things
@@ -21,7 +22,7 @@ import icm_datasets
 import icm_sicmh
 import icm_tasks
 from icm_core import InputError, Pipeline, Registry, SpecError, build, build_registry, parse_spec
-from icm_core.interfaces import DataSet, Nest, Sample
+from icm_core.interfaces import ComponentParams, DataSet, Nest, Sample
 from icm_core.nests import Column, map_tensors, same, tensors
 from icm_core.plugins import own
 from icm_core.types import Legend
@@ -369,3 +370,67 @@ def test_any_answer_that_is_compared_can_be_distilled() -> None:
     other = pipeline(kind="things.boxes")
     with pytest.raises(SpecError, match=r"cannot be distilled: answers of kind things\.boxes are not compared"):
         Distillation(Distillation.Params(), other, "things", Mixture([things("things.boxes")], installed()))
+
+
+SHIPPED = {
+    "classification": Legend(("a", "b")),
+    "segmentation": Legend(("a", "b", "c"), ignore=255),
+    "regression": Legend(("a", "b"), unit="m"),
+    "detection": Legend(("a", "b")),
+    "instances": Legend(("a", "b")),
+    "keypoints": Legend(("a", "b")),
+    "depth": Legend(unit="m"),
+    "embedding": Legend(("a", "b")),
+}
+
+
+class Made(DataSet):
+    """Targets that a kind makes up, with grey pictures."""
+
+    name = "test.made"
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(ComponentParams(), Path(), "")
+        self.of = installed().kind(kind)
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        return self.of.name
+
+    @property
+    def legend(self) -> Legend:
+        return SHIPPED[self.kind]
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, number: int) -> Sample:
+        generator = torch.Generator().manual_seed(number)
+        return Sample(
+            str(number), torch.full((3, 48, 64), 90).byte(), self.of.example_target((48, 64), self.legend, generator)
+        )
+
+
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_shipped_kinds_are_fed_whole(kind: str) -> None:
+    data = Made(kind)
+    batch = raw(data, range(4))
+    expected = [
+        data.of.unwrap(data.of.wrap(data[number].target, (48, 64)), (48, 64), data.legend) for number in order(4)
+    ]
+    assert same(batch.target, data.of.collate(expected))
+    for place, one in enumerate(expected):
+        assert same(data.of.select(batch.target, [place]), data.of.collate([one]))
+    if kind not in ("segmentation", "instances"):  # whose classes are int64 and masks uint8 in batches
+        assert same(expected, [data[number].target for number in order(4)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(kind=st.sampled_from([*SHIPPED]), augment=augmentations, number=st.integers(0, 7))
+def test_augmented_targets_of_shipped_kinds_are_targets_of_the_augmented_picture(
+    kind: str, augment: dict[str, Any], number: int
+) -> None:
+    data = Made(kind)
+    item = stream(data, **augment)[number]
+    target = item.target.to(torch.uint8) if kind == "segmentation" else item.target
+    data.of.check_target(target, cast(tuple[int, int], tuple(item.picture.shape[-2:])), data.legend)

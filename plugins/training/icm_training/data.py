@@ -6,6 +6,7 @@ from pathlib import Path
 
 from icm_core.errors import InputError
 from icm_core.interfaces import DataSet
+from icm_core.plugins.datasets import build_dataset
 from icm_core.plugins.lookup import look_up
 from icm_core.plugins.registry import Registry
 from icm_training.recipe import DataSpec, FeedSpec, StageSpec
@@ -27,7 +28,9 @@ def open_data(name: str, spec: DataSpec, folder: Path, registry: Registry) -> Da
     where = f"data.{name}"
     found = look_up(spec.use, spec.params, registry.datasets, where)
     try:
-        return found.cls(found.params, folder / spec.root, spec.split)
+        return build_dataset(
+            found.cls, found.params, folder / spec.root, spec.split, lambda kind: registry.kind(kind, where)
+        )
     except (InputError, OSError, RuntimeError, ValueError) as error:
         # The first is what a data set should raise; the rest is what a third party's may let through.
         raise InputError(f"{where}: {error}") from error

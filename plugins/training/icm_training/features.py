@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import Self
 
-from icm_core.errors import SpecError
 from icm_core.interfaces import ComponentParams, DataSet, PipelineView
 from icm_core.training import Batch, Loss
 from icm_tasks.networks import Normalisation, configuration, create
@@ -65,12 +64,8 @@ class FeatureDistance(Loss):
         super().__init__(params, pipe, task, data)
         check_picture(self.name, params.of, pipe, task)
         with torch.random.fork_rng(devices=[]):  # its random weights are replaced, and should move no generator
-            try:
-                # Its other wrappers build and run the stages behind the last one, too.
-                options = {"features_only": True, "feature_cls": "getter", "out_indices": params.stages}
-                self.net = create(params.model, **options)
-            except IndexError as error:
-                raise SpecError(f"timm network {params.model!r} has no feature stage {params.stages[-1]}") from error
+            # timm's "getter" drops the stages behind the last one; its other wrappers build and run them all.
+            self.net = create(params.model, features_only=True, feature_cls="getter", out_indices=params.stages)
         load_pretrained(self.net, params.model, "imagenet")
         self.net.requires_grad_(False).eval()
         self.normalise = Normalisation.of(params.model, configuration(self.net))
