@@ -74,6 +74,12 @@ def test_both_zeros_of_floats_are_the_number_zero() -> None:
     assert control_hash([torch.tensor([-0.0, 1.0])]) == control_hash([torch.tensor([0.0, 1.0])])
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int64])
+def test_the_type_of_the_numbers_does_not_count(dtype: torch.dtype) -> None:
+    x = torch.tensor([[1.0, -2.0], [96.0, 0.0]])
+    assert control_hash([x.to(dtype)]) == control_hash([x]) == control_hash([x.clone().requires_grad_()])
+
+
 def test_a_hash_is_sha256_of_shapes_and_of_little_endian_float32() -> None:
     content = b"(2, 1)\n" + struct.pack("<2f", 1.5, -2.0) + b"(1,)\n" + struct.pack("<f", 0.0)
     found = control_hash([torch.tensor([[1.5], [-2.0]], dtype=torch.float64), torch.tensor([0])])
