@@ -21,6 +21,7 @@ MOST: dict[str, int] = {"bbox": 100, "segm": 100, "keypoints": 20}
 """Answers of a class that count in a picture, as in COCO."""
 
 _THRESHOLDS = {"ap": slice(None), "ap50": slice(0, 1), "ap75": slice(5, 6)}
+_AT_ONCE = 2_000_000
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _AREAS = [0.0, 1e10]
 
@@ -42,30 +43,33 @@ class Matched:
     misses: NDArray[np.bool_]
     things: NDArray[np.int64]
 
-    def precision(self, weights: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """Mean precision at 101 recalls, by threshold, (10,); None where there is nothing to find.
+    def precision(self, weights: Weights) -> NDArray[np.float64]:
+        """Mean precision at 101 recalls, by threshold, (D, 10); NaN where there is nothing to find.
 
-        The same as ``COCOeval.accumulate`` does with each picture standing ``weights`` times in the list: repeated
-        answers follow each other in the order of scores, and only the last of such a run can be the place where a
-        recall is reached with the best precision. (Answers of one picture and class with equal scores stay together
-        by answer here, and by copy of the picture there.)
+        The same as ``COCOeval.accumulate`` does with each picture standing ``weights`` times in the list. Precision
+        falls from hit to hit and recall stands still, so that the hits alone matter; and copies of an answer follow
+        each other in the order of scores, so that the last one stands for all. (Of equal scores in one picture and
+        class copies stay together here, there the picture does.)
 
         Args:
-            weights: (P,).
+            weights: (D, P).
         """
         found = weights @ self.things
-        if not found:
-            return None
-        times = weights[self.picture]
-        hits, misses = np.cumsum(self.hits * times, axis=1), np.cumsum(self.misses * times, axis=1)
-        best = hits / (misses + hits + np.spacing(1))
-        best = np.maximum.accumulate(best[:, ::-1], axis=1)[:, ::-1]
-        recalls = hits / found
-        means = np.zeros(len(best))
-        for row, (recall, precision) in enumerate(zip(recalls, best, strict=True)):
-            # A recall that is never reached has precision 0.
-            places = np.searchsorted(recall, _RECALLS, side="left")
-            means[row] = precision[places[places < len(precision)]].sum() / len(_RECALLS)
+        times = weights[:, self.picture]
+        ranks = np.cumsum(times, axis=1)
+        means = np.zeros((len(weights), len(self.hits)))
+        for row, (hits, misses) in enumerate(zip(self.hits, self.misses, strict=True)):
+            places = np.flatnonzero(hits)
+            right = np.cumsum(times[:, places], axis=1)
+            counted = hits | misses
+            said = ranks if counted.all() else np.cumsum(times * counted, axis=1)
+            best = right / (said[:, places] + np.spacing(1))
+            best = np.maximum.accumulate(best[:, ::-1], axis=1)[:, ::-1]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                recalls = right / found[:, None]
+            reached = np.searchsorted(_RECALLS, recalls, side="right")
+            means[:, row] = (best * np.diff(reached, axis=1, prepend=0)).sum(1) / len(_RECALLS)
+        means[found == 0] = np.nan
         return means
 
 
@@ -101,11 +105,17 @@ def average_precision(matched: Sequence[Matched], weights: Weights) -> Drawn:
         ``ap``, ``ap50``, ``ap75``: (D,) each; NaN where there is nothing to find.
     """
     found = {name: np.full(len(weights), np.nan) for name in _THRESHOLDS}
-    for row, drawn in enumerate(weights):
-        means = [mean for one in matched if (mean := one.precision(drawn)) is not None]
-        if means:
-            for name, thresholds in _THRESHOLDS.items():
-                found[name][row] = 100 * np.mean([mean[thresholds] for mean in means])
+    if not matched:
+        return found
+    step = max(1, _AT_ONCE // max(1, *(len(one.picture) for one in matched)))
+    for start in range(0, len(weights), step):
+        drawn = slice(start, start + step)
+        means = np.array([one.precision(weights[drawn]) for one in matched])
+        known = np.isfinite(means).all(2)
+        for name, thresholds in _THRESHOLDS.items():
+            each = np.where(known, means[..., thresholds].mean(2), 0)
+            with np.errstate(invalid="ignore"):
+                found[name][drawn] = 100 * each.sum(0) / known.sum(0)
     return found
 
 

@@ -153,7 +153,9 @@ def _queries(tallies: Sequence[Tally]) -> dict[str, NDArray[np.float64]]:
             if not others:
                 continue
             near[row] = -np.inf  # the query itself comes last
-            first = same[np.lexsort((same, -near))[:others]]
+            least = np.partition(near, -others)[-others]
+            nearest = np.flatnonzero(near >= least)
+            first = same[nearest[np.lexsort((same[nearest], -near[nearest]))[:others]]]
             hits[row] = first[0]
             precision[row] = (first * np.cumsum(first) / np.arange(1, others + 1)).mean()
     found["recall_at_1"][counted], found["map_at_r"][counted] = hits, precision

@@ -57,14 +57,18 @@ def with_masks(picture: Image.Image, masks: NDArray[np.bool_], colours: Sequence
     """The picture with masks (N, H, W) laid over it and their borders drawn, the first ones on top."""
     pixels = np.asarray(picture.convert("RGB"), dtype=np.float32).copy()
     for mask, colour in [*zip(masks, colours, strict=True)][::-1]:
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if not rows.size:
+            continue
+        part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         tint = np.array(colour, dtype=np.float32)
-        pixels[mask] = (1 - _OPACITY) * pixels[mask] + _OPACITY * tint
-        pixels[_border(mask)] = tint
+        shares = (_OPACITY * mask[part] + (1 - _OPACITY) * _border(mask[part]))[..., None]
+        pixels[part] += shares * (tint - pixels[part])
     return Image.fromarray(pixels.round().astype(np.uint8))
 
 
 def _border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels of a mask that have a neighbour outside of it, or lie at the picture's edge."""
+    """Pixels of a mask that have a neighbour outside of it, or lie at its edge."""
     inner = np.pad(mask, 1)
     inside = inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
     border: NDArray[np.bool_] = mask & ~inside
