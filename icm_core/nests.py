@@ -118,13 +118,12 @@ def same(one: Nest, other: Nest) -> bool:
     """
     first, structure = _pytree.tree_flatten(one)
     second, its = _pytree.tree_flatten(other)
-    return structure == its and all(
-        (isinstance(b, Tensor) and _same(a, b)) if isinstance(a, Tensor) else a == b
-        for a, b in zip(first, second, strict=True)
-    )
+    return structure == its and all(_same(a, b) for a, b in zip(first, second, strict=True))
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
+def _same(a: Any, b: Any) -> bool:
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        return not (isinstance(a, Tensor) or isinstance(b, Tensor)) and bool(a == b)
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
     return bool(((a == b) | ((a != a) & (b != b))).all())

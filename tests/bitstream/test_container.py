@@ -197,6 +197,20 @@ def test_a_picture_that_does_not_fit_the_header_is_not_written(height: int, widt
         write(Container(height, width, Quality(16), (BASE,)))
 
 
+@pytest.mark.parametrize(("height", "width"), [(10_000, 10_000), (65_535, 1525), (1, 65_535), (1, 1)])
+def test_pictures_of_up_to_100_million_pixels_are_written_and_read(height: int, width: int) -> None:
+    assert read(write(Container(height, width, Quality(16), (BASE,)))).width == width
+
+
+@pytest.mark.parametrize(("height", "width"), [(10_000, 10_001), (65_535, 1526)])
+def test_larger_pictures_are_neither_written_nor_read(height: int, width: int) -> None:
+    with pytest.raises(InputError, match=f"{width}x{height} pixels is too large: the limit is 100000000 pixels"):
+        write(Container(height, width, Quality(16), (BASE,)))
+    header = struct.pack(">3sBHHB", MAGIC, 1, height, width, 16)
+    with pytest.raises(BitstreamError, match=f"claims a picture of {width}x{height} pixels; 1 to 100000000"):
+        read(header + layer_bytes(header, LayerKind.BASE, b"p"))
+
+
 def test_layers_in_another_order_are_not_written() -> None:
     with pytest.raises(ValueError, match="layers"):
         write(Container(8, 8, Quality(16), (ENHANCEMENT, BASE)))

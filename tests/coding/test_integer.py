@@ -115,8 +115,8 @@ def test_sums_are_rounded_halves_upwards() -> None:
     assert IntegerNetwork("net", layer)(n).flatten().tolist() == [-1, -1, 0, 0, 1, 1, 2]
 
 
-@pytest.mark.parametrize("slope", [0.0, 0.01, 0.2, 0.5, 1.0])
-def test_leaky_slopes_are_16_bit_numbers_rounded_down(slope: float) -> None:
+@pytest.mark.parametrize("slope", [0.0, 0.01, 0.1, 0.2, 0.3, 0.5, 1.0])
+def test_leaky_slopes_are_16_bit_numbers_rounded_to_the_nearest_and_products_down(slope: float) -> None:
     n = torch.tensor([-LIMIT, -4096, -5, -1, 0, 1, LIMIT])
     found = IntegerNetwork("net", nn.LeakyReLU(slope))(n.double().view(1, -1, 1, 1)).long().flatten().tolist()
     assert found == [v if v >= 0 else v * round(slope * 2**16) >> 16 for v in n.tolist()]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from icm_core import WeightsError
 from icm_core.coding import FRACTION_BITS, CdfTables, gaussian_tables, sigma_index
 from icm_core.coding import tables as module
 from icm_core.coding.tables import SIGMA_MIN, SIGMAS, SIGMAS_PER_OCTAVE, quantize_pmf
@@ -87,6 +88,27 @@ def test_rows_are_cut_at_their_length() -> None:
     cdf = torch.tensor([[0, 5, 65536, 0], [0, 1, 2, 65536]])
     tables = CdfTables.from_tensor(cdf, torch.tensor([3, 4]), torch.tensor([-1, 7]))
     assert tables == CdfTables([[0, 5, 65536], [0, 1, 2, 65536]], [3, 4], [-1, 7])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [1, 5, 65536],
+        [-1, 5, 65536],
+        [0, 5, 65535],
+        [0, 5, 65537],
+        [0, 5, 5, 65536],
+        [0, 9, 5, 65536],
+        [0, 65536, 65536],
+        [65536],
+        [],
+    ],
+    ids=str,
+)
+def test_a_row_that_does_not_rise_from_0_to_65536_is_refused_by_number(row: list[int]) -> None:
+    cdf = torch.tensor([[0, 5, 65536, 0], [*row, *[0] * (4 - len(row))]])
+    with pytest.raises(WeightsError, match=r"^row 1 of a probability table does not rise from 0 to 65536$"):
+        CdfTables.from_tensor(cdf, torch.tensor([3, len(row)]), torch.tensor([0, 0]))
 
 
 @given(st.floats(-12, 12), st.floats(-7, 10))

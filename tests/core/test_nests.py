@@ -1,0 +1,99 @@
+"""Nests: what is done to tensors in dicts, lists and tuples."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from icm_core.nests import Column, floats, map_tensors, paths, rows, same, shown, stack, tensors
+
+THING = {"boxes": torch.arange(8.0).reshape(2, 4), "numbers": [torch.tensor([3, 4]), "name"], "none": None}
+
+
+def test_tensors_come_in_order_and_by_their_paths() -> None:
+    nest = [{"b": torch.ones(1), "a": (torch.zeros(2), 7)}, torch.ones(3)]
+    assert {where: tuple(tensor.shape) for where, tensor in paths(nest).items()} == {
+        "[0].b": (1,),
+        "[0].a[0]": (2,),
+        "[1]": (3,),
+    }
+    assert len(tensors(nest)) == 3 and list(paths(torch.ones(1))) == [""]
+
+
+def test_what_is_no_tensor_stays_as_it_is() -> None:
+    doubled = map_tensors(lambda tensor: tensor * 2, THING)
+    assert doubled["numbers"][0].tolist() == [6, 8]
+    assert (doubled["numbers"][1], doubled["none"]) == ("name", None)
+    assert THING["boxes"][1, 3] == 7
+
+
+def test_real_numbers_become_float32_and_whole_ones_stay() -> None:
+    nest = floats({"half": torch.ones(2).half(), "double": torch.ones(2).double(), "classes": torch.tensor([300])})
+    assert {name: tensor.dtype for name, tensor in nest.items()} == {
+        "half": torch.float32,
+        "double": torch.float32,
+        "classes": torch.int64,
+    }
+    assert floats(torch.tensor([True])).dtype == torch.bool
+
+
+def test_stacked_nests_have_one_dimension_more_and_rows_take_them_apart() -> None:
+    singles = [
+        {"box": torch.full((4,), float(n)), "of": f"picture {n}", "size": (n, torch.tensor(n))} for n in range(4)
+    ]
+    batch = stack(singles)
+    assert batch["box"].shape == (4, 4) and batch["size"][1].tolist() == [0, 1, 2, 3]
+    assert isinstance(batch["of"], Column) and batch["of"] == [f"picture {n}" for n in range(4)]
+    some = rows(batch, [2, 0])
+    assert some["box"][:, 0].tolist() == [2, 0] and some["size"][1].tolist() == [2, 0]
+    assert isinstance(some["of"], Column) and some["of"] == ["picture 2", "picture 0"]
+    assert isinstance(some["size"][0], Column) and some["size"][0] == [2, 0]
+
+
+def test_rows_leave_what_belongs_to_no_picture() -> None:
+    found = rows({"boxes": torch.arange(3), "unit": "m"}, [1])
+    assert found["boxes"].tolist() == [1] and found["unit"] == "m"
+
+
+@pytest.mark.parametrize(
+    ("nests", "says"),
+    [
+        ([{"a": torch.ones(1)}, {"b": torch.ones(1)}], "they are built differently"),
+        ([[torch.ones(1)], [torch.ones(1), torch.ones(1)]], "they are built differently"),
+        ([torch.ones(2), torch.ones(3)], r"their shapes differ: \(2,\), \(3,\)"),
+    ],
+)
+def test_what_cannot_be_stacked_is_said(nests: list[object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        stack(nests)
+
+
+def test_nests_are_the_same_when_structure_values_types_and_shapes_are() -> None:
+    nan = torch.tensor([1.0, torch.nan])
+    assert same({"a": nan, "b": [1, "x"]}, {"a": nan.clone(), "b": [1, "x"]})
+    assert same(torch.zeros(0, 4), torch.zeros(0, 4))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (torch.tensor([1.0, torch.nan]), torch.tensor([1.0, 2.0])),
+        (torch.tensor([1.0, 2.0]), torch.tensor([1.0, torch.nan])),
+        (torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0])),
+        (torch.tensor([1.0]), torch.tensor([1.0], dtype=torch.float64)),
+        (torch.zeros(2, 3), torch.zeros(3, 2)),
+        (torch.zeros(1, 3), torch.zeros(3)),
+        ({"a": torch.zeros(1)}, {"b": torch.zeros(1)}),
+        ([torch.zeros(1)], (torch.zeros(1),)),
+        ([torch.zeros(1), 1], [torch.zeros(1), 2]),
+        (torch.tensor(1), 1),
+        (1, torch.tensor(1)),
+    ],
+)
+def test_nests_that_differ_in_anything_are_not_the_same(one: object, other: object) -> None:
+    assert not same(one, other)
+
+
+def test_messages_say_type_and_shape() -> None:
+    assert shown(torch.zeros(2, 3, dtype=torch.uint8)) == "torch.uint8 of shape (2, 3)"
+    assert shown({"a": 1}) == "dict"
