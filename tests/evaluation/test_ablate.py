@@ -88,6 +88,20 @@ def test_a_path_that_leads_nowhere_is_named_with_its_neighbour(toy: Json, smoke:
         grid(toy, smoke, [parse_vary("tasks.segmentaton.adapter=a.b,c.d")], [], None)
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("recipe.stages.fin.clip", "^recipe.stages.fin.clip: in stages: unknown item 'fin'; did you mean 'fine'"),
+        ("recipe.stages.fine.clipp", r"^variant 'clipp-1': unknown field 'clipp' in stages\[3\]; did you mean 'clip'"),
+        ("codec.parms.groups", "^--vary codec.parms.groups: unknown field 'parms'; did you mean 'params'"),
+        ("name.x", "^--vary name.x: name is 'smoke', which has no fields$"),
+    ],
+)
+def test_a_misspelt_path_is_named_wherever_it_leads(toy: Json, smoke: Json, path: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        grid(toy, smoke, [parse_vary(f"{path}=1,2")], [], None)
+
+
 def test_a_stage_before_the_first_difference_is_trained_once(toy: Json, smoke: Json, tmp_path: Path) -> None:
     variants = grid(toy, smoke, [parse_vary("recipe.stages.fine.clip=1.0,2.0")], [], None)
     first, second = work_of(jobs_of(variants, [0], tmp_path))
@@ -107,6 +121,7 @@ def test_a_dry_run_lists_the_work_and_does_none(files: Path, tmp_path: Path) -> 
     [
         ("tasks.segmentation.adapter=sicmh.one_scale,sicmh.one_scal", "one_scal"),
         ("recipe.stages.joint.feeds.0.losses.0.use=training.rate,training.rat", "training.rat"),
+        ("recipe.stages.segmentation.train.0.modules.1=codec,tasks.segmentation.hed", "tasks.segmentation.hed"),
     ],
 )
 def test_a_component_that_there_is_not_is_told_before_the_first_training(
@@ -116,6 +131,15 @@ def test_a_component_that_there_is_not_is_told_before_the_first_training(
     found = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "out"), "--vary", vary])
     assert found.exit_code == 2
     assert f"'{said}'" in " ".join(found.output.split()) and "variant" in found.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_variant_that_cannot_be_measured_is_told_before_the_first_training(files: Path, tmp_path: Path) -> None:
+    words = ["ablate", str(files / "toy.json"), "--recipe", str(files / "recipe.json"), "--data", f"shapes:{files}"]
+    found = CliRunner().invoke(app, [*words, "-q", "1,9", "-o", str(tmp_path / "out"), "--vary", ADAPTERS])
+    assert found.exit_code == 2
+    said = " ".join(found.output.split())
+    assert "variant 'one_scale': quality 9 is out of range; pipeline 'one_scale' has 1 to 2" in said
     assert not (tmp_path / "out").exists()
 
 

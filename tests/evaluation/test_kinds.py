@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from icm_core import load
+from icm_core.cli import app
 from icm_core.errors import InputError
 from icm_core.interfaces import Figure, TaskKind
 from icm_core.pipeline.weights import save
@@ -384,6 +386,45 @@ def test_a_tally_is_kept_as_its_file_gives_it_back() -> None:
     for value in (float("nan"), torch.ones(1), {1, 2}):
         with pytest.raises(InputError, match=r"^a tally of kind 'spots\.spots' cannot be kept as JSON"):
             kept(kind, {"a": value})
+
+
+def test_a_third_partys_kind_is_trained_and_measured_in_an_ablation(site, tmp_path) -> None:
+    recipe = {
+        "icm": 1,
+        "recipe": "spots",
+        "pipeline": "spots-jpeg",
+        "data": {"field": {"use": "spots.field", "params": {"count": 8}}},
+        "stages": [
+            {
+                "name": "head",
+                "train": [{"modules": ["tasks.spots.head"], "lr": 0.5}],
+                "feeds": [{"data": ["field"], "batch": 4, "losses": [{"use": "training.head", "task": "spots"}]}],
+                "schedule": {"steps": 2},
+            }
+        ],
+    }
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    out = tmp_path / "out"
+    words = ["ablate", "spots-jpeg", "--recipe", str(tmp_path / "recipe.json"), "--data", "field:.",
+             "--data-params", '{"count": 6}', "-q", "1,2", "--device", "cpu", "--workers", "0"]  # fmt: skip
+    vary = ["--start", "none", "--vary", "tasks.spots.head.params.bright=0.3,0.95"]
+    found = CliRunner().invoke(app, [*words, *vary, "-o", str(out)])
+    assert found.exit_code == 0, found.output
+    told = json.loads((out / "ablation.json").read_text())
+    assert told["tasks"]["spots"]["figures"]["median"]["higher_is_better"] is False
+    medians = {
+        name: [point["tasks"]["spots"]["median"]["mean"] for point in variant["points"]]
+        for name, variant in told["variants"].items()
+    }
+    results = {name: read_result(out / name / "seed-0" / "result.json") for name in medians}
+    for name, result in results.items():
+        assert medians[name] == [point.tasks["spots"]["median"] for point in result.points]
+    # A head that misses darker spots is farther from them.
+    assert medians["bright-0.3"][1] < medians["bright-0.95"][1]
+    table = (out / "ablation.md").read_text()
+    assert "| spots median distance px | spots median distance px, clean | spots spots within a pixel % |" in table
+    assert f"| {medians['bright-0.3'][0]:.3f} |" in table
+    assert "less is better" in (out / "ablation.svg").read_text()
 
 
 def test_variants_of_two_kinds_stand_in_columns_of_their_own(spotted, measured, tmp_path) -> None:

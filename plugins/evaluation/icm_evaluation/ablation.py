@@ -18,15 +18,18 @@ from pathlib import Path
 
 import torch
 
-from icm_core.errors import SpecError
+from icm_core.errors import InputError, SpecError, WeightsError
 from icm_core.pipeline.build import build
+from icm_core.plugins.datasets import open_dataset
 from icm_core.plugins.registry import Registry, build_registry
 from icm_evaluation.extras import need
 from icm_evaluation.options import Options
+from icm_evaluation.plan import make_plan
 from icm_evaluation.results import Result, read_result
 from icm_evaluation.run import evaluate
 from icm_evaluation.variants import Variant
-from icm_registry import RegistryError
+from icm_evaluation.work import whole_qualities
+from icm_training.checking import check as check_training
 from icm_training.engine import Options as TrainOptions
 from icm_training.engine import pipeline_of, train
 from icm_training.export import export
@@ -96,28 +99,31 @@ def jobs_of(variants: Sequence[Variant], seeds: Sequence[int], out: Path) -> lis
     return [Job(v, seed, out / v.name / f"seed-{seed}") for v in variants for seed in seeds]
 
 
-def check(variants: Sequence[Variant], home: Path, registry: Registry) -> None:
-    """Look before the first training whether every variant can be built; nothing is allocated.
+def check(plan: Plan, registry: Registry) -> None:
+    """Look before the first training whether every variant can be trained and measured; no network is computed.
 
     Args:
-        variants: the variants.
-        home: folder of the recipe.
-        registry: where components are looked up.
+        plan: the ablation.
+        registry: what is installed.
 
     Raises:
-        SpecError: a component is unknown or does not fit; the message begins with the variant.
+        IcmError: a component, data set, loss or module is not there or does not fit, or nothing of a variant can be
+            measured; the message begins with the variant.
     """
-    for variant in variants:
-        recipe = variant.recipe
+    first: dict[str, Job] = {}
+    for job in plan.jobs:
+        first.setdefault(job.variant.name, job)
+    measured = open_dataset(plan.measure.data, plan.measure.split, registry, plan.measure.data_params())
+    for name, job in first.items():
+        recipe, options = job.recipe, replace(plan.train, out=job.folder / "run")
         try:
+            spec = pipeline_of(recipe, options.home, registry)
+            check_training(recipe, spec, [stage.name for stage in recipe.stages], options, registry)
             with torch.device("meta"):
-                build(pipeline_of(recipe, home, registry), registry)
-            for data in recipe.data.values():
-                registry.datasets.get(data.use)
-            for loss in (loss for stage in recipe.stages for feed in stage.feeds for loss in feed.losses):
-                registry.losses.get(loss.use)
-        except (SpecError, RegistryError) as error:
-            raise SpecError(f"variant {variant.name!r}: {error}") from error
+                pipe = build(spec, registry)
+            make_plan(pipe, measured, registry, plan.measure.qualities or whole_qualities(pipe))
+        except (InputError, SpecError, WeightsError) as error:
+            raise type(error)(f"variant {name!r}: {error}") from error
 
 
 def work_of(jobs: Sequence[Job]) -> list[Work]:

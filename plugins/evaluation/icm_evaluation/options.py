@@ -23,7 +23,7 @@ class Options:
         split: which part of it.
         qualities: None for all whole numbers that the pipeline has.
         limit: so many pictures, spread over the data set evenly; None for all.
-        workers: processes; None for one a core, at most 8, and for one on a GPU.
+        workers: processes; None for one a core, at most 8 and one for 4 pictures, and for one on a GPU.
         device, precision: as in `icm_core.load`.
         keep: folder for the coded files, None to keep none.
         effort: steps of encoder-side search, 0 for none.

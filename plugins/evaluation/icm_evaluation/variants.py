@@ -77,7 +77,7 @@ def grid(
         own_spec, own_recipe = spec, recipe
         for path, value in chosen.items():
             if path.startswith(RECIPE):
-                own_recipe = _changed(own_recipe, path.removeprefix(RECIPE), value)
+                own_recipe = _changed(own_recipe, path, value)
             else:
                 own_spec = _changed(own_spec, path, _component(own_spec, path, value))
         for change in changes:
@@ -88,10 +88,14 @@ def grid(
                 own_spec = _changed(own_spec, path, _component(own_spec, path, _json(text)))
         name = slug(chosen)
         own_spec = {key: value for key, value in {**own_spec, "name": name}.items() if key != "weights"}
-        merged = {**own_recipe, "pipeline": parse_spec(own_spec).to_json(), "start": None}
-        if start is not None:
-            merged = _started(merged, own_spec, start, [*chosen, *(c.partition("=")[0] for c in changes)])
-        variants.append(Variant(name, chosen, parse_recipe(merged)))
+        touched = [*chosen, *(change.partition("=")[0] for change in changes)]
+        try:
+            merged = {**own_recipe, "pipeline": parse_spec(own_spec).to_json(), "start": None}
+            if start is not None:
+                merged = _started(merged, own_spec, start, touched)
+            variants.append(Variant(name, chosen, parse_recipe(merged)))
+        except SpecError as error:
+            raise SpecError(f"variant {name!r}: {error}") from error
     names = [variant.name for variant in variants]
     if len(set(names)) < len(names):
         raise SpecError("two variants are the same; give each value once")
@@ -139,8 +143,9 @@ def _check_path(spec: Json, path: str) -> None:
         elif isinstance(here, dict) and part == "params":
             here = {}
         else:
-            known = list(here) if isinstance(here, dict) else []
-            raise SpecError(f"--vary {path}: {unknown('field', part, known)}")
+            if not isinstance(here, dict):
+                raise SpecError(f"--vary {path}: {'.'.join(parts[:depth])} is {here!r}, which has no fields")
+            raise SpecError(f"--vary {path}: {unknown('field', part, here)}")
 
 
 def _component(spec: Json, path: str, value: JsonValue) -> JsonValue:
@@ -152,7 +157,11 @@ def _component(spec: Json, path: str, value: JsonValue) -> JsonValue:
 
 
 def _changed(data: Json, path: str, value: JsonValue) -> Json:
-    return _object(with_changes(data, [f"{path}={json.dumps(value)}"]))
+    """A spec, or the recipe that a path beginning with `RECIPE` leads into, with a value changed."""
+    try:
+        return _object(with_changes(data, [f"{path.removeprefix(RECIPE)}={json.dumps(value)}"]))
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from error
 
 
 def _object(value: JsonValue) -> Json:

@@ -26,6 +26,8 @@ from icm_evaluation.plan import Plan, make_plan
 from icm_evaluation.results import PictureRow
 
 _MOST_WORKERS = 8
+_PICTURES = 4
+"""A worker takes seconds to begin, so fewer pictures than this are not worth one."""
 
 Rows = Generator[tuple[int, PictureRow], None, None]
 """Measured pictures with their numbers; closing it stops the work."""
@@ -69,7 +71,7 @@ def workers_of(site: Site, pictures: int) -> int:
     if site.pipe.device.type != "cpu":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, _MOST_WORKERS, pictures))
+    return max(1, min(cores, _MOST_WORKERS, pictures // _PICTURES))
 
 
 def rows_of(site: Site, numbers: Sequence[int], workers: int) -> Rows:

@@ -98,13 +98,8 @@ def run(
         changes or [],
         None if weights == "none" else weights,
     )
-    check(variants, source.parent, registry)
     numbers = [round(number) for number in parse_numbers(seeds, "--seeds")]
     jobs = jobs_of(variants, numbers, output)
-    works = work_of(jobs)
-    if dry_run:
-        _list(works)
-        return
     plan = Plan(
         jobs,
         TrainOptions(out=output, data=train_data, home=source.parent, device=device, workers=workers),
@@ -119,6 +114,10 @@ def run(
             device=device,
         ),
     )
+    check(plan, registry)
+    if dry_run:
+        _list(work_of(jobs))
+        return
     results = carry_out(plan, parallel=parallel, told=lambda line: typer.echo(line, err=True))
     command = shlex.join(
         ["icm", "ablate", spec, *(word for one in vary for word in ("--vary", one)), "--recipe", recipe]

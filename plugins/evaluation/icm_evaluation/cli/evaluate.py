@@ -29,7 +29,10 @@ def run(
     ] = "",
     limit: Limit = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", help="Processes; one a core, at most 8, if not given.")
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", help="Processes; one a core, at most 8 and one for 4 pictures, if not given."
+        ),
     ] = None,
     keep: Annotated[
         Path | None, typer.Option("--keep", metavar="DIR", help="Keep the coded files in this folder.")
