@@ -39,6 +39,7 @@ def test_means_over_draws_count_each_picture_as_often_as_it_was_drawn() -> None:
     assert found["b"].tolist() == pytest.approx([math.nan, 3000, 5000 / 3, math.nan], nan_ok=True)
 
 
+CRANES = Legend(("crane", "kite", "crane"))
 HEAD = Legend(("cat", "dog", "cow"), (("n1", "n2", "n3"), ("Katze", "Hund", "Kuh")))
 
 
@@ -53,10 +54,10 @@ HEAD = Legend(("cat", "dog", "cow"), (("n1", "n2", "n3"), ("Katze", "Hund", "Kuh
         ((), HEAD, (0, 1, 2)),
         (("x", "y"), Legend(), (0, 1)),
         # Two cranes: names that occur twice say nothing, unless all are the same.
-        (("crane", "kite", "crane"), Legend(("crane", "kite", "crane")), (0, 1, 2)),
+        (CRANES.labels, CRANES, (0, 1, 2)),
         (
             ("kite", "crane"),
-            Legend(("crane", "kite", "crane")),
+            CRANES,
             "the head has 3 classes, and they are not the data set's 2",
         ),
     ],
