@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -143,7 +144,9 @@ def mean_iou(counts: Tensor) -> float | None:
         return None
     metric = MulticlassJaccardIndex(counts.shape[0])
     metric.merge_state({"confmat": counts})
-    return 100 * float(metric.compute())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it was never updated: the counts are ours
+        return 100 * float(metric.compute())
 
 
 def miou_of(counts: NDArray[np.float64]) -> NDArray[np.float64]:
