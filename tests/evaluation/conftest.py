@@ -56,7 +56,8 @@ SPECS: dict[str, dict[str, Any]] = {
         for codec in ("jpeg", "webp")
     },
 }
-ENTRY_POINTS = "[icm.plugins]\ntiny = icm_tiny\nshown = icm_shown\nmeasured = icm_measured\nspots = icm_spots\n"
+PLUGINS = ("tiny", "shown", "measured", "spots", "examples")
+ENTRY_POINTS = "[icm.plugins]\n" + "".join(f"{name} = icm_{name}\n" for name in PLUGINS)
 
 Measure = Callable[..., Result]
 
@@ -65,7 +66,8 @@ Measure = Callable[..., Result]
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like site-packages, with data sets and two pipelines in it; worker processes find it, too."""
     folder = tmp_path_factory.mktemp("site")
-    for module in ("core/icm_tiny.py", "cli/icm_shown.py", "evaluation/icm_measured.py", "evaluation/icm_spots.py"):
+    for module in ("core/icm_tiny.py", "cli/icm_shown.py", "evaluation/icm_measured.py", "evaluation/icm_spots.py",
+                   "evaluation/icm_examples.py"):  # fmt: skip
         shutil.copy(HERE.parent / module, folder)
     about = folder / "icm_tiny-1.2.3.dist-info"
     about.mkdir()

@@ -427,6 +427,53 @@ def test_a_third_partys_kind_is_trained_and_measured_in_an_ablation(site, tmp_pa
     assert "less is better" in (out / "ablation.svg").read_text()
 
 
+SHIPPED = (
+    "classification", "depth", "detection", "embedding", "instances", "keypoints", "regression", "segmentation",
+)  # fmt: skip
+
+
+def test_every_shipped_kind_of_answers_is_tried_below() -> None:
+    registry = build_registry()
+    others = {
+        name for name in registry.kinds.names if not name.startswith("spots.") and not registry.kind(name).is_picture
+    }
+    assert others == set(SHIPPED)
+
+
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_every_shipped_kind_goes_the_whole_way(run, tmp_path, kind) -> None:
+    params = json.dumps({"kind": kind})
+    data = ("--data", "examples.pictures:.", "--data-params", params)
+    results, models = [], []
+    for codec, settings in (("jpeg", (20, 65, 95)), ("webp", (20, 45, 70, 82))):
+        model = tmp_path / f"{codec}.json"
+        model.write_text(json.dumps({
+            "icm": 1, "name": codec, "codec": {"use": f"baselines.{codec}", "params": {"settings": settings}},
+            "tasks": {"it": {"adapter": {"use": "baselines.pixels"},
+                             "head": {"use": "examples.reader", "params": {"kind": kind}}}},
+        }))  # fmt: skip
+        results.append(tmp_path / f"{codec}.result.json")
+        models.append(str(model))
+        run("evaluate", model, *data, "--workers", 1, "--device", "cpu", "--json", results[-1])
+    webp = read_result(results[1])
+    info = webp.tasks["it"]
+    sign = 1 if info.figures[info.main].higher_is_better else -1
+    values = [point.tasks["it"][info.main] for point in webp.points]
+    best = 100 if info.figures[info.main].unit == "%" and sign > 0 else 0
+    # The head knows what is true of clean pictures, and less and less the more is taken from them.
+    assert webp.points[0].tasks["it"]["clean"] == pytest.approx(best, abs=1e-6) == values[-1]
+    assert sign * values[0] < sign * values[2] < sign * values[3]
+    assert values[1] == pytest.approx(values[3] - sign * webp.points[1].tasks["it"]["drop"])
+    rows = json.loads(run("compare", *results, "--draws", 40, "--json"))
+    assert {row["metric"] for row in rows} == set(info.figures)
+    assert all(row["bd_rate"] < 0 and row["bd_rate_interval"] for row in rows if row["metric"] == info.main)
+    page = tmp_path / "page.html"
+    run("report", *results, "--draws", 0, "-o", page, *data, "--pictures", 1, "--models", ",".join(models))
+    text = page.read_text()
+    assert info.figures[info.main].title in text and "annotation" in text
+    assert text.count("<b>webp: it</b>") == text.count("<b>jpeg: it</b>") == 3
+
+
 def test_variants_of_two_kinds_stand_in_columns_of_their_own(spotted, measured, tmp_path) -> None:
     spots = read_result(spotted["spots-jpeg"])
     other = of_gone_kind(read_result(spotted["spots-webp"]))
