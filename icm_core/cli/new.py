@@ -10,14 +10,27 @@ import typer
 from icm_core.cli.console import print_json
 from icm_core.cli.options import AsJson
 from icm_core.errors import InputError
+from icm_core.interfaces.dataset import PICTURES
 
 NAME = "new"
-EXAMPLE = "Example: icm new head mylab.depth && pip install --editable 'mylab-depth[test]' && pytest mylab-depth"
+EXAMPLE = (
+    "Example: icm new head mylab.depth --kind depth && pip install --editable 'mylab-depth[test]' && pytest mylab-depth"
+)
 
 
 def run(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="head, adapter, codec, enhancement or dataset.")],
+    component: Annotated[
+        str, typer.Argument(metavar="COMPONENT", help="head, adapter, codec, enhancement, kind or dataset.")
+    ],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its registered name, like mylab.depth.")],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="What a head answers or a data set has as targets, such as detection; by default classification.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Folder; by default the package's name, mylab-depth."),
@@ -28,15 +41,22 @@ def run(
 
     It holds the class with its parameters, the entry point, a spec that uses it, and tests that check its contract;
     they pass at once. Existing files are never written over.
+
+    A kind is what is new about an answer: icm new kind writes one, with a metric of its own.
     """
     from icm_core.plugins.registry import build_registry
     from icm_core.scaffold import make_package
+    from icm_registry import unknown
 
-    taken = {found for catalogue in build_registry().catalogues for found in catalogue.names}
+    registry = build_registry()
+    taken = {found for catalogue in registry.catalogues for found in catalogue.names}
     if name in taken:
         raise InputError(f"the name {name!r} is taken by a component that is installed; choose another")
+    known = [*registry.kinds.names, PICTURES]
+    if kind is not None and kind not in known:
+        raise InputError(unknown("kind", kind, known))
     folder = output if output is not None else Path(name.replace(".", "-").replace("_", "-"))
-    written = make_package(kind, name, folder)
+    written = make_package(component, name, folder, kind)
     if as_json:
         print_json({"folder": str(folder), "files": [str(path) for path in written]})
     else:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from icm_core import InputError
+from icm_core import InputError, build_registry
 from icm_core.cli import app
-from icm_core.scaffold import KINDS, make_package, package_files
+from icm_core.scaffold import COMPONENTS, DATA_SETS, HEADS, make_package, package_files
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,19 +21,28 @@ else:
     import tomli as tomllib  # pytest brings it there
 
 
-def test_packages_of_every_kind_pass_their_own_tests_at_once(tmp_path: Path) -> None:
+OF_KINDS = {"head": [*HEADS], "dataset": [*DATA_SETS]}
+EVERY = [(component, kind) for component in COMPONENTS for kind in OF_KINDS.get(component, [None])]
+
+
+def called(component: str, kind: str | None) -> str:
+    return f"mylab.own_{component}" if kind is None else f"mylab.{kind}_{component}"
+
+
+def test_every_package_passes_its_own_tests_at_once(tmp_path: Path) -> None:
     site, tests = tmp_path / "site", []
-    for kind in KINDS:
-        folder = tmp_path / kind
-        make_package(kind, f"mylab.own_{kind}", folder)
+    for component, kind in EVERY:
+        name = called(component, kind)
+        folder, package = tmp_path / name, name.replace(".", "_")
+        make_package(component, name, folder, kind)
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-        info = site / f"mylab_own_{kind}-{project['version']}.dist-info"
+        info = site / f"{package}-{project['version']}.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
         ((group, points),) = project["entry-points"].items()
-        lines = [f"{name} = {target}" for name, target in points.items()]
+        lines = [f"{entry} = {target}" for entry, target in points.items()]
         (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines]))
-        (folder / f"mylab_own_{kind}").rename(site / f"mylab_own_{kind}")
+        (folder / package).rename(site / package)
         tests.append(str(folder / "tests"))
     path = os.pathsep.join([str(site), *sys.path])
     done = subprocess.run(
@@ -47,9 +56,19 @@ def test_packages_of_every_kind_pass_their_own_tests_at_once(tmp_path: Path) -> 
     assert "passed" in done.stdout and "skipped" not in done.stdout
 
 
+def test_there_is_a_head_of_every_kind_that_ships_and_a_data_set_of_all_with_targets() -> None:
+    kinds = [
+        entry.value
+        for entry in build_registry().kinds.entries
+        if entry.owner.distribution == "icm-framework" and entry.value is not None
+    ]
+    assert sorted(HEADS) == sorted(kind.name for kind in kinds)
+    assert sorted(DATA_SETS) == sorted(["pictures", *(kind.name for kind in kinds if not kind.is_picture)])
+
+
 def test_the_command_writes_a_package_and_says_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, ["new", "head", "mylab.depth"])
+    result = CliRunner().invoke(app, ["new", "head", "mylab.depth", "--kind", "depth"])
     assert result.exit_code == 0, result.output
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
         "mylab-depth/README.md",
@@ -62,6 +81,9 @@ def test_the_command_writes_a_package_and_says_what_comes_next(tmp_path: Path, m
     assert "pip install --editable 'mylab-depth[test]'" in result.stdout
     spec = json.loads((tmp_path / "mylab-depth/mylab_depth/mylab-depth.json").read_text())
     assert spec["tasks"]["depth"]["head"]["use"] == "mylab.depth"
+    module = (tmp_path / "mylab-depth/mylab_depth/depth.py").read_text()
+    assert 'kind: ClassVar[str] = "depth"' in module
+    assert "icm_interface = 2" in (tmp_path / "mylab-depth/mylab_depth/__init__.py").read_text()
 
 
 def test_a_name_of_an_installed_component_is_refused(tmp_path: Path) -> None:
@@ -82,26 +104,58 @@ def test_existing_files_are_never_written_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "says"),
+    ("component", "kind", "says"),
     [
-        ("haed", "mylab.depth", "unknown kind 'haed'; did you mean 'head'?"),
+        ("head", "detecton", "unknown kind 'detecton'; did you mean 'detection'?"),
+        (
+            "head",
+            "pictures",
+            "icm new has no head of kind 'pictures' to begin with; it has those of class",
+        ),
+        (
+            "dataset",
+            "reconstruction",
+            "icm new has no dataset of kind 'reconstruction' to begin with; it has those of",
+        ),
+        ("codec", "depth", "--kind is 'depth', and only a head or a dataset has a kind; leave it out"),
+    ],
+)
+def test_kinds_that_it_cannot_begin_with(tmp_path: Path, component: str, kind: str, says: str) -> None:
+    result = CliRunner().invoke(app, ["new", component, "mylab.mine", "--kind", kind, "-o", str(tmp_path / "mine")])
+    assert result.exit_code == 2
+    assert says in " ".join(result.stderr.split())
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_kind_of_somebody_elses_has_no_example() -> None:
+    with pytest.raises(InputError, match=r"no head of kind 'mylab\.lanes' to begin with; it has those of classification"):
+        package_files("head", "mylab.mine", "mylab.lanes")
+
+
+@pytest.mark.parametrize(
+    ("component", "name", "says"),
+    [
+        ("haed", "mylab.depth", "unknown component 'haed'; did you mean 'head'?"),
         ("head", "depth", "should be like 'mylab.depth'"),
         ("head", "Mylab.Depth", "should be like 'mylab.depth'"),
         ("head", "../x.y", "should be like 'mylab.depth'"),
         ("head", "mylab.class", "'class' cannot be the name of its module"),
+        ("head", "mylab.grid", "'grid' cannot be the name of its module"),
     ],
 )
-def test_what_cannot_be_made(kind: str, name: str, says: str) -> None:
+def test_what_cannot_be_made(component: str, name: str, says: str) -> None:
     with pytest.raises(InputError) as caught:
-        package_files(kind, name)
+        package_files(component, name)
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_code_is_formatted_and_complete(kind: str) -> None:
-    for path, text in package_files(kind, "mylab.own_part").items():
+@pytest.mark.parametrize(("component", "kind"), EVERY)
+def test_the_code_is_formatted_and_complete(component: str, kind: str | None) -> None:
+    for path, text in package_files(component, called(component, kind), kind).items():
         assert text.endswith("\n") and not text.endswith("\n\n"), path
         assert "TODO" not in text and "{{" not in text and "{%" not in text
         assert all(len(line) <= 120 and line == line.rstrip() for line in text.split("\n")), path
         if path.endswith(".py"):
             compile(text, path, "exec")
+        if path.endswith(".json"):
+            json.loads(text)
