@@ -46,3 +46,12 @@ def test_docstrings_become_reference(built: Path) -> None:
     assert 'id="icm_core.load"' in page and "BitstreamError" in page
     assert 'id="icm_core.interfaces.Codec"' in (built / "reference/contracts.html").read_text("utf-8")
     assert 'id="icm_core.plugins.hookspecs.icm_codecs"' in (built / "reference/hooks.html").read_text("utf-8")
+
+
+def test_files_that_pages_link_to_are_shown_or_stand_in_the_reference(built: Path) -> None:
+    page = (built / "evaluation.html").read_text("utf-8")
+    shown = "source/plugins/evaluation/icm_evaluation/results.py.html"
+    assert f'href="{shown}"' in page
+    assert "class Result" in re.sub(r"<[^>]+>", "", (built / shown).read_text("utf-8"))
+    assert 'href="reference/contracts.html"' in (built / "kinds.html").read_text("utf-8")
+    assert 'href="extending.html#from-1-to-2"' in (built / "contributing.html").read_text("utf-8")
