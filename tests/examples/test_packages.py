@@ -27,11 +27,12 @@ def test_they_build_install_and_pass_their_own_tests(tmp_path: Path) -> None:
     sources, site = tmp_path / "sources", tmp_path / "site"
     shutil.copytree(EXAMPLES, sources, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
     packages = sorted(path.parent for path in sources.glob("*/pyproject.toml"))
-    assert [path.name for path in packages] == ["icm-attention", "icm-count"]
+    names = ["icm-attention", "icm-boxes", "icm-count", "icm-depth", "icm-lanes"]
+    assert [path.name for path in packages] == names
     quiet = ["--quiet", "--disable-pip-version-check", "--no-deps"]
     call("pip", "wheel", *quiet, "--no-build-isolation", "--no-index", "-w", tmp_path / "wheels", *packages)
     wheels = sorted((tmp_path / "wheels").iterdir())
-    assert [path.suffix for path in wheels] == [".whl", ".whl"]
+    assert [path.name.partition("-")[0].replace("_", "-") for path in wheels] == names
     call("pip", "install", *quiet, "--no-index", "--target", site, *wheels)
     tests = [path.rename(tmp_path / f"tests-{package.name}") for package in packages for path in [package / "tests"]]
     shutil.rmtree(sources)

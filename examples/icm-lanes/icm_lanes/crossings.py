@@ -41,7 +41,7 @@ class Crossings(TaskHead):
 
         lines: tuple[str, ...] = Field(("road edge",), min_length=1, max_length=100, description="classes of lines")
         width: int = Field(32, ge=4, le=512, multiple_of=4, description="channels of the first layer")
-        surely: float = Field(0.4, gt=0, lt=1, description="probability from which a crossing counts")
+        surely: float = Field(0.3, gt=0, lt=1, description="probability from which a crossing counts")
         reach: float = Field(40.0, gt=0, description="pixels from the end of a line to its next crossing")
         shortest: int = Field(3, ge=2, description="lines of fewer crossings are left out")
         most: int = Field(20, ge=1, description="lines in a picture, the surest")
@@ -77,26 +77,36 @@ class Crossings(TaskHead):
         return {"crossings": found, "offsets": offsets}
 
     def loss(self, output: dict[str, Tensor], target: Sequence[dict[str, Tensor]]) -> Tensor:
-        """Focal loss (Lin et al., 2017) of crossings and smooth L1 of their offsets, over the true crossings, (B,)."""
-        logits, offsets = output["crossings"].float(), output["offsets"].float()
-        there, away = (torch.stack(maps) for maps in zip(*(self._grids(one, logits) for one in target), strict=True))
-        of_cells = sigmoid_focal_loss(logits, there, alpha=0.75, gamma=2.0).flatten(1).sum(1)
-        of_offsets = (there * F.smooth_l1_loss(offsets, away, reduction="none", beta=0.1)).flatten(1).sum(1)
-        return (of_cells + of_offsets) / there.flatten(1).sum(1).clamp_min(1)
+        """Focal loss (Lin et al., 2017) of crossings and smooth L1 of their offsets, over the true crossings, (B,).
 
-    def _grids(self, target: dict[str, Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Which cells a picture's lines cross, and where from their middles in cells, (K, h, w) each."""
+        A cell beside a crossing may say so or not: which of two cells has a line that runs between them is chance.
+        """
+        logits, offsets = output["crossings"].float(), output["offsets"].float()
+        grids = [self._grids(one, logits) for one in target]
+        there, near, away = (torch.stack(maps) for maps in zip(*grids, strict=True))
+        counted = (there > 0) | ~near
+        of_cells = (counted * sigmoid_focal_loss(logits, there, alpha=0.75, gamma=2.0)).flatten(1).sum(1)
+        of_offsets = (near * F.smooth_l1_loss(offsets, away, reduction="none", beta=0.1)).flatten(1).sum(1)
+        return (of_cells + of_offsets / 3) / there.flatten(1).sum(1).clamp_min(1)
+
+    def _grids(self, target: dict[str, Tensor], logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of a picture, (K, h, w) each: 1 in cells that lines cross; whether a cell is one of those or beside one; and
+        where the line is from its middle in cells."""
         there = torch.zeros_like(logits[0])
+        near = torch.zeros_like(there, dtype=torch.bool)
         away = torch.zeros_like(there)
         height, width = there.shape[1:]
         rows = torch.arange(height, device=there.device) * STRIDE + _MIDDLE
         lines = split(target["points"], target["lines"], len(target["labels"]))
-        for line, index in zip(lines, target["labels"].tolist(), strict=True):
-            row, x = crossings(line.to(there.device), rows)
-            column = (x / STRIDE).long().clamp(0, width - 1)
-            there[index, row, column] = 1.0
-            away[index, row, column] = (x - _MIDDLE) / STRIDE - column
-        return there, away
+        found = [crossings(line.to(there.device), rows) for line in lines]
+        for beside in (-1, 1, 0):  # the crossed cells last, so that what they say of themselves stays
+            for (row, x), index in zip(found, target["labels"].tolist(), strict=True):
+                column = (x / STRIDE).long().clamp(0, width - 1)
+                here = (column + beside).clamp(0, width - 1)
+                near[index, row, here] = True
+                away[index, row, here] = (x - _MIDDLE) / STRIDE - here
+                there[index, row, column] = 1.0
+        return there, near, away
 
     def divergence(self, output: dict[str, Tensor], reference: dict[str, Tensor]) -> Tensor:
         """Kullback-Leibler divergence of the cells' probabilities from those of the clean picture, in nats, (B,)."""

@@ -52,7 +52,7 @@ class Polylines(TaskKind):
     of the true lines' length is near a line that was said (completeness), which share of the said lines' length is near
     a true one (correctness), over all pictures together; F1 is their harmonic mean. Near is up to 8 pixels. And the
     mean distance in pixels from places on true lines to the nearest line that was said, of which each counts up to 50.
-    Lines are compared with lines of the same class, whatever their scores.
+    Lines are compared with lines of the same class, whatever their scores, at places a pixel apart or closer.
     """
 
     name: ClassVar[str] = "lanes.polylines"
@@ -177,7 +177,7 @@ class Polylines(TaskKind):
                     sums[near] += total * float((away <= NEAR).double().mean())
                     if lines is true:
                         sums["away"] += total * float(away.clamp_max(FAR).mean())
-        return {name: round(value, 6) for name, value in sums.items()}
+        return {**sums}
 
     def figures(self, tallies: Sequence[Tally], legend: Legend) -> dict[str, Figure]:
         """``f1``, ``completeness`` and ``correctness`` in percent, ``distance`` in pixels.
