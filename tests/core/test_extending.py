@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -67,6 +68,11 @@ def merged(*layers: dict[str, Any]) -> dict[str, Any]:
             {"codec": {"params": {"use": 1, "z": 1}}},
             {"codec": {"params": {"use": 2}}},
             {"codec": {"params": {"use": 2, "z": 1}}},
+        ),
+        (
+            {"tasks": {"s": {"head": {"params": {"backbone": {"use": "a", "params": {"x": 1}}}}}}},
+            {"tasks": {"s": {"head": {"params": {"backbone": {"use": "b"}}}}}},
+            {"tasks": {"s": {"head": {"params": {"backbone": {"use": "b", "params": {"x": 1}}}}}}},
         ),
         ({"a": 1}, {"a": {"b": 2}}, {"a": {"b": 2}}),
         ({"a": {"b": 2}}, {"a": 1}, {"a": 1}),
@@ -200,6 +206,59 @@ def test_weights_two_levels_up_are_not_for_a_class_that_came_since(
         (inherited,) = composed.inherited
         assert inherited.file == base.parent / "base.safetensors"
         assert inherited.parts == all_parts - {place}
+
+
+def with_twins(tiny: ModuleType, spec: Path) -> Registry:
+    """A registry that ships a spec, with classes whose weights have names and shapes of the tiny plugin's."""
+    module = ModuleType("lab")
+    for hook, of in (("icm_codecs", tiny.Thumbnail), ("icm_heads", tiny.Picture), ("icm_enhancements", tiny.Residual)):
+        other = type(f"Other{of.__name__}", (of,), {"name": f"lab.{of.__name__.lower()}", "__doc__": "A twin."})
+        setattr(module, hook, hookimpl(lambda other=other: [other], specname=hook))
+    setattr(module, "icm_specs", hookimpl(lambda: [spec], specname="icm_specs"))  # noqa: B010
+    return build_registry(path=[], extra={"tiny": tiny, "lab": module})
+
+
+@pytest.mark.parametrize(
+    ("place", "use"),
+    [("codec", "lab.thumbnail"), ("tasks.coarse.head", "lab.picture"), ("enhancement", "lab.residual")],
+)
+def test_names_and_shapes_alone_make_no_weights_fit(
+    write: Write, base: Path, tiny: ModuleType, place: str, use: str
+) -> None:
+    other: dict[str, Any] = {"use": use}
+    for key in reversed(place.split(".")):
+        other = {key: other}
+    path = write("mine", {"extends": "base", **other})
+    with pytest.raises(WeightsError, match=re.escape(f"(of {place};")):
+        load(path, registry=with_twins(tiny, base))
+
+
+def test_inherited_integers_are_not_taken_from_floats(write: Write, shipping: Registry, base: Path) -> None:
+    file = base.parent / "base.safetensors"
+    tensors = w.safetensors.torch.load_file(file)
+    w.safetensors.torch.save_file({**tensors, "codec.table": tensors["codec.table"].float()}, file)
+    with pytest.raises(WeightsError, match=r"lacks 'codec\.table'"):
+        load(write("mine", {"extends": "base"}), registry=shipping)
+
+
+def test_a_pipeline_is_known_by_inherited_fingerprints_of_what_it_did_not_change(
+    write: Write, base: Path, tiny: ModuleType, shipping: Registry
+) -> None:
+    whole = load(base, device="cpu", registry=shipping)
+    first, fine = whole.base_fingerprint, whole.enhancement_fingerprint
+
+    def found(**changes: Any) -> tuple[str | None, bool]:
+        """The name under which the base layer is known, and whether the enhancement is."""
+        path = write("mine", {"extends": "base.json", **changes}, "shipped")
+        (one,) = Fingerprints(with_twins(tiny, path)).shipped
+        assert fine is not None
+        return one.name if first.hex() in one.bases else None, fine.hex() in one.enhancements
+
+    assert found(tasks={"labels": None}) == ("mine", True)
+    assert found(enhancement=None) == ("mine", False)
+    assert found(enhancement={"use": "lab.residual"}) == ("mine", False)
+    assert found(codec={"use": "lab.thumbnail"}) == (None, False)
+    assert found(weights=None) == (None, False)
 
 
 def test_a_files_pipeline_is_the_base_rather_than_what_extends_it(

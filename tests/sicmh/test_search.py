@@ -93,6 +93,17 @@ def test_a_file_that_was_searched_for_a_task_serves_it_better(picture: Tensor) -
     assert read(found).base.fingerprint == read(plain).base.fingerprint
 
 
+def test_what_comes_behind_a_search_is_made_from_what_was_found(picture: Tensor) -> None:
+    """Control hashes and enhancement belong to the side information that a decoder will have, not to the first one."""
+    data = spec([100.0, 100.0])
+    pipe = build(parse_spec({**data, "enhancement": {"use": "sicmh.residual", "over": "coarse"}}), build_registry())
+    pipe.codec.freeze_tables()
+    pipe.enhancement.freeze_tables()
+    blob = pipe.encode(picture, 2, effort=15, control=True)
+    assert read(blob).base.payload != read(pipe.encode(picture, 2)).base.payload
+    assert len(pipe.decode(blob, ["fine"], verify=True).verified) == 2
+
+
 def test_effort_leaves_the_pipeline_as_it_was(picture: Tensor) -> None:
     pipe = made([1.0, 1.0])
     before = pipe.encode(picture, 2)
