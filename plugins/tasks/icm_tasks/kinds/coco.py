@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm_core.errors import InputError
-from icm_core.interfaces.kind import Drawn, Figure, Tally, Weights
+from icm_core.interfaces import Drawn, Figure, Tally, Weights
 
 Measure = Literal["bbox", "segm", "keypoints"]
 """What makes an answer a match: IoU of boxes, IoU of masks, or similarity of keypoints (OKS)."""
@@ -46,8 +46,8 @@ class Matched:
     def precision(self, weights: Weights) -> NDArray[np.float64]:
         """Mean precision at 101 recalls, by threshold, (D, 10); NaN where there is nothing to find.
 
-        The same as ``COCOeval.accumulate`` does with each picture standing ``weights`` times in the list. Precision
-        falls from hit to hit and recall stands still, so that the hits alone matter; and copies of an answer follow
+        The same as ``COCOeval.accumulate`` does with each picture standing ``weights`` times in the list. Between hits
+        precision only falls and recall stands still, so that hits alone matter; and copies of an answer follow
         each other in the order of scores, so that the last one stands for all. (Of equal scores in one picture and
         class copies stay together here, there the picture does.)
 

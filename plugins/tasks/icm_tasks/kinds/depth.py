@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from torch import Generator, Tensor
 from torchvision import tv_tensors
 
-from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
+from icm_core.interfaces import Drawn, Figure, Tally, TaskKind, Weights
 from icm_core.kinds import mean, number, resampled_means
 from icm_core.nests import Nest, shown
 from icm_core.types import Legend, Prediction

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
+from icm_core.interfaces import Drawn, Figure, Tally, TaskKind, Weights
 from icm_core.kinds import captioned, check_output
 from icm_core.nests import Nest, shown
 from icm_core.types import Legend, Prediction
@@ -36,7 +36,6 @@ class Embedding(TaskKind):
 
     name: ClassVar[str] = "embedding"
     needs_labels: ClassVar[bool] = False
-    has_places: ClassVar[bool] = False
     in_words: ClassVar[bool] = True
     compares: ClassVar[bool] = True
 

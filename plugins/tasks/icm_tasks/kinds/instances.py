@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import JsonValue
 from torch import Generator, Tensor
 
-from icm_core.interfaces.kind import Tally
+from icm_core.interfaces import Tally
 from icm_core.kinds import colour_of
 from icm_core.nests import Nest, shown
 from icm_core.types import Colour, Legend, Prediction

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from torchvision import tv_tensors
 
 from icm_core.errors import InputError
-from icm_core.interfaces.kind import Tally
+from icm_core.interfaces import Tally
 from icm_core.kinds import colour_of, match_labels
 from icm_core.nests import Nest, shown
 from icm_core.types import Legend, Prediction

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from PIL import Image
 from pydantic import JsonValue
 from torch import Generator, Tensor
 
-from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
+from icm_core.interfaces import Drawn, Figure, Tally, TaskKind, Weights
 from icm_core.kinds import check_classes, match_labels, renumbered
 from icm_core.nests import Nest, shown
 from icm_core.types import Legend, Prediction
@@ -44,7 +43,8 @@ class Things(TaskKind):
     --        scores        (N,) in [0, 1]
     iscrowd   --            optional, (N,) bool or int64: 1 where a box stands for a crowd, as in COCO. An answer
                             inside counts neither as found nor as wrong.
-    area      --            optional, (N,) float32: square pixels of the thing, by default of its box or mask
+    area      --            optional, (N,) float32: square pixels of the thing, by default those of its box or mask;
+                            distances of keypoints are measured by it
     ========  ============  ===================================================================================
 
     N differs from picture to picture and may be 0. Figures are COCO's average precision, by pycocotools: over IoU (or
@@ -180,10 +180,6 @@ class Things(TaskKind):
             for index, score in zip(found["labels"].tolist(), found["scores"].tolist(), strict=True)
         ]
 
-    def draw(self, prediction: Prediction, picture: Image.Image) -> Image.Image:
-        """The things on the picture, with class and score."""
-        raise NotImplementedError
-
     def truth(self, target: Nest, legend: Legend) -> Prediction | None:
         """The things with a score of 1, without crowds."""
         single = ~_crowds(target)
@@ -229,7 +225,8 @@ class Things(TaskKind):
         return {}
 
     def figures(self, tallies: Sequence[Tally], legend: Legend) -> dict[str, Figure]:
-        """COCO's ``ap``, ``ap50`` and ``ap75`` in percent; None where there is nothing to find."""
+        """COCO's ``ap``, ``ap50`` and ``ap75`` in percent; None where there is nothing to find. Of answers with equal
+        scores those of earlier pictures come first, as in COCO."""
         sigmas, title = self.sigmas(tallies, legend)
         return coco.figures(coco.match(tallies, self.measure, sigmas), len(tallies), title)
 
