@@ -12,7 +12,7 @@ import pytest
 from icm_pages import DOCS, PUBLIC, blocks_of
 
 import icm_core
-from icm_core.scaffold.package import package_files
+from icm_core.scaffold import COMPONENTS, DATA_SETS, HEADS, package_files
 
 ROOT = DOCS.parent
 PAGE = (DOCS / "public.md").read_text("utf-8")
@@ -54,9 +54,11 @@ def hidden(text: str) -> list[str]:
 def third_parties() -> dict[str, str]:
     """Python that people write who use icm: the examples, what `icm new` makes, the pages."""
     found = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in (ROOT / "examples").rglob("*.py")}
-    for kind in ("head", "adapter", "codec", "enhancement", "dataset"):
-        files = package_files(kind, "mylab.thing")
-        found |= {f"icm new {kind}: {path}": text for path, text in files.items() if path.endswith(".py")}
+    made = [(component, None) for component in COMPONENTS]
+    made += [("head", kind) for kind in HEADS] + [("dataset", kind) for kind in DATA_SETS]
+    for component, kind in made:
+        files = package_files(component, "mylab.thing", kind)
+        found |= {f"icm new {component} {kind}: {path}": text for path, text in files.items() if path.endswith(".py")}
     for page in sorted(DOCS.glob("*.md")):
         for block in blocks_of(page):
             if block.language == "python":
