@@ -380,6 +380,12 @@ def test_a_name_that_results_use_themselves_is_no_figures_name() -> None:
         figures(Unlucky(), [{}], Legend())
 
 
+def test_tallies_that_do_not_go_together_are_said() -> None:
+    errors = [{"errors": [1.0], "mae": 1.0}, {"errors": [1.0, 2.0], "mae": 1.5}]
+    with pytest.raises(InputError, match=r"^the figures of kind 'regression' cannot be made of these tallies: zip"):
+        figures(Kinds().get("regression"), errors, Legend())
+
+
 def test_a_tally_is_kept_as_its_file_gives_it_back() -> None:
     kind: TaskKind = Kinds(build_registry()).get("spots.spots")
     assert kept(kind, {"a": (1, np.float64(2.5)), "b": {"c": None}}) == {"a": [1, 2.5], "b": {"c": None}}

@@ -30,10 +30,10 @@ class Kinds:
         self._given = registry
         self._own = {kind.name: kind for kind in icm_kinds()}
 
-    def get(self, name: str) -> TaskKind:
-        """A kind; `SpecError` where it is not installed."""
+    def get(self, name: str, where: str = "") -> TaskKind:
+        """A kind; `SpecError` where it is not installed, whose message begins with ``where``."""
         own = self._own.get(name)
-        return self.registry.kind(name) if own is None else own()
+        return self.registry.kind(name, where) if own is None else own()
 
     @cached_property
     def registry(self) -> Registry:
@@ -52,7 +52,7 @@ def match(kind: TaskKind, head: Legend, data: DataSet, kinds: Kinds) -> tuple[in
     """
     if data.kind == PICTURES:
         return f"the data set has no targets, the head is of kind {kind.name}"
-    if data.kind != kind.name and kind.name not in kinds.get(data.kind).also:
+    if data.kind != kind.name and kind.name not in kinds.get(data.kind, data.name).also:
         return f"the data set has targets of kind {data.kind}, the head is of kind {kind.name}"
     return kind.match(data.legend, head)
 
@@ -104,9 +104,12 @@ def figures(kind: TaskKind, tallies: Sequence[Tally], legend: Legend) -> dict[st
     """A kind's figures over pictures; those that are not finite are not known.
 
     Raises:
-        InputError: a figure is called by a name that results have for something else.
+        InputError: there are no figures of these tallies, or one is called by a name that results have for another.
     """
-    found = kind.figures(tallies, legend)
+    try:
+        found = kind.figures(tallies, legend)
+    except ValueError as error:
+        raise InputError(f"the figures of kind {kind.name!r} cannot be made of these tallies: {error}") from error
     for name in (CLEAN, DROP):
         if name in found:
             raise InputError(f"kind {kind.name!r} has a figure {name!r}, a name that results have for another")

@@ -86,7 +86,7 @@ def make_plan(
         if not low <= quality <= high:
             raise InputError(f"quality {quality:g} is out of range; pipeline {pipe.name!r} has {low:g} to {high:g}")
     kinds = Kinds(registry)
-    targets = None if data.kind == PICTURES else kinds.get(data.kind)
+    targets = None if data.kind == PICTURES else kinds.get(data.kind, data.name)
     tasks: dict[str, Measured] = {}
     skipped: dict[str, str] = {}
     for name, task in pipe.spec.tasks.items():
