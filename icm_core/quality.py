@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from icm_core.errors import InputError
@@ -32,7 +31,7 @@ class Quality:
     @classmethod
     def of(cls, value: float) -> Quality:
         """The grid point nearest to a real quality; `InputError` outside 1...15.94 or if not a number."""
-        if not math.isfinite(value) or not 1 <= value <= MAX_STEP / STEPS_PER_UNIT:
+        if not 1 <= value <= MAX_STEP / STEPS_PER_UNIT:  # true of NaN as well
             raise _out_of_range(value)
         return cls(round(value * STEPS_PER_UNIT))
 
