@@ -30,6 +30,7 @@ __all__ = [
     "open_picture",
     "png_bytes",
     "read_class_map",
+    "read_grey_map",
     "read_picture",
     "to_picture",
     "to_rgb",
@@ -94,6 +95,35 @@ def read_class_map(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Tens
                     "a class map is a PNG with one byte a pixel, grey or palette"
                 )
             return torch.from_numpy(np.array(_loaded(image, name, max_pixels), dtype=np.uint8))
+
+
+def read_grey_map(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """The grey values (H, W) int32 from the content of a file with 8 or 16 bits a pixel, 0 to 65535; never converted.
+
+    Args:
+        data: the whole content, of a lossless format such as PNG.
+        name: what messages call it.
+        max_pixels: larger ones are refused before they are decoded.
+
+    Raises:
+        InputError: it is empty, no picture, cut, damaged, too large, lossy, or has another mode.
+    """
+    with _named(name, max_pixels):
+        if not data:
+            raise InputError(f"{name} is empty")
+        with Image.open(io.BytesIO(data)) as image:
+            # Pillow hands some 16-bit files out as 32-bit integers ("I").
+            if not (image.mode in ("L", "I") or image.mode.startswith("I;16")) or image.format == "JPEG":
+                raise InputError(
+                    f"{name} is a {image.format} picture of mode {image.mode}; "
+                    "a map of whole numbers is a PNG with one grey value of 8 or 16 bits a pixel"
+                )
+            values = np.array(_loaded(image, name, max_pixels)).astype(np.int64)
+            if values.size and not 0 <= int(values.min()) <= int(values.max()) <= 65535:
+                raise InputError(
+                    f"{name} holds values from {values.min()} to {values.max()}; they should be 0 to 65535"
+                )
+            return torch.from_numpy(values.astype(np.int32))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -3,7 +3,7 @@
 from icm_core.interfaces.adapter import SideInfoAdapter
 from icm_core.interfaces.codec import Codec
 from icm_core.interfaces.component import Component, ComponentParams
-from icm_core.interfaces.dataset import DataSet, Sample
+from icm_core.interfaces.dataset import DataSet, DataSetParams, Sample
 from icm_core.interfaces.enhancement import Enhancement
 from icm_core.interfaces.head import TaskHead
 from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
@@ -15,6 +15,7 @@ __all__ = [
     "Component",
     "ComponentParams",
     "DataSet",
+    "DataSetParams",
     "Drawn",
     "Enhancement",
     "Figure",

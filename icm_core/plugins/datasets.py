@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from icm_core.errors import InputError, SpecError
-from icm_core.interfaces import DataSet
+from icm_core.interfaces import ComponentParams, DataSet, DataSetParams, TaskKind
+from icm_core.interfaces.dataset import PICTURES
 from icm_core.plugins.lookup import look_up
 from icm_core.plugins.registry import Registry
+from icm_core.plugins.resized import Resized
 from icm_registry import RegistryError, unknown
 
 
@@ -58,10 +60,34 @@ def open_dataset(text: str, split: str, registry: Registry, params: Mapping[str,
     except SpecError as error:
         raise InputError(str(error)) from error
     try:
-        return cls(checked, Path(folder).expanduser(), split)
+        return build_dataset(cls, checked, Path(folder).expanduser(), split, registry.kind)
+    except SpecError as error:
+        raise InputError(f"{text}: {error}") from error
     except (OSError, RuntimeError, ValueError) as error:
         # RuntimeError: the home of an unknown user. The rest is what a third party's data set may let through.
         raise InputError(f"{text}: {error}") from error
+
+
+def build_dataset(
+    cls: type[DataSet], params: ComponentParams, root: Path, split: str, kind_of: Callable[[str], TaskKind]
+) -> DataSet:
+    """A data set from its folder, in the size that its parameters ask for.
+
+    Args:
+        cls: its class.
+        params: its validated parameters.
+        root: its folder.
+        split: which part of it.
+        kind_of: finds a kind by name, such as `Registry.kind`; asked where pictures are resized.
+
+    Raises:
+        InputError: the folder is missing or laid out otherwise.
+        SpecError: pictures are resized, and the kind of the targets is not installed.
+    """
+    if not isinstance(params, DataSetParams) or params.size is None:
+        return cls(params, root, split)
+    data = cls(params.model_copy(update={"size": None}), root, split)
+    return Resized(data, params, None if data.kind == PICTURES else kind_of(data.kind))
 
 
 def _short(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -35,6 +36,29 @@ def _write(root: Path, files: dict[str, bytes]) -> None:
         path.write_bytes(data)
 
 
+def _annotated() -> dict[str, object]:
+    """COCO's annotations of pictures of 6x4: one has a polygon and points, one a crowd in run lengths, one nothing."""
+    images = [{"id": 7 - n, "file_name": f"{n}.png", "width": 6, "height": 4} for n in range(3)]
+    crowd = {"size": [4, 6], "counts": [5, 2, 2, 2, 13]}
+    points = [1, 1, 2, 3.5, 2, 1, 0, 0, 0]
+    annotations = [
+        {"id": 1, "image_id": 7, "category_id": 9, "bbox": [1, 1, 3, 2.5], "area": 6.5, "iscrowd": 0,
+         "segmentation": [[1, 1, 4, 1, 4, 3.5, 1, 3.5]], "keypoints": points, "num_keypoints": 2},
+        {"id": 2, "image_id": 6, "category_id": 3, "bbox": [1, 1, 2, 2], "area": 4, "iscrowd": 1,
+         "segmentation": crowd},
+    ]  # fmt: skip
+    names = ["nose", "left_eye", "right_eye"]
+    categories = [{"id": 9, "name": "person", "keypoints": names}, {"id": 3, "name": "car"}]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _things(name: str, difficult: int) -> bytes:
+    """An annotation of VOC for a picture of 6x4."""
+    box = "<bndbox><xmin>2</xmin><ymin>1</ymin><xmax>6</xmax><ymax>3</ymax></bndbox>"
+    thing = f"<object><name>{name}</name><difficult>{difficult}</difficult>{box}</object>"
+    return f"<annotation><size><width>6</width><height>4</height></size>{thing}</annotation>".encode()
+
+
 def _shard(members: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -60,6 +84,16 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picture, class_map = _png(n, 256, 512), _map([7, 8, 0, 33], 256, 512)
         _write(root / "cityscapes/leftImg8bit/train", {f"{scene}_leftImg8bit.png": picture})
         _write(root / "cityscapes/gtFine/train", {f"{scene}_gtFine_labelIds.png": class_map})
+        _write(root / "voc", {f"JPEGImages/{name}.jpg": _png(n), f"Annotations/{name}.xml": _things("dog", n)})
+        _write(root / "voc", {f"SegmentationClass/{name}.png": _map([0, 12, 20, 255])})
+        _write(root / "pairs", {f"train/{name}.png": _png(n), f"train_labels/{name}.png": _map([n, 2, 255])})
+        _write(root / "nyu", {f"train/{name}.png": _png(n), f"train_depth/{name}.png": _map([0, 3, 255])})
+    for sets in ("Main", "Segmentation"):
+        _write(root / "voc", {f"ImageSets/{sets}/train.txt": b"b\na\n"})
+    _write(root / "coco", {f"train2017/{n}.png": _png(n) for n in range(3)})
+    for file in ("instances", "person_keypoints"):
+        data = json.dumps(_annotated()).encode()
+        _write(root / "coco", {f"annotations/{file}_train2017.json": data})
     for shard in range(2):
         keys = [f"{2 * shard + n:06d}" for n in range(2)]
         targets = {

@@ -40,9 +40,12 @@ from icm_core.testing import (
 from icm_core.types import Legend, Level, Prediction, SideInfoLayout
 from icm_datasets.camvid import CamVid
 from icm_datasets.cityscapes import Cityscapes
+from icm_datasets.coco import COCO
 from icm_datasets.folders import Folders
 from icm_datasets.imagenet import ImageNet
+from icm_datasets.pairs import NYU, Pairs
 from icm_datasets.pictures import Pictures
+from icm_datasets.voc import VOC
 from icm_datasets.webdataset import WebDataset, WebDatasetMaps, WebDatasetPictures
 from icm_sicmh import Coarse, CoarseToFine, Hyperprior, MultiScale, OneScale, Residual, TwoScale
 from icm_tasks import ModifiedTrSeg, TrSeg, ViT
@@ -238,7 +241,18 @@ DATA_SETS = [
     DataSetCase(Folders, root=Path("folders")),
     DataSetCase(ImageNet, root=Path("imagenet"), split="val"),
     DataSetCase(CamVid, root=Path("camvid")),
-    DataSetCase(Cityscapes, {"size": "256x512"}, root=Path("cityscapes")),
+    DataSetCase(Cityscapes, root=Path("cityscapes")),
+    DataSetCase(Cityscapes, {"size": "128x256"}, root=Path("cityscapes")),
+    DataSetCase(COCO, root=Path("coco")),
+    DataSetCase(COCO, {"targets": "masks", "empty": False}, root=Path("coco")),
+    DataSetCase(COCO, {"targets": "masks", "size": 9}, root=Path("coco")),
+    DataSetCase(COCO, {"targets": "keypoints"}, root=Path("coco")),
+    DataSetCase(COCO, {"targets": "keypoints", "size": (2, 3)}, root=Path("coco")),
+    DataSetCase(VOC, root=Path("voc")),
+    DataSetCase(VOC, {"targets": "maps", "size": (9, 5)}, root=Path("voc")),
+    DataSetCase(Pairs, {"maps": "{split}_labels", "classes": ("one", "two", "three")}, root=Path("pairs")),
+    DataSetCase(Pairs, {"maps": "{split}_labels", "targets": "depth", "scale": 0.5, "size": 3}, root=Path("pairs")),
+    DataSetCase(NYU, root=Path("nyu")),
     DataSetCase(WebDataset, {"classes": ("one", "two")}, root=Path("webdataset")),
     DataSetCase(WebDatasetMaps, {"classes": ("one", "two")}, root=Path("webdataset_maps")),
     DataSetCase(WebDatasetPictures, root=Path("webdataset_pictures")),

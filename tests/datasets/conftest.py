@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import icm_datasets
+import icm_tasks
 from icm_core import Registry, build_registry
 from icm_core.interfaces import DataSet
 from icm_core.plugins.datasets import open_dataset
@@ -22,8 +23,8 @@ Open = Callable[..., DataSet]
 
 @pytest.fixture(scope="session")
 def registry() -> Registry:
-    """The data sets that ship, whatever else is installed."""
-    return build_registry(path=[], extra={"datasets": icm_datasets})
+    """The data sets that ship and the kinds of their targets, whatever else is installed."""
+    return build_registry(path=[], extra={"datasets": icm_datasets, "tasks": icm_tasks})
 
 
 @pytest.fixture

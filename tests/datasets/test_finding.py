@@ -48,8 +48,9 @@ def test_full_and_short_names(registry: Registry) -> None:
 
 def test_all_that_ship_are_usable(registry: Registry) -> None:
     rows = [row for row in registry.status() if row["kind"] == "data set"]
+    names = ["camvid", "cityscapes", "coco", "folders", "imagenet", "nyu", "pairs", "pictures", "voc", "webdataset"]
     assert {row["name"] for row in rows} == {
-        *(f"datasets.{name}" for name in ("camvid", "cityscapes", "folders", "imagenet", "pictures", "webdataset")),
+        *(f"datasets.{name}" for name in names),
         "datasets.webdataset_maps",
         "datasets.webdataset_pictures",
     }
@@ -62,7 +63,7 @@ def test_every_parameter_is_described(registry: Registry) -> None:
         for name in registry.datasets.names
         for field, info in registry.datasets.get(name).Params.model_fields.items()
     ]
-    assert len(fields) == 5
+    assert len(fields) == 12 + 4 + 1 + 8 + 2 + 1 + 2  # size of all twelve; coco, folders, pairs, voc, webdataset, _maps
     assert [(name, field) for name, field, description in fields if not description] == []
 
 
@@ -95,6 +96,12 @@ def test_an_unknown_parameter_is_told_before_the_folder_is_looked_at(registry: R
         InputError, match=r"^unknown field 'sise' in datasets\.cityscapes\.params; did you mean 'size'\?"
     ):
         open_dataset("cityscapes:/no/such/folder", "val", registry, {"sise": "256x512"})
+
+
+def test_every_data_set_that_ships_can_be_resized(registry: Registry) -> None:
+    fields = [registry.datasets.get(name).Params.model_fields["size"] for name in registry.datasets.names]
+    (description,) = {field.description for field in fields}
+    assert "shorter side" in str(description)
 
 
 def test_a_data_set_of_another_package(tmp_path: Path, monkeypatch) -> None:

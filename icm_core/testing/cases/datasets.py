@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from icm_core.interfaces import DataSet, TaskKind
 from icm_core.interfaces.dataset import PICTURES
+from icm_core.plugins.datasets import build_dataset
 from icm_core.testing.cases.base import ParameterisedCase
 from icm_core.testing.cases.kinds import find_kind
 
@@ -31,9 +32,12 @@ class DataSetCase(ParameterisedCase):
     kind: TaskKind | type[TaskKind] | None = field(default=None, kw_only=True)
 
     def build(self) -> Any:
-        """The data set."""
-        return self.cls(self.settings(), self.root, self.split)
+        """The data set, as it is opened."""
+        return build_dataset(self.cls, self.settings(), self.root, self.split, self._kind_of)
 
     def asking(self, name: object) -> TaskKind | None:
         """The kind of its targets by what the data set says; None for pictures without targets."""
-        return None if name == PICTURES else find_kind(name, self.kind, self.name)
+        return None if name == PICTURES else self._kind_of(name)
+
+    def _kind_of(self, name: object) -> TaskKind:
+        return find_kind(name, self.kind, self.name)

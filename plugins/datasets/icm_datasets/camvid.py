@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor
 
-from icm_core.errors import InputError
 from icm_datasets.layout import PICTURES, files_in, no_pictures, require_folder
-from icm_datasets.paired import Pair, Paired, check_paired
-from icm_datasets.reading import check_classes
+from icm_datasets.paired import Pair, Paired, by_stem, check_paired
+from icm_datasets.reading import read_map_of
 
 CLASSES = (
     "sky",
@@ -50,18 +48,13 @@ class CamVid(Paired):
         """Pictures and class maps of one name."""
         folder = require_folder(self.root / self.split, self.name)
         annotations = require_folder(self.root / f"{self.split}annot", self.name)
-        files = [folder / name for name in files_in(folder, PICTURES)]
-        if not files:
+        pictures = by_stem(folder, files_in(folder, PICTURES))
+        if not pictures:
             raise no_pictures(folder, self.name)
-        pictures = {path.stem: path for path in files}
-        if len(pictures) < len(files):
-            twice = next(path for path in files if pictures[path.stem] != path)
-            raise InputError(f"{twice} and {pictures[twice.stem]} would share one annotation; remove one of them")
-        maps = {Path(name).stem: annotations / name for name in files_in(annotations, [".png"])}
+        maps = by_stem(annotations, files_in(annotations, [".png"]))
         check_paired(pictures, maps, annotations, self.name)
         return [Pair(f"{self.split}/{stem}", path, maps[stem]) for stem, path in sorted(pictures.items())]
 
-    def finished(self, picture: Tensor, class_map: Tensor, pair: Pair) -> tuple[Tensor, Tensor]:
-        """As they are in the files."""
-        check_classes(class_map, len(CLASSES), IGNORE, pair.class_map)
-        return picture, class_map
+    def target(self, pair: Pair, picture: Tensor) -> Tensor:
+        """The class map, as it is in the file."""
+        return read_map_of(picture, pair.picture, pair.target, len(CLASSES), IGNORE)

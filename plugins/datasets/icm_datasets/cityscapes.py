@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torchvision import datasets as tv_datasets
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as tvf
 
 from icm_core.errors import InputError
 from icm_core.interfaces import ComponentParams
 from icm_datasets.layout import entries, files_in, folders_in, require_folder, shown
 from icm_datasets.paired import Pair, Paired, check_paired
+from icm_datasets.reading import read_map_of
 
 IGNORE = 255
 _PICTURE, _MAP = "_leftImg8bit.png", "_gtFine_labelIds.png"
@@ -36,14 +34,6 @@ def _train_ids() -> Tensor:
     return table
 
 
-class CityscapesParams(ComponentParams):
-    """Parameters of `Cityscapes`."""
-
-    size: Literal["1024x2048", "512x1024", "256x512"] = Field(
-        "1024x2048", description="height x width in pixels of pictures and class maps; larger files are scaled down"
-    )
-
-
 class Cityscapes(Paired):
     """Street scenes, in the official layout.
 
@@ -52,22 +42,13 @@ class Cityscapes(Paired):
         leftImg8bit/<split>/<city>/<scene>_leftImg8bit.png
         gtFine/<split>/<city>/<scene>_gtFine_labelIds.png
 
-    Class maps hold the 19 trainIds, and 255 for what counts nowhere. Pictures are scaled bilinearly with
-    antialiasing; of class maps, the pixel nearest to the centre of each new one is taken. Keys are
-    ``<split>/<city>/<scene>``.
+    Class maps hold the 19 trainIds, and 255 for what counts nowhere. Keys are ``<split>/<city>/<scene>``.
     """
 
     name: ClassVar[str] = "datasets.cityscapes"
 
-    class Params(CityscapesParams):
-        """See `CityscapesParams`."""
-
-    params: CityscapesParams
-
-    def __init__(self, params: CityscapesParams, root: Path, split: str) -> None:
+    def __init__(self, params: ComponentParams, root: Path, split: str) -> None:
         super().__init__(params, root, split)
-        height, width = params.size.split("x")
-        self._size = int(height), int(width)
         self._table = _train_ids()
 
     @property
@@ -90,27 +71,15 @@ class Cityscapes(Paired):
         check_paired(pictures, maps, annotations, self.name)
         return [Pair(f"{self.split}/{scene}", path, maps[scene]) for scene, path in sorted(pictures.items())]
 
-    def finished(self, picture: Tensor, class_map: Tensor, pair: Pair) -> tuple[Tensor, Tensor]:
-        """trainIds, and both at the size asked for."""
-        if int(class_map.max()) > _KNOWN:
+    def target(self, pair: Pair, picture: Tensor) -> Tensor:
+        """The class map in trainIds."""
+        ids = read_map_of(picture, pair.picture, pair.target, 0, None)
+        if int(ids.max()) > _KNOWN:
             raise InputError(
-                f"{pair.class_map} holds the value {int(class_map.max())}; labelIds are 0 to {_KNOWN} "
+                f"{pair.target} holds the value {int(ids.max())}; labelIds are 0 to {_KNOWN} "
                 "(a map of trainIds is not converted again)"
             )
-        class_map = self._table[class_map.long()]
-        height, width = class_map.shape
-        if (height, width) == self._size:
-            return picture, class_map
-        rows, columns = self._size
-        if height < rows or height * columns != width * rows:
-            raise InputError(
-                f"{pair.picture} has {width}x{height} pixels; for {self.params.size} (height x width) a picture is "
-                f"{columns}x{rows} or larger, and twice as wide as high"
-            )
-        picture = tvf.resize(picture, [rows, columns], InterpolationMode.BILINEAR, antialias=True)
-        # NEAREST alone would take the upper left pixel of each block, half a new pixel off the picture.
-        class_map = tvf.resize(class_map[None], [rows, columns], InterpolationMode.NEAREST_EXACT)[0]
-        return picture, class_map
+        return self._table[ids.long()]
 
 
 def _scenes(folder: Path, ending: str) -> dict[str, Path]:

@@ -11,7 +11,7 @@ import torch
 
 from icm_core.errors import InputError
 from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_datasets.layout import entries, folders_in, keys, pictures_below, shown
+from icm_datasets.layout import entries, files_below, folders_in, keys, shown
 from icm_datasets.reading import read_rgb
 from icm_registry import nearest
 
@@ -79,7 +79,7 @@ def in_class_folders(folder: Path, names: list[str], numbers: Mapping[str, int],
         )
     found = {}
     for name in names:
-        pictures = pictures_below(folder / name)
+        pictures = files_below(folder / name)
         if not pictures:
             raise InputError(
                 f"{who} found no pictures in the class folder {folder / name}, but {shown(entries(folder / name))}"

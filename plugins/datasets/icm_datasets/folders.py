@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from icm_core.interfaces import ComponentParams
+from icm_core.interfaces import DataSetParams
 from icm_datasets import synsets
 from icm_datasets.classified import Classified, class_folders, in_class_folders
 from icm_datasets.layout import require_folder
@@ -15,7 +15,7 @@ from icm_datasets.layout import require_folder
 _TRAIN = "train"
 
 
-class FoldersParams(ComponentParams):
+class FoldersParams(DataSetParams):
     """Parameters of `Folders`."""
 
     classes: Literal["folders", "imagenet"] | tuple[str, ...] = Field(

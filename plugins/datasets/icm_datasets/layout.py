@@ -59,16 +59,16 @@ def files_in(folder: Path, endings: Sequence[str]) -> list[str]:
     return sorted(name for name in _scan(folder, folders=False) if name.lower().endswith(tuple(endings)))
 
 
-def pictures_below(folder: Path, above: tuple[Path, ...] = ()) -> list[str]:
-    """Pictures in a folder and all folders in it, as sorted paths relative to it with ``/`` between their parts.
+def files_below(folder: Path, endings: Sequence[str] = PICTURES, above: tuple[Path, ...] = ()) -> list[str]:
+    """Files in a folder and all folders in it, as sorted paths relative to it with ``/`` between their parts.
 
     Links are followed, except to one of the folders that the link is in; `above` is those.
     """
     above = (*above, folder.resolve())
-    found = files_in(folder, PICTURES)
+    found = files_in(folder, endings)
     for inner in folders_in(folder):
         if (folder / inner).resolve() not in above:
-            found += [f"{inner}/{name}" for name in pictures_below(folder / inner, above)]
+            found += [f"{inner}/{name}" for name in files_below(folder / inner, endings, above)]
     return sorted(found)
 
 

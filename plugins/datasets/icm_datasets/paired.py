@@ -1,29 +1,29 @@
-"""Base of data sets whose pictures each have a class map in a file of its own."""
+"""Base of data sets whose pictures each have their target in a file of its own."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
 from icm_core.errors import InputError
-from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_datasets.reading import check_same_size, read_map, read_rgb
+from icm_core.interfaces import ComponentParams, DataSet, Nest, Sample
+from icm_datasets.reading import read_rgb
 
 
 class Pair(NamedTuple):
-    """A picture's key, its file and the file of its class map."""
+    """A picture's key, its file and the file of its target."""
 
     key: str
     picture: Path
-    class_map: Path
+    target: Path
 
 
 class Paired(DataSet):
-    """Segmentation from pairs of files; subclasses find the pairs and turn file values into classes."""
+    """Pairs of files; subclasses find the pairs and read the targets."""
 
     kind: ClassVar[str] = "segmentation"
 
@@ -36,11 +36,12 @@ class Paired(DataSet):
         """All pairs of the split, in order; `InputError` if the layout is another one."""
 
     @abstractmethod
-    def finished(self, picture: Tensor, class_map: Tensor, pair: Pair) -> tuple[Tensor, Tensor]:
-        """Picture (3, H, W) and class map (H, W) as they are handed out, from what the files hold.
+    def target(self, pair: Pair, picture: Tensor) -> Nest:
+        """The target of a picture (3, H, W), as the kind has it.
 
         Raises:
-            InputError: the values or the size are none of this data set; the message names the file.
+            InputError: the file cannot be read, or what it says is nothing for this data set or picture; the message
+                names it.
         """
 
     def __len__(self) -> int:
@@ -48,19 +49,33 @@ class Paired(DataSet):
 
     def __getitem__(self, number: int) -> Sample:
         pair = self._pairs[number]
-        picture, class_map = read_rgb(pair.picture), read_map(pair.class_map)
-        check_same_size(picture, class_map, pair.picture, pair.class_map)
-        picture, class_map = self.finished(picture, class_map, pair)
-        return Sample(pair.key, picture, class_map)
+        picture = read_rgb(pair.picture)
+        return Sample(pair.key, picture, self.target(pair, picture))
+
+
+def by_stem(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Files of a folder by their names without the ending; `InputError` where two have the same.
+
+    Args:
+        folder: the folder.
+        names: paths in it, with ``/`` between their parts.
+    """
+    found: dict[str, Path] = {}
+    for name in names:
+        stem, path = str(PurePosixPath(name).with_suffix("")), folder / name
+        if stem in found:
+            raise InputError(f"{path} and {found[stem]} would share one annotation; remove one of them")
+        found[stem] = path
+    return found
 
 
 def check_paired(pictures: Mapping[str, Path], maps: Mapping[str, Path], folder: Path, who: str) -> None:
-    """Raise `InputError` unless every picture has a class map and every class map a picture.
+    """Raise `InputError` unless every picture has an annotation and every annotation a picture.
 
     Args:
-        pictures: files by what they have in common with their class map's name.
-        maps: class maps, likewise.
-        folder: where the class maps are.
+        pictures: files by what they have in common with their annotation's name.
+        maps: annotations, likewise.
+        folder: where the annotations are.
         who: name of the data set.
     """
     if lonely := sorted(set(pictures) - set(maps)):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_datasets.layout import keys, no_pictures, pictures_below, require_folder
+from icm_datasets.layout import files_below, keys, no_pictures, require_folder
 from icm_datasets.reading import read_rgb
 
 _WHOLE = ("", "all")
@@ -26,7 +26,7 @@ class Pictures(DataSet):
         super().__init__(params, root, split)
         inner = "" if split in _WHOLE else split
         folder = require_folder(root / inner, self.name)
-        files = pictures_below(folder)
+        files = files_below(folder)
         if not files:
             raise no_pictures(folder, self.name)
         start = f"{inner}/" if inner else ""

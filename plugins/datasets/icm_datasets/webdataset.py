@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from icm_core.errors import InputError
-from icm_core.interfaces import ComponentParams, DataSet, Sample
+from icm_core.interfaces import ComponentParams, DataSet, DataSetParams, Sample
 from icm_core.pictures import read_class_map, read_picture
 from icm_datasets import synsets
 from icm_datasets.layout import entries, files_in, require_folder, shown
@@ -90,7 +90,7 @@ class Shards(DataSet):
         """What the target's bytes say; `InputError` with `name` if they say nothing of use."""
 
 
-class WebDatasetParams(ComponentParams):
+class WebDatasetParams(DataSetParams):
     """Parameters of `WebDataset`."""
 
     classes: Literal["imagenet"] | tuple[str, ...] = Field(
@@ -125,7 +125,7 @@ class WebDataset(Shards):
         return torch.tensor(int(digits))
 
 
-class WebDatasetMapsParams(ComponentParams):
+class WebDatasetMapsParams(DataSetParams):
     """Parameters of `WebDatasetMaps`."""
 
     classes: tuple[str, ...] = Field(
