@@ -128,7 +128,7 @@ def test_kinds_that_it_cannot_begin_with(tmp_path: Path, component: str, kind: s
 
 
 def test_a_kind_of_somebody_elses_has_no_example() -> None:
-    with pytest.raises(InputError, match=r"no head of kind 'mylab\.lanes' to begin with; it has those of classification"):
+    with pytest.raises(InputError, match=r"no head of kind 'mylab\.lanes' to begin with; it has those of class"):
         package_files("head", "mylab.mine", "mylab.lanes")
 
 

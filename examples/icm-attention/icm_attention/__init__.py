@@ -10,7 +10,7 @@ from icm_core.interfaces import SideInfoAdapter
 
 __all__ = ["Cross"]
 
-icm_interface = 1
+icm_interface = 2
 """The version of icm's contracts that this was written for."""
 
 

@@ -11,7 +11,7 @@ from icm_count.objects import Objects
 
 __all__ = ["Density", "Objects"]
 
-icm_interface = 1
+icm_interface = 2
 """The version of icm's contracts that this was written for."""
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torchmetrics
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icm_core import SpecError
 from icm_core.interfaces import ComponentParams, TaskHead
-from icm_core.types import FeatureLayout, Features, Prediction
+from icm_core.types import FeatureLayout, Features
 
 STRIDE = 8
 
@@ -67,12 +66,8 @@ class Density(TaskHead):
         return self.density(features).sum((2, 3))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean negative log-likelihood of counts (B, K) under Poisson distributions with means ``output``, in nats."""
-        return F.poisson_nll_loss(output, target, log_input=False)
+        """Negative log-likelihood in nats of each picture's counts (B, K) under Poisson distributions, (B,).
 
-    def metric(self) -> torchmetrics.Metric:
-        """Mean absolute error, in objects per class and picture."""
-        return torchmetrics.MeanAbsoluteError()
-
-    def draw(self, prediction: Prediction) -> None:
-        """None: a count is no picture."""
+        Their means are ``output``; what does not depend on it is left out. It is the mean over the K counts.
+        """
+        return F.poisson_nll_loss(output, target, log_input=False, reduction="none").mean(1)

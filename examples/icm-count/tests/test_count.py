@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -42,24 +43,47 @@ def test_parts_of_a_class_are_counted() -> None:
     assert [data[number].target.tolist() for number in range(3)] == [[0, 0, 0], [1, 0, 0], [2, 0, 0]]
 
 
+def trained(folder: Path) -> Path:
+    """A spec whose new head has weights of its own; random ones are enough."""
+    torch.manual_seed(0)
+    pipe = icm_core.load("icm-count", device="cpu", weights="available")
+    new = {key: value for key, value in icm_core.stored_state(pipe).items() if key.startswith("tasks.counts.")}
+    save_file(new, folder / "counts.safetensors")
+    spec = {"icm": 1, "name": "trained", "extends": "icm-count", "weights": "counts.safetensors"}
+    (folder / "trained.json").write_text(json.dumps(spec))
+    return folder / "trained.json"
+
+
 def test_a_file_from_before_the_head_existed_is_counted(tmp_path: Path) -> None:
     before = icm_core.load("sicmh-small", device="cpu")
     old = before.encode(torch.rand(3, 70, 90), quality=2)
-    torch.manual_seed(0)
     pipe = icm_core.load("icm-count", device="cpu", weights="available")
     assert pipe.base_fingerprint == before.base_fingerprint
     counts = pipe.decode(old, tasks=["counts"])["counts"]
     assert counts.labels == ("car", "pedestrian", "bicyclist") and counts.output.shape == (1, 3)
 
-    new = {key: value for key, value in icm_core.stored_state(pipe).items() if key.startswith("tasks.counts.")}
-    save_file(new, tmp_path / "counts.safetensors")
-    spec = {"icm": 1, "name": "trained", "extends": "icm-count", "weights": "counts.safetensors"}
-    (tmp_path / "trained.json").write_text(json.dumps(spec))
     (tmp_path / "old.icm").write_bytes(old)
     run = CliRunner().invoke(
-        app, ["decode", str(tmp_path / "old.icm"), "-m", str(tmp_path / "trained.json"), "-t", "counts", "--json"]
+        app, ["decode", str(tmp_path / "old.icm"), "-m", str(trained(tmp_path)), "-t", "counts", "--json"]
     )
     assert run.exit_code == 0, run.output
     (row,) = json.loads(run.stdout)
     assert [value["label"] for value in row["tasks"]["counts"]["values"]] == ["car", "pedestrian", "bicyclist"]
     assert row["tasks"]["counts"]["kind"] == "regression"
+
+
+def test_evaluation_gives_the_error_that_numpy_gives(tmp_path: Path) -> None:
+    spec, result = trained(tmp_path), tmp_path / "result.json"
+    measured = ["evaluate", str(spec), "--data", f"count.objects:{ROOT}", "--split", "train", "-q", "2"]
+    run = CliRunner().invoke(app, [*measured, "--workers", "1", "--json", str(result)])
+    assert run.exit_code == 0, run.output
+    (point,) = json.loads(result.read_text())["points"]
+
+    pipe, data = icm_core.load(spec, device="cpu"), Objects(Objects.Params(), ROOT, "train")
+    errors = []
+    for number in range(len(data)):
+        sample = data[number]
+        blob = pipe.encode(sample.picture, quality=2, enhancement=False)
+        counts = pipe.decode(blob, tasks=["counts"])["counts"].output[0].numpy()
+        errors.append(np.abs(counts.astype(np.float64) - sample.target.numpy()))
+    assert point["tasks"]["counts"]["mae"] == pytest.approx(np.mean(errors), rel=1e-6)
