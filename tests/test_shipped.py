@@ -79,7 +79,7 @@ def test_a_search_brings_tasks_nearer_to_what_they_say_of_the_clean_picture(pipe
 
     def off(blob: bytes) -> float:
         found = pipe.decode(blob, ["segmentation"])["segmentation"].output
-        return float(pipe.task("segmentation").head.divergence(found, clean))
+        return float(pipe.task("segmentation").divergence(found, clean))
 
     plain = pipe.encode(small, quality=3, enhancement=False)
     found = pipe.encode(small, quality=3, enhancement=False, effort=10, search_for=["segmentation", "coarse"])

@@ -27,7 +27,7 @@ def plugin(**hooks: Any) -> ModuleType:
 
 def test_catalogues_hold_the_classes(registry: Registry, tiny: ModuleType) -> None:
     assert registry.codecs.get("tiny.thumbnail") is tiny.Thumbnail
-    assert registry.adapters.names == ("tiny.enlarge",)
+    assert registry.adapters.names == ("core.decoded_picture", "tiny.enlarge")
     assert registry.heads.names == ("tiny.classes", "tiny.labels", "tiny.picture")
     assert registry.enhancements.get("tiny.residual") is tiny.Residual
     assert registry.specs.names == ()
@@ -121,7 +121,9 @@ def test_spec_paths_are_checked(tmp_path: Path) -> None:
 def test_installed_plugins_come_through_entry_points(tmp_path: Path, install: Any) -> None:
     source = Path(__file__).with_name("icm_tiny.py").read_text()
     install(tmp_path, "icm_tiny_dist", "[icm.plugins]\ntiny = icm_tiny_installed\n", "4.2", icm_tiny_installed=source)
-    rows = [row for row in build_registry(path=[str(tmp_path)]).status() if row["kind"] != "kind"]
+    found = build_registry(path=[str(tmp_path)])
+    rows = [row for row in found.status() if row["distribution"] != "this process"]
+    assert {row["name"] for row in found.status()} >= {"segmentation", "core.decoded_picture"}
     assert {(row["distribution"], row["version"], row["status"]) for row in rows} == {("icm-tiny-dist", "4.2", "ok")}
     assert len(rows) == 6
 
