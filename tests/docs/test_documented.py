@@ -81,6 +81,15 @@ def test_every_kind_has_a_section_and_a_row(registry: Registry, generated: Mappi
         assert f"\n| `{entry.name}` |" in WRITTEN["kinds.md"], f"{entry.name} is missing in the table of docs/kinds.md"
 
 
+def test_every_data_set_has_a_row_and_its_parameters_are_explained(registry: Registry) -> None:
+    page = WRITTEN["data.md"]
+    own = [entry for entry in registry.datasets.entries if entry.owner.plugin == "datasets"]
+    assert len(own) >= 12
+    for entry in own:
+        assert f"\n| [`{entry.name}`](#" in page, entry.name
+        assert [name for name in entry.value.Params.model_fields if f"`{name}`" not in page] == [], entry.name
+
+
 def test_every_method_of_a_kind_is_explained() -> None:
     asked = [name for name, value in vars(TaskKind).items() if callable(value) and not name.startswith("_")]
     assert len(asked) >= 17
