@@ -187,7 +187,7 @@ class Things(DataSet):
         picture = torch.zeros(3, height, width, dtype=torch.uint8)
         boxes, masks = [], []
         # Blocks in columns of their own, so that none hides another.
-        columns = whole(1, 5)
+        columns = whole(0, 5)
         for column in range(columns):
             side = width // columns
             left, top = column * side + whole(0, side // 2), whole(0, height // 2)
@@ -196,16 +196,17 @@ class Things(DataSet):
             boxes.append([left, top, right, bottom])
             masks.append(picture[0] == 60 * (column + 1))
         heights = torch.rand(height, width, generator=generator)
-        rows = torch.tensor(boxes, dtype=torch.float32)
+        rows = torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
+        outlines = torch.stack(masks) if masks else torch.zeros(0, height, width, dtype=torch.bool)
         target: Any = {
             "things.table": torch.rand(3, 5, generator=generator) * 1000,
             "things.wrong": torch.rand(3, 5, generator=generator),
             "things.heights": heights,
             "things.layer": heights[None],
             "things.boxes": {"boxes": rows, "labels": torch.arange(columns)},
-            "things.outlined": {"boxes": rows, "labels": torch.arange(columns), "masks": torch.stack(masks)},
+            "things.outlined": {"boxes": rows, "labels": torch.arange(columns), "masks": outlines},
             "things.record": {
-                "place": {"map": heights, "points": rows[:1, :2].expand(2, 2).clone()},
+                "place": {"map": heights, "points": torch.rand(2, 2, generator=generator) * min(height, width)},
                 "numbers": (torch.rand(2, generator=generator, dtype=torch.float64), torch.tensor(number)),
                 "text": f"picture {number}",
             },

@@ -25,7 +25,7 @@ from icm_training.stage import StageModule
 
 
 def check(recipe: RecipeSpec, spec: PipelineSpec, stages: Sequence[str], options: Options, registry: Registry) -> None:
-    """Look whether stages can be trained. Of each data set one picture is read; no network is computed or stored.
+    """Look whether stages can be trained. Of each data set one picture is read; the pipeline takes no memory.
 
     Args:
         recipe: the recipe.
@@ -118,7 +118,7 @@ def _first(name: str, recipe: RecipeSpec, options: Options, registry: Registry) 
         raise InputError(f"{where}: there is no picture in it")
     try:
         found = InMemory(data, 1)
-    except InputError as error:
+    except (InputError, OSError, RuntimeError, ValueError) as error:  # as in `open_data`
         raise InputError(f"{where}: {error}") from error
     sample = found[0]
     if data.kind != PICTURES:
