@@ -1,0 +1,55 @@
+"""Outlines of any form against pycocotools' own encoder, and text that nobody encoded."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from pycocotools import mask as rle
+from pycocotools.coco import COCO
+
+from icm_datasets.outlines import mask_of, unpacked
+
+MASKS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.integers(0, 1))
+
+
+@given(MASKS)
+def test_run_lengths_say_the_mask_as_text_and_as_numbers(mask: np.ndarray) -> None:
+    text = rle.encode(np.asfortranarray(mask))["counts"].decode()
+    counts = unpacked(text)
+    bits = itertools.chain.from_iterable([number % 2] * count for number, count in enumerate(counts))
+    assert [*bits] == mask.flatten(order="F").tolist()
+    for written in (text, counts):
+        found = mask_of({"size": [*mask.shape], "counts": written}, mask.shape, COCO)
+        assert found.tolist() == mask.tolist()
+
+
+@given(st.text(max_size=40), st.tuples(st.integers(1, 40), st.integers(1, 40)))
+def test_any_text_is_a_mask_or_an_error(text: str, size: tuple[int, int]) -> None:
+    try:
+        found = mask_of({"size": [*size], "counts": text}, size, COCO)
+    except ValueError:
+        return
+    assert found.shape == size and sum(unpacked(text)) == size[0] * size[1]
+
+
+@given(
+    st.lists(st.lists(st.floats(allow_nan=True), max_size=20), max_size=3),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+def test_any_polygons_are_a_mask_or_an_error(polygons: list[list[float]], size: tuple[int, int]) -> None:
+    try:
+        found = mask_of(polygons, size, COCO)
+    except ValueError:
+        return
+    assert found.shape == size and int(found.max()) <= 1
+
+
+@pytest.mark.parametrize("reach", [-10, 20])
+def test_polygons_may_reach_beyond_the_picture_a_little(reach: float) -> None:
+    found = mask_of([[reach, 0, 5, 0, 5, 10, reach, 10]], (10, 10), COCO)
+    assert found.sum() == 50
