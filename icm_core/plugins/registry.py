@@ -43,6 +43,11 @@ _FROM_1 = (
     "(docs/extending.md, From 1 to 2) and say icm_interface = 2"
 )
 
+_MOVED = (
+    "; names of icm have moved since interface 1, for which it may have been written: docs/extending.md, From 1 to 2, "
+    "says where they are"
+)
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _KIND_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 
@@ -124,7 +129,7 @@ class Registry:
                     delivering.add(owner)
         for plugin in self.plugins:
             if plugin.problem:
-                rows.append(("plugin", plugin.owner.plugin, plugin.owner, plugin.problem))
+                rows.append(("plugin", plugin.owner.plugin, plugin.owner, plugin.problem + _hint(plugin.problem)))
             elif plugin.owner not in delivering:
                 rows.append(("plugin", plugin.owner.plugin, plugin.owner, "provides nothing"))
         return [
@@ -161,6 +166,12 @@ def build_registry(*, path: Sequence[str] | None = None, extra: Mapping[str, obj
         default_pipelines=plugins.collect("icm_default_pipelines", "default pipeline", _name),
         plugins=plugins.plugins,
     )
+
+
+def _hint(problem: str) -> str:
+    """What to do about a plugin that asks icm for a name that is not there."""
+    absent = re.search(r"No module named 'icm_core\b|cannot import name .* from 'icm_core\b", problem)
+    return _MOVED if absent else ""
 
 
 def _check_interface(plugin: object) -> None:

@@ -128,6 +128,23 @@ def test_installed_plugins_come_through_entry_points(tmp_path: Path, install: An
     assert len(rows) == 6
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("from icm_core.images import open_picture", True),
+        ("from icm_core.interfaces import Loss", True),
+        ("import icm_core_of_somebody", False),
+    ],
+)
+def test_a_plugin_that_asks_for_a_name_of_interface_1_is_told_where_names_are(
+    line: str, told: bool, tmp_path: Path, install: Any
+) -> None:
+    install(tmp_path, "old", "[icm.plugins]\nold = lab_old\n", lab_old=f"icm_interface = 1\n{line}\n")
+    (row,) = [row for row in build_registry(path=[str(tmp_path)]).status() if row["name"] == "old"]
+    assert row["status"].startswith("could not be loaded (")
+    assert ("docs/extending.md, From 1 to 2" in row["status"]) == told
+
+
 def test_a_plugin_for_a_newer_interface_is_reported_and_breaks_nothing_else(tiny: ModuleType) -> None:
     newer = plugin(icm_heads=[type("Tomorrows", (tiny.Picture,), {"name": "newer.picture"})])
     newer.icm_interface = INTERFACE_VERSION + 1  # type: ignore[attr-defined]
