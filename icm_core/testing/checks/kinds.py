@@ -95,7 +95,7 @@ def check_batches(case: KindCase) -> None:
     advice = "collate stacks, or of a ragged kind makes a tuple; select gives the batch of some of its pictures."
     with expecting(f"batching targets of {case.name}", advice):
         batch = kind.collate(targets)
-        for numbers in ([1], [2, 0], list(range(COUNT))):
+        for numbers in ([0], [1], [2, 0], list(range(COUNT))):
             require(
                 same(kind.select(batch, numbers), kind.collate([targets[number] for number in numbers])),
                 f"pictures {numbers} of a batch of {case.name} are not those that were put in",
@@ -129,7 +129,7 @@ def check_moving(case: KindCase) -> None:
         "resized": v2.Resize((height // 2, width), antialias=True),
     }
     picture = tv_tensors.Image((255 * pictures(size, 1)[0]).to(torch.uint8))
-    turned, placed = False, False
+    _check_flips(case, kind, picture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         for target in case.targets(size):
@@ -139,21 +139,6 @@ def check_moving(case: KindCase) -> None:
                     now = (moved.shape[-2], moved.shape[-1])
                     found = kind.unwrap(wrapped, now, legend)
                 _fits(case, kind, _typed(found, target), now, f"a target that was {done}")
-            flip = steps["flipped"]
-            once = flip((picture, kind.wrap(target, size)))
-            placed = placed or any(isinstance(leaf, tv_tensors.TVTensor) for leaf in leaves(once[1]))
-            turned = turned or not _equal(case, target, kind.unwrap(once[1], size, legend))
-            back = kind.unwrap(flip(once)[1], size, legend)
-            require(
-                _equal(case, target, back, MOVED),
-                f"{case.name}: a target is another after two flips, which undo one another",
-                "Give unwrap's answer from the moved tensors alone, and drop only what left the picture.",
-            )
-    require(
-        turned or not placed,
-        f"{case.name}: a target stays as it is when its picture is flipped, though it was wrapped",
-        "unwrap has to read what was moved; keep no copy beside it.",
-    )
 
 
 def check_truth(case: KindCase) -> None:
@@ -260,6 +245,27 @@ def check_also(case: KindCase) -> None:
         if len(predictions) == len(targets):
             answers = Answers(other, legend, size, predictions, targets)
             measured(case, answers, tallied(case, answers))
+
+
+def _check_flips(case: KindCase, kind: TaskKind, picture: Tensor) -> None:
+    size, flip = case.sizes[0], v2.RandomHorizontalFlip(1.0)
+    turned, placed = False, False
+    for target in case.targets(size):
+        with expecting(f"a target of {case.name} that is flipped", "Wrap what has a place as tv_tensors."):
+            once = flip((picture, kind.wrap(target, size)))
+            placed = placed or any(isinstance(leaf, tv_tensors.TVTensor) for leaf in leaves(once[1]))
+            turned = turned or not _equal(case, target, kind.unwrap(once[1], size, case.words))
+            back = kind.unwrap(flip(once)[1], size, case.words)
+        require(
+            _equal(case, target, back, MOVED),
+            f"{case.name}: a target is another after two flips, which undo one another",
+            "Give unwrap's answer from the moved tensors alone, and drop only what left the picture.",
+        )
+    require(
+        turned or not placed,
+        f"{case.name}: a target stays as it is when its picture is flipped, though it was wrapped",
+        "unwrap has to read what was moved; keep no copy beside it.",
+    )
 
 
 def _fits(case: KindCase, kind: TaskKind, target: Nest, size: tuple[int, int], what: str) -> None:

@@ -1,0 +1,332 @@
+"""Kinds with one mistake each, made from the one that `icm new kind` writes: a check finds each and says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torchvision import tv_tensors
+
+from icm_core import testing
+from icm_core.interfaces import Figure, TaskKind
+from icm_core.scaffold import package_files
+from icm_core.testing import KindCase
+from icm_core.types import Legend, Prediction
+
+WRITTEN: dict[str, Any] = {"__name__": "test_place.place"}
+exec(package_files("kind", "test.place")["test_place/place.py"], WRITTEN)
+Place: Any = WRITTEN["Place"]
+"""One box a picture."""
+
+
+class Shouting(Place):
+    """Named as nothing can be."""
+
+    name = "Test.Place"
+
+
+class Silent(Place):
+    pass
+
+
+class Boasting(Place):
+    """Says that it compares, and does not."""
+
+    divergence = TaskKind.divergence
+
+
+class Drawing(Place):
+    """Other targets at every call."""
+
+    def example_target(self, size: Any, legend: Legend, generator: Any) -> Tensor:
+        return super().example_target(size, legend, torch.Generator().manual_seed(int(torch.randint(9999, ()))))
+
+
+class Outside(Place):
+    """Example targets beyond the picture."""
+
+    def example_target(self, size: Any, legend: Legend, generator: Any) -> Tensor:
+        return super().example_target(size, legend, generator) + 1000
+
+
+class Trusting(Place):
+    """Looks at no type."""
+
+    def check_target(self, target: Any, size: Any, legend: Legend) -> None:
+        if not bool((target[2:] >= target[:2]).all()):
+            raise ValueError("is no box")
+
+
+class Careless(Place):
+    """Takes anything."""
+
+    def check_target(self, target: Any, size: Any, legend: Legend) -> None:
+        return None
+
+
+class Reversing(Place):
+    """Batches in another order."""
+
+    def collate(self, targets: Sequence[Any]) -> Any:
+        return super().collate(targets[::-1])
+
+
+class Halving(Place):
+    """Loses something on the way."""
+
+    def wrap(self, target: Any, size: Any) -> Any:
+        return super().wrap((target / 2).round(), size)
+
+
+class Wrapped(Place):
+    """Hands tv_tensors on."""
+
+    def unwrap(self, target: Any, size: Any, legend: Legend) -> Any:
+        return tv_tensors.Mask(super().unwrap(target, size, legend))
+
+
+class Keeping(Place):
+    """A copy beside the box, which is not moved."""
+
+    def wrap(self, target: Any, size: Any) -> Any:
+        return {"box": super().wrap(target, size), "copy": target}
+
+    def unwrap(self, target: Any, size: Any, legend: Legend) -> Any:
+        return target["copy"]
+
+
+class Beyond(Place):
+    """Reckons with a picture that stays as large as it was."""
+
+    def unwrap(self, target: Any, size: Any, legend: Legend) -> Any:
+        box = target.as_subclass(Tensor)[0]
+        return box if size == (64, 64) else box + 100
+
+
+class Upside(Place):
+    """A figure that is better the lower it is, and says otherwise."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        value = super().figures(tallies, legend)["iou"].value
+        return {"error": Figure(None if value is None else 100 - value, "%", "error")}
+
+
+class Mistaken(Place):
+    """The truth of another picture."""
+
+    def truth(self, target: Any, legend: Legend) -> Prediction:
+        return Prediction(self.name, target[None] / 2)
+
+
+class Repelled(Place):
+    """A distance that is largest where there is none."""
+
+    def divergence(self, output: Any, reference: Any) -> Tensor:
+        return 1 / (1 + super().divergence(output, reference))
+
+
+class Stepped(Place):
+    """A distance without a gradient."""
+
+    def divergence(self, output: Any, reference: Any) -> Tensor:
+        return super().divergence(output, reference).round().detach()
+
+
+class Chatty(Place):
+    """More than a line."""
+
+    def describe(self, prediction: Any) -> str:
+        return "here\nand there"
+
+
+class Unreadable(Place):
+    """A tensor in the answer."""
+
+    def answer(self, prediction: Any) -> Any:
+        return {"box": prediction.output[0]}
+
+
+class Unknown(Place):
+    """NaN in the answer."""
+
+    def answer(self, prediction: Any) -> Any:
+        return {"box": [float("nan")]}
+
+
+class Clashing(Place):
+    """What icm decode says itself."""
+
+    def answer(self, prediction: Any) -> Any:
+        return {"kind": "box"}
+
+
+class Scribbling(Place):
+    """Draws on the picture that it is given."""
+
+    def draw(self, prediction: Any, picture: Any) -> Any:
+        ImageDraw.Draw(picture).rectangle((0, 0, 5, 5), fill=(1, 2, 3))
+        return picture
+
+
+class Tiny(Place):
+    """A stamp in place of a drawing."""
+
+    def draw(self, prediction: Any, picture: Any) -> Any:
+        return Image.new("RGB", (8, 8))
+
+
+class Padded(Place):
+    """A raster of the padded size."""
+
+    def raster(self, prediction: Any) -> Any:
+        return Image.new("L", (64, 64))
+
+
+class Sampling(Place):
+    """Measures at random."""
+
+    def tally(self, prediction: Any, target: Any) -> Any:
+        return {"iou": float(torch.rand(()))}
+
+
+class Typed(Place):
+    """A tally that JSON does not keep."""
+
+    def tally(self, prediction: Any, target: Any) -> Any:
+        return {"iou": torch.tensor(0.5)}
+
+
+class First(Place):
+    """Figures of the first picture."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        return super().figures(tallies[:1], legend)
+
+
+class Infinite(Place):
+    """A figure without end."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        return {"iou": Figure(float("inf"), "%", "overlap")}
+
+
+class Untitled(Place):
+    """A figure without a title."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        return {"iou": Figure(1.0, "%")}
+
+
+class Bare(Place):
+    """Numbers in place of figures."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        return {"iou": 1.0}
+
+
+class Unweighted(Place):
+    """Draws of other figures."""
+
+    def resampled(self, tallies: Any, legend: Legend, weights: Any) -> Any:
+        return {"iou": np.zeros(len(weights)), "found": np.zeros(len(weights))}
+
+
+class Strange(Place):
+    """Cannot be matched with its own legend."""
+
+    def match(self, data: Legend, head: Legend) -> Any:
+        return "labels are never the same"
+
+
+class Also(Place):
+    """Is a kind that there is not."""
+
+    also = ("boxxes",)
+
+
+class AlsoClasses(Place):
+    """Says that a box is a class."""
+
+    also = ("classification",)
+
+
+KINDS = [
+    (
+        Shouting,
+        testing.check_declaration,
+        "Set name: ClassVar[str] to 'mylab.lanes' in lower case; it is what",
+    ),
+    (Silent, testing.check_declaration, "test.place has no docstring"),
+    (Boasting, testing.check_flags, "Say compares = True where there is a divergence, and only there"),
+    (Also, testing.check_flags, "kind is 'boxxes'. Set kind: ClassVar[str] to the name of a kind that is installed"),
+    (Drawing, testing.check_example_targets, "Draw from the generator that example_target is given"),
+    (Outside, testing.check_example_targets, "Make check_target, example_target and unwrap say the same of targets"),
+    (
+        Trusting,
+        testing.check_wrong_targets,
+        "(None) and raised TypeError: 'NoneType' object is not subscr",
+    ),
+    (Careless, testing.check_wrong_targets, "takes None for a target. check_target has to refuse what"),
+    (
+        Reversing,
+        testing.check_batches,
+        "pictures [0] of a batch of test.place are not those that were",
+    ),
+    (Halving, testing.check_wrapping, "a target is another after wrap and unwrap. wrap makes tv_tensors of what has"),
+    (Wrapped, testing.check_wrapping, "unwrap gives Mask. wrap makes tv_tensors"),
+    (
+        Keeping,
+        testing.check_moving,
+        "a target stays as it is when its picture is flipped, though it was",
+    ),
+    (Beyond, testing.check_moving, "a target that was cropped, of a picture of 32x33 (height x width), is the box"),
+    (Upside, testing.check_truth, "error of right answers is 0 %. It should be 100: look at tally"),
+    (Mistaken, testing.check_truth, "It should be 100: look at tally"),
+    (
+        Repelled,
+        testing.check_comparing,
+        "It is a distance: smallest, at best 0, where output and",
+    ),
+    (Stepped, testing.check_comparing, "has no gradient, or one that is not finite. Compute it with differentiable"),
+    (Chatty, testing.check_showing, "Return one line; empty where a picture says it all"),
+    (
+        Unreadable,
+        testing.check_showing,
+        "the answer of test.place is no JSON: Object of type Tensor",
+    ),
+    (Unknown, testing.check_showing, "None in place of NaN"),
+    (Clashing, testing.check_showing, "has the key ['kind'], which icm decode uses itself. Call it something else"),
+    (Scribbling, testing.check_showing, "Draw on picture.copy(): the next answer is drawn on the same picture"),
+    (Tiny, testing.check_showing, "draws 8x8 for a picture of 129x33. Return the picture with the answer on it"),
+    (Padded, testing.check_showing, "is 64x64 for a picture of 129x33. Return a PIL image of the picture's own size"),
+    (Sampling, testing.check_measuring, "Use no random numbers and keep nothing between calls of tally"),
+    (Typed, testing.check_measuring, "the tally of test.place is no JSON: Object of type Tensor"),
+    (First, testing.check_measuring, "in another order of the pictures. Pictures are measured in any order"),
+    (Infinite, testing.check_measuring, "Make it a finite number, or None where it cannot be said"),
+    (Untitled, testing.check_measuring, "has the title ''. Give it a title of some words"),
+    (Bare, testing.check_measuring, "Return {name: Figure(value, unit, title)}, the main first"),
+    (Strange, testing.check_measuring, "does not match a data set of its own legend: labels are never the same. match"),
+    (Unweighted, testing.check_resampling, "iou is 0.0 where every picture is drawn once, and"),
+]
+
+
+@pytest.mark.parametrize(("kind", "check", "advice"), KINDS, ids=lambda value: getattr(value, "__name__", None))
+def test_a_mistake_is_found_and_the_message_says_what_to_do(kind: Any, check: Any, advice: str) -> None:
+    with pytest.raises(testing.ConformanceError) as caught:
+        check(KindCase(kind))
+    assert advice in str(caught.value)
+
+
+def test_targets_have_to_serve_the_kinds_that_they_also_are() -> None:
+    with pytest.raises(testing.ConformanceError, match="A kind that is also classification has everything in its"):
+        testing.check_also(KindCase(AlsoClasses, legend=Legend(("one", "two"))))
+
+
+def test_a_kind_without_mistakes_passes() -> None:
+    assert testing.run_checks(KindCase(Place)) == []
+    assert isinstance(testing.case_of(Place), KindCase)
