@@ -98,6 +98,15 @@ def test_the_order_in_which_weights_were_registered_does_not_count(pipeline: Pip
     assert len(found) == 1
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int64, torch.bool])
+def test_weights_may_be_of_any_type(pipeline: Pipeline, dtype: torch.dtype) -> None:
+    found = set()
+    for value in (0, 1):
+        pipeline.task("coarse").register_buffer("extra", torch.full((3,), value, dtype=dtype))
+        found.add(both(pipeline)[1])
+    assert len(found) == 2
+
+
 def test_layouts_in_memory_do_not_count(pipeline: Pipeline) -> None:
     before = both(pipeline)
     assert both(pipeline.to(memory_format=torch.channels_last)) == before

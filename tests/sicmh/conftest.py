@@ -100,6 +100,29 @@ def side(codec: Hyperprior) -> Callable[..., SideInfo]:
     return make
 
 
+Seen = list[tuple[Tensor, Tensor]]
+
+
+@pytest.fixture
+def symbols(monkeypatch: pytest.MonkeyPatch) -> tuple[Seen, Seen]:
+    """Symbols and fixed-point means of each quantisation and of each dequantisation from now on, in two lists."""
+    coded: Seen = []
+    pulled: Seen = []
+    quantize, dequantize = ExactGain.quantize, ExactGain.dequantize
+
+    def there(self: ExactGain, latent: Tensor, mean: Tensor, limit: int) -> Tensor:
+        coded.append((quantize(self, latent, mean, limit), mean))
+        return coded[-1][0]
+
+    def back(self: ExactGain, symbols: Tensor, mean: Tensor) -> Tensor:
+        pulled.append((symbols, mean))
+        return dequantize(self, symbols, mean)
+
+    monkeypatch.setattr(ExactGain, "quantize", there)
+    monkeypatch.setattr(ExactGain, "dequantize", back)
+    return coded, pulled
+
+
 @pytest.fixture
 def integers(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Tensor]]:
     """Gives the fixed-point latents that a coder went on with since the last call, in the order of coding."""

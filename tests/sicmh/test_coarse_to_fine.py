@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from icm_core import BitstreamError, Quality
-from icm_core.coding import to_fixed
+from icm_core.coding import to_fixed, to_float
 from icm_sicmh import CoarseToFine, Hyperprior
 from icm_sicmh.density import gaussian_bits
 from icm_sicmh.layers import pad_to
@@ -68,6 +68,23 @@ def test_the_decoder_has_the_encoders_y(fine, picture, size, quality) -> None:
     assert torch.equal(to_fixed(seen[0]), to_fixed(seen[1]))
     assert read.size == size and read.levels[0].shape == (2, 3, *size)
     torch.testing.assert_close(read.levels[0], written.levels[0])
+
+
+@pytest.mark.parametrize("quality", [1, 2.5, 4])
+def test_symbols_of_y_are_its_distances_from_the_mean_that_h1_gives(fine, picture, symbols, quality) -> None:
+    x = picture(65, 130)
+    seen = latents_of(fine)
+    (payload,), _ = fine.encode_with_side(x, Quality.of(quality))
+    coded, mean = symbols[0][-1]  # y comes last
+    fine.decode([payload], (65, 130), Quality.of(quality))
+    assert torch.equal(symbols[1][-1][0], coded) and torch.equal(symbols[1][-1][1], mean)
+    first = payload[4 : 4 + int.from_bytes(payload[:4], "big")]
+    h1 = Hyperprior.decode(fine, [first], (65, 130), Quality.of(quality)).levels[0]
+    expected, _ = predict(fine.prediction_y, fine.decoder_h1y(h1)).chunk(2, 1)
+    torch.testing.assert_close(to_float(mean), expected, rtol=0, atol=0.01)
+    step = 1 / fine.gain_y.log2(torch.tensor([float(quality)])).exp2()
+    y = fine.analyse(pad_to(x, 64))[0]
+    assert float(((seen[0] - y).abs() / step).max()) < 0.51
 
 
 def test_threads_and_bfloat16_do_not_matter_to_symbols(fine, picture, threads) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -57,6 +59,20 @@ def test_descent_keeps_the_smallest_value_of_each_row() -> None:
     assert torch.equal((found - target).square().flatten(1).sum(1), torch.stack(seen).detach().min(0).values)
     assert float(found[0]) == 0.0
     assert float(found[1]) > 0.1
+
+
+def test_descent_moves_in_quantisation_steps_that_shrink_to_a_tenth() -> None:
+    # With a gradient that stays the same, Adam moves by its learning rate.
+    seen: list[float] = []
+
+    def value(latent: Tensor) -> Tensor:
+        seen.append(float(latent.detach()))
+        return -latent.flatten(1).sum(1)
+
+    (found,) = descend(value, (torch.full((1, 1, 1, 1), 3.0),), (torch.full((1,), 8.0),), 4)
+    steps = [8 * (after - before) for before, after in pairwise(seen)]
+    assert steps == pytest.approx([0.04, 0.031, 0.022, 0.013], rel=1e-3)
+    assert float(found) == pytest.approx(3 + (0.04 + 0.031 + 0.022 + 0.013) / 8)
 
 
 def test_a_search_for_fewer_bits_finds_fewer_and_decodes(codec: Hyperprior, picture: Tensor) -> None:
