@@ -10,7 +10,6 @@ import typer
 from icm_core.cli.console import print_json
 from icm_core.cli.options import AsJson
 from icm_core.errors import InputError
-from icm_core.interfaces.dataset import PICTURES
 
 NAME = "new"
 EXAMPLE = (
@@ -44,6 +43,7 @@ def run(
 
     A kind is what is new about an answer: icm new kind writes one, with a metric of its own.
     """
+    from icm_core.interfaces.dataset import PICTURES
     from icm_core.plugins.registry import build_registry
     from icm_core.scaffold import make_package
     from icm_registry import unknown

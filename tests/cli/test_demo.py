@@ -16,8 +16,9 @@ from icm_core.errors import InputError
 from icm_core.jpeg import jpeg_within, psnr
 from icm_core.kinds.painting import Swatch, swatches
 from icm_core.types import Legend
-from icm_demo import Answer, Sample, Step, sheet_of_one, shipped_photographs
-from icm_demo.sheet import CELL, GAP
+from icm_demo.collect import Answer, Sample, Step
+from icm_demo.samples import shipped_photographs
+from icm_demo.sheet import CELL, GAP, sheet_of_one
 
 Run = Callable[..., str]
 Partly = Callable[..., tuple[str, list[str]]]

@@ -47,7 +47,7 @@ def test_decode_gives_named_values_of_a_file_from_before(run: Run, counting: Pat
 
 def test_the_demo_shows_them(run: Run, counting: Path, photo: Path, tmp_path: Path) -> None:
     shown = json.loads(run("demo", photo, "-m", counting, "-o", tmp_path / "demo", "--json"))
-    values = shown["rows"][0]["values"]["counts"]
+    values = shown["rows"][0]["tasks"]["counts"]["values"]
     assert [value["label"] for value in values] == ["cars", "<trees>"]
     page = (tmp_path / "demo/index.html").read_text()
     assert f"cars {values[0]['value']:.3g}, &lt;trees&gt; {values[1]['value']:.3g}" in page

@@ -102,7 +102,8 @@ def test_missing_fields_are_counted() -> None:
 def test_components_are_looked_up(data: dict[str, Any], registry: Registry) -> None:
     data["tasks"]["labels"]["adapter"]["use"] = "tiny.enlrage"
     assert build_error(data, registry) == (
-        "tasks.labels.adapter.use: unknown adapter 'tiny.enlrage'; did you mean 'tiny.enlarge'? known: tiny.enlarge"
+        "tasks.labels.adapter.use: unknown adapter 'tiny.enlrage'; did you mean 'tiny.enlarge'? "
+        "known: core.decoded_picture, tiny.enlarge"
     )
 
 

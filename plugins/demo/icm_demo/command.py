@@ -20,7 +20,7 @@ from icm_core.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from icm_core.pipeline.pipeline import Pipeline
-    from icm_demo import Demo, Sample, Step
+    from icm_demo.collect import Demo, Sample, Step
 
 NAME = "demo"
 EXAMPLE = "Example: icm demo photo.jpg -o demo-out"
@@ -67,8 +67,10 @@ def run(
     """
     from icm_core import load
     from icm_core.pictures import png_bytes
-    from icm_demo import Demo, collect, page, sheet_of_all, sheet_of_one, shipped_photographs
-    from icm_demo.collect import warm_up
+    from icm_demo.collect import Demo, collect, warm_up
+    from icm_demo.page import page
+    from icm_demo.samples import shipped_photographs
+    from icm_demo.sheet import sheet_of_all, sheet_of_one
 
     paths = expand(pictures, PICTURES) if pictures else shipped_photographs()
     sheets = {path: output / f"{path.stem}.sheet.png" for path in paths}
