@@ -2,6 +2,7 @@
 #   make demo                       code real photographs, print a table, write demo-out/index.html
 #   make demo IMAGE="a.jpg b.png"   the same with your own pictures
 #   make test                       lint and the whole test suite
+#   make mutants MODULE=coding/rans plant small bugs in a module, and see which its tests notice
 #   make docs                       build the documentation site, site/index.html
 #   make matrix                     golden files under every condition, with the oldest torch and with the newest
 # PYTHON=... picks another interpreter, ARGS="-m my.json" goes to the demo.
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint docs matrix clean help
+.PHONY: demo test mutants lint docs matrix clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +26,9 @@ demo: $(VENV)/.demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+mutants: $(VENV)/.mutants
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/mutants.py $(MODULE) $(ARGS)
 
 # Two environments of their own, a few GB each; ARGS=--fast changes one condition at a time.
 matrix: .venv-oldest/.made .venv-newest/.made
@@ -69,6 +73,11 @@ $(VENV)/.demo: $(VENV)/.made
 $(VENV)/.test: $(VENV)/.made
 	@echo "installing into $(VENV); the first time this takes a few minutes"
 	$(PIP) --editable '.[test,lint]'
+	@touch $@
+
+$(VENV)/.mutants: $(VENV)/.made
+	@echo "installing into $(VENV); the first time this takes a few minutes"
+	$(PIP) --editable '.[mutants]'
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.made
