@@ -19,6 +19,9 @@ from icm_core.testing.cases.examples import BATCH, Example, Parts
 from icm_core.testing.failing import expecting, require
 from icm_core.testing.nests import differing_nests
 
+_CAREFUL = ("torch", "torchvision")
+"""Libraries whose modules move what they keep: anchors of detectors go where their pictures are."""
+
 FIRST_STEPS = 4
 """Layers that start at zero let gradients through to those before them only when they have moved."""
 
@@ -261,6 +264,8 @@ def _state(component: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _stray(name: str, module: nn.Module) -> Iterator[str]:
+    if type(module).__module__.partition(".")[0] in _CAREFUL:
+        return
     for key, value in vars(module).items():
         if key not in ("_parameters", "_buffers", "_modules"):
             values = value.values() if isinstance(value, Mapping) else value
