@@ -65,7 +65,7 @@ BOXES = Package(
     "boxes.parts",
     "streets",
     ("road", "road_val"),
-    {"least": 0.02, "overlap": 0.4},
+    {"overlap": 0.2},
 )
 DEPTH = Package("icm-depth", "depth-nyu", "depth", "depth.maps", "rooms", ("rooms", "rooms_val"), {"farthest": 9.0})
 LANES = Package("icm-lanes", "lanes-camvid", "lanes", "lanes.borders", "streets", STREETS, {"surely": 0.2})

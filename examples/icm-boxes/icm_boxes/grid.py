@@ -92,7 +92,8 @@ class Grid(TaskHead):
         truth[target["labels"][owner[there]], row, column] = 1.0
         of_classes = (sigmoid_focal_loss(logits, truth) * counted).sum()
         of_boxes = generalized_box_iou_loss(boxes[there], target["boxes"][owner[there]], reduction="sum")
-        return (of_classes + of_boxes) / there.sum().clamp_min(1)
+        loss: Tensor = (of_classes + of_boxes) / there.sum().clamp_min(1)
+        return loss
 
     @staticmethod
     def decoded(boxes: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ class Crossings(TaskHead):
         grids = [self._grids(one, logits) for one in target]
         there, near, away = (torch.stack(maps) for maps in zip(*grids, strict=True))
         counted = (there > 0) | ~near
-        of_cells = (counted * sigmoid_focal_loss(logits, there, alpha=0.75, gamma=2.0)).flatten(1).sum(1)
+        of_cells: Tensor = (counted * sigmoid_focal_loss(logits, there, alpha=0.75, gamma=2.0)).flatten(1).sum(1)
         of_offsets = (near * F.smooth_l1_loss(offsets, away, reduction="none", beta=0.1)).flatten(1).sum(1)
         return (of_cells + of_offsets / 3) / there.flatten(1).sum(1).clamp_min(1)
 
@@ -143,10 +143,10 @@ class Crossings(TaskHead):
                     labels.append(index)
                     scores.append(float(sure[numbers].mean()))
         order = sorted(range(len(lines)), key=lambda number: -scores[number])[: self.params.most]
-        points, numbers = joined([lines[number] for number in order])
+        points, lines_of = joined([lines[number] for number in order])
         return {
             "points": points,
-            "lines": numbers,
+            "lines": lines_of,
             "labels": torch.tensor([labels[number] for number in order], dtype=torch.int64),
             "scores": torch.tensor([scores[number] for number in order]),
         }

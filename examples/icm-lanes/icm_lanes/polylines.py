@@ -198,10 +198,9 @@ class Polylines(TaskKind):
             for name in ("true", "met", "said", "right", "away")
         )
         completeness, correctness = 100 * _over(met, true), 100 * _over(right, said)
-        product = np.nan_to_num(completeness) * np.nan_to_num(correctness)
-        f1 = np.where(product > 0, 2 * _over(product, np.nan_to_num(completeness) + np.nan_to_num(correctness)), 0.0)
+        f1 = _over(2 * completeness * correctness, completeness + correctness)
         return {
-            "f1": np.where(true + said > 0, f1, np.nan),
+            "f1": np.where(np.isnan(f1) & (true + said > 0), 0.0, f1),
             "completeness": completeness,
             "correctness": correctness,
             "distance": _over(away, true),
