@@ -170,7 +170,7 @@ LAYOUTS = {
     ),
     "no lists": (
         lambda home: (home / "ImageSets").rename(home / "Sets"),
-        r"holds no 'ImageSets', but .*; did you mean",
+        r"holds no 'ImageSets', but .*Annotations",
     ),
     "no pictures": (lambda home: (home / "JPEGImages").rename(home / "JPEGs"), r"holds no 'JPEGImages', but "),
     "a picture short": (
