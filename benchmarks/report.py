@@ -155,7 +155,7 @@ def at_shares() -> str:
         for other in others():
             row = []
             for mine in ours():
-                found = compare([other, mine], levels={"miou": level}, count=200)
+                found = compare([other, mine], levels={"miou": level}, count=0)
                 (at,) = (at for one in found if one.metric == "miou" for at in one.at)
                 own = "not reached" if at.test_bpp is None else f"{at.test_bpp:.3f}"
                 row += [own, "-" if at.ratio is None else f"{at.ratio:.0f} %"]

@@ -54,7 +54,7 @@ class Params(ComponentParams):
 class Examples(DataSet):
     """Ten pictures of one level and some grain, each with an example target."""
 
-    name: ClassVar[str] = "examples.pictures"
+    name: ClassVar[str] = "examples.examples"
     Params = Params
     params: Params
 

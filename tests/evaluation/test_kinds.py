@@ -449,7 +449,7 @@ def test_every_shipped_kind_of_answers_is_tried_below() -> None:
 @pytest.mark.parametrize("kind", SHIPPED)
 def test_every_shipped_kind_goes_the_whole_way(run, tmp_path, kind) -> None:
     params = json.dumps({"kind": kind})
-    data = ("--data", "examples.pictures:.", "--data-params", params)
+    data = ("--data", "examples.examples:.", "--data-params", params)
     results, models = [], []
     for codec, settings in (("jpeg", (20, 65, 95)), ("webp", (20, 45, 70, 82))):
         model = tmp_path / f"{codec}.json"
