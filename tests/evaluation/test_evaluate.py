@@ -13,11 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-from icm_core import load
+from icm_core import build_registry, load
 from icm_core.bitstream.container import read
 from icm_core.errors import InputError
 from icm_core.pictures import to_picture
+from icm_core.pipeline.fill import fill
 from icm_core.pipeline.weights import save
+from icm_core.spec.places import head_of
+from icm_evaluation.curves import curves_of
 from icm_evaluation.measure import file_name
 from icm_evaluation.options import Options, spread
 from icm_evaluation.results import Result, read_result
@@ -263,3 +266,24 @@ def test_the_command_answers_a_wrong_option_with_a_sentence(fail, folder, tmp_pa
     assert "-q is 'x'" in fail(*common, "-q", "x")
     assert "limit is 0" in fail(*common, "--limit", "0")
     assert "unknown data set 'mapz'; did you mean 'maps'" in fail(*common[:3], "mapz:x", *common[4:])
+
+
+def test_a_head_behind_the_refined_picture_counts_whole_files(measure, site, tmp_path) -> None:
+    """Four measurements of one head: behind side information, behind what people see coarse and fine, and clean."""
+    behind = {
+        name: {"adapter": {"use": "core.decoded_picture", "params": {"of": name.removeprefix("behind_")}}}
+        for name in ("behind_coarse", "behind_fine")
+    }
+    spec = {"icm": 1, "name": "behind", "extends": "scalable.json", "weights": "behind.safetensors"}
+    spec["tasks"] = {name: {**part, "head": {"use": "shown.labels"}} for name, part in behind.items()}
+    path = site / "behind.json"
+    path.write_text(json.dumps(spec))
+    filled = {head_of(name): f"copy:{head_of('segmentation')}" for name in behind}
+    fill(path, build_registry(), filled)
+    found = measure(str(path))
+    assert found.tasks["behind_fine"].whole and not found.tasks["behind_coarse"].whole
+    rates = {curve.task: curve.rates for curve in curves_of(found) if curve.metric == "miou"}
+    assert rates["behind_fine"] == tuple(point.bpp for point in found.points)
+    assert rates["behind_coarse"] == rates["segmentation"] == tuple(point.base_bpp for point in found.points)
+    clean = {found.points[0].tasks[name]["clean"] for name in ("segmentation", "behind_coarse", "behind_fine")}
+    assert len(clean) == 1

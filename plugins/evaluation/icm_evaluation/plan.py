@@ -96,7 +96,9 @@ def make_plan(
             skipped[name] = numbers
             continue
         legend = head.legend if numbers is None else told(head.legend, data.legend)
-        tasks[name] = Measured(kind, legend, numbers, _info(kind, legend, task.head.use, task.adapter.use, whole=False))
+        tasks[name] = Measured(
+            kind, legend, numbers, _info(kind, legend, task.head.use, task.adapter.use, whole=pipe.reads_fine(name))
+        )
     if pipe.spec.enhancement is not None:
         kind, legend = pipe.kind(FINE), Legend()
         tasks[FINE] = Measured(kind, legend, None, _info(kind, legend, pipe.spec.enhancement.use, "", whole=True))
