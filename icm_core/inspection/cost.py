@@ -1,6 +1,6 @@
 """What a pipeline costs: parameters and multiply-accumulates per pixel, module by module, without weights.
 
-Everything runs on the ``meta`` device: shapes only, no memory.
+Everything runs on the ``meta`` device: shapes only, no memory; but for heads that need values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from icm_core.bitstream.container import check_size
 from icm_core.inspection.flops import Cost, measure
-from icm_core.interfaces import Component
+from icm_core.interfaces import Component, TaskHead
 from icm_core.nests import Nest, paths
 from icm_core.pipeline.build import build
 from icm_core.pipeline.pipeline import Pipeline
@@ -39,7 +39,7 @@ class ModuleCost(_Model):
         path: where the module is, as in the state dict: ``"tasks.segmentation.head"``.
         use: registered name of the component; empty for a component's children.
         cost: what it costs with everything in it.
-        outputs: shapes of what a component returns, by name; empty for children.
+        outputs: shapes of what a component returns, by name; empty for children, and where they depend on the picture.
     """
 
     path: str
@@ -104,7 +104,8 @@ def account(spec: PipelineSpec, registry: Registry, *, height: int = 512, width:
     """Build a spec on the ``meta`` device and measure it.
 
     Costs are those of one forward pass as in training, which runs every network of encoder and decoder once. They
-    are per pixel of the picture as it is, though the networks compute the padded one.
+    are per pixel of the picture as it is, though the networks compute the padded one. Heads whose work depends on what
+    they see, such as detectors that look at proposals, see plain grey with random weights.
 
     Args:
         spec: the pipeline.
@@ -159,12 +160,24 @@ class _Walk:
         # Pictures that an adapter reads have the picture's size, whoever decodes them.
         read = replace(side, pictures=dict.fromkeys(task.adapter.needs, self.x))
         features: Features = self._run(adapter_of(name), task.adapter, lambda: task.adapter(read))
-        return self._run(head_of(name), task.head, lambda: task.head(features))
+        head = task.head
+        try:
+            return self._run(head_of(name), head, lambda: head(features))
+        except Exception:
+            if type(head).losses is TaskHead.losses:
+                raise
+        # What makes its loss in its own pass may thin out its answers by their scores, and there are none on meta.
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            real = type(head)(head.params, head.features).eval()
+            grey = Features({key: torch.zeros(one.shape) for key, one in features.maps.items()}, features.size)
+            return self._run(head_of(name), real, lambda: real(grey), shapes=False)
 
-    def _run(self, path: str, component: Component, call: Callable[[], T]) -> T:
+    def _run(self, path: str, component: Component, call: Callable[[], T], *, shapes: bool = True) -> T:
         result, cost, parts = measure(component, self.size[0] * self.size[1], call)
         self.costs[path] = cost
-        self.rows.append(ModuleCost(path=path, use=component.name, cost=cost, outputs=_shapes(result)))
+        outputs = _shapes(result) if shapes else {}
+        self.rows.append(ModuleCost(path=path, use=component.name, cost=cost, outputs=outputs))
         for name, part in parts.items():
             self.rows.append(ModuleCost(path=f"{path}.{name}", use="", cost=part, outputs={}))
         return result

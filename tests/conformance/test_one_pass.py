@@ -12,10 +12,11 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from icm_core import SpecError, testing
+from icm_core import SpecError, build_registry, hookimpl, parse_spec, testing
+from icm_core.inspection.cost import account
 from icm_core.interfaces import TaskHead
 from icm_core.testing import HeadCase
-from icm_core.types import Features, Prediction
+from icm_core.types import Features, Level, Prediction
 
 CLASSES = ("car", "pedestrian", "bicyclist")
 SIZES = ((64, 64), (50, 70))
@@ -155,3 +156,22 @@ def test_mistakes_of_such_heads_are_found(cls: type[OnePass], check: Any, advice
     with pytest.raises(testing.ConformanceError) as caught:
         check(HeadCase(cls, sizes=SIZES))
     assert advice in str(caught.value)
+
+
+class Plugin:
+    @hookimpl
+    def icm_heads(self) -> list[type[TaskHead]]:
+        return [TwoStages]
+
+
+def test_its_cost_is_counted_though_it_needs_values() -> None:
+    registry = build_registry(extra={"one_pass": Plugin()})
+    task = {"adapter": {"use": "sicmh.multi_scale"}, "head": {"use": "test.one_pass"}}
+    spec = {"icm": 1, "name": "found", "codec": {"use": "sicmh.hyperprior"}, "tasks": {"boxes": task}}
+    counted = {module.path: module for module in account(parse_spec(spec), registry, height=64, width=96).modules}
+    head = counted["tasks.boxes.head"]
+    net = TwoStages(TwoStages.Params(), {"image": Level(3, 1)})
+    assert head.cost.parameters == sum(parameter.numel() for parameter in net.parameters())
+    # The first layer alone: 3 to 8 channels, 3x3, at a quarter of the network's pixels, which are 64x96 too.
+    assert head.cost.kmac_per_pixel > 3 * 8 * 9 / 4 / 1000
+    assert head.outputs == {} and counted["codec"].outputs
