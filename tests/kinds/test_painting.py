@@ -1,0 +1,118 @@
+"""What answers are drawn with: colours, overlays, captions, legends; in pixels."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from icm_core.kinds.painting import (
+    captioned,
+    colour_of,
+    indexed_picture,
+    label,
+    overlay,
+    swatches,
+    text_size,
+    with_legend,
+)
+from icm_core.types import Legend
+
+LEGEND = Legend(("sky", "road"), (), ((10, 20, 30), (200, 100, 0)))
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def test_the_legends_colours_come_first_and_made_up_ones_are_told_apart() -> None:
+    assert [colour_of(index, LEGEND) for index in (0, 1)] == [(10, 20, 30), (200, 100, 0)]
+    made = [colour_of(index, Legend()) for index in range(256)]
+    assert made[2] == colour_of(2, LEGEND)
+    assert len(set(made)) == 256
+    assert all(0 <= channel <= 255 for colour in made for channel in colour)
+    distances = [max(abs(a - b) for a, b in zip(*pair, strict=True)) for pair in itertools.pairwise(made[:140])]
+    assert min(distances) > 20
+
+
+def test_shades_go_darker_and_lighter_in_turns() -> None:
+    brightness = [sum(colour_of(7 * turn, Legend())) for turn in range(5)]
+    assert brightness[1] < brightness[0] < brightness[2]
+    assert brightness[3] < brightness[1] and brightness[2] < brightness[4]
+
+
+def test_a_class_map_is_a_palette_of_its_colours() -> None:
+    classes = torch.tensor([[0, 1, 1], [1, 0, 5]])
+    picture = indexed_picture(classes, LEGEND)
+    assert (picture.mode, picture.size) == ("P", (3, 2))
+    assert np.asarray(picture).tolist() == classes.tolist()
+    assert pixels(picture)[0, :2].tolist() == [[10, 20, 30], [200, 100, 0]]
+    assert tuple(pixels(picture)[1, 2]) == colour_of(5, LEGEND)
+
+
+def test_what_is_laid_over_covers_so_much() -> None:
+    below, above = Image.new("RGB", (2, 2), (100, 0, 200)), Image.new("RGB", (2, 2), (0, 50, 200))
+    assert pixels(overlay(below, above, 0.25))[0, 0].tolist() == pytest.approx([75, 12.5, 200], abs=1)
+    assert pixels(overlay(below, above))[0, 0].tolist() == pytest.approx([40, 30, 200], abs=1)  # 60 %
+
+
+def test_swatches_are_shares_largest_first() -> None:
+    found = swatches(torch.tensor([[1, 1, 0], [1, 7, 7], [1, 7, 7], [1, 1, 1]]), LEGEND)
+    assert [(one.label, one.index, one.colour) for one in found] == [
+        ("road", 1, (200, 100, 0)),
+        ("7", 7, colour_of(7, LEGEND)),
+        ("sky", 0, (10, 20, 30)),
+    ]
+    assert [one.share for one in found] == pytest.approx([7 / 12, 4 / 12, 1 / 12])
+
+
+@pytest.mark.parametrize(("size", "height"), [((100, 50), 11), ((480, 2000), 20), ((4000, 3000), 32), ((24, 24), 11)])
+def test_text_grows_with_the_picture_within_bounds(size: tuple[int, int], height: int) -> None:
+    assert text_size(Image.new("RGB", size)) == height
+
+
+@pytest.mark.parametrize("place", [(0, 0), (500, 500), (-40, 10), (30, -9)])
+@pytest.mark.parametrize(("colour", "text"), [((255, 255, 255), 28), ((0, 0, 90), 255)])
+def test_a_label_is_kept_inside_and_can_be_read(
+    place: tuple[int, int], colour: tuple[int, int, int], text: int
+) -> None:
+    picture = Image.new("RGB", (120, 60), (0, 255, 0))
+    label(picture, place, "tree", colour)
+    found = pixels(picture)
+    box = np.argwhere((found != (0, 255, 0)).any(2))
+    (top, left), (bottom, right) = box.min(0), box.max(0)
+    assert 20 < right - left < 60 and 10 < bottom - top < 30
+    assert (found[top : bottom + 1, left : right + 1] == colour).all(2).mean() > 0.4
+    inner = found[top : bottom + 1, left : right + 1].reshape(-1, 3)
+    assert abs(inner - text).max(1).min() < 40  # letters in the ink that reads on this colour
+    for asked, low, high, most in ((place[0], left, right, 119), (place[1], top, bottom, 59)):
+        if asked <= 0:
+            assert low == 0
+        elif asked > most:
+            assert high >= most - 1
+
+
+def test_lines_stand_below_each_other_on_a_copy() -> None:
+    picture = Image.new("RGB", (200, 120), (0, 255, 0))
+    one, two = captioned(picture, ["a line"]), captioned(picture, ["a line", "another line"])
+    assert (pixels(picture) == (0, 255, 0)).all()
+    rows = [np.flatnonzero((pixels(drawn) != (0, 255, 0)).any((1, 2))) for drawn in (one, two)]
+    assert rows[0].min() == rows[1].min() and rows[1].max() - rows[0].max() >= 11
+    assert np.array_equal(pixels(one)[: rows[0].max() - 5], pixels(two)[: rows[0].max() - 5])
+
+
+def test_a_strip_below_names_the_largest_classes_as_far_as_there_is_room() -> None:
+    found = swatches(torch.tensor([[1, 1, 0]]), LEGEND)
+    picture = Image.new("RGB", (200, 100), (0, 255, 0))
+    drawn = with_legend(picture, found)
+    assert drawn.width == 200 and drawn.height > 110
+    assert (pixels(drawn)[:100] == (0, 255, 0)).all()
+    strip = pixels(drawn)[100:]
+    road, sky = ((strip == one.colour).all(2) for one in found)
+    assert road.any() and sky.any()
+    assert np.argwhere(road)[:, 1].min() < np.argwhere(sky)[:, 1].min()
+    narrow = pixels(with_legend(Image.new("RGB", (100, 100)), found))[100:]
+    assert (narrow == found[0].colour).all(2).any() and not (narrow == found[1].colour).all(2).any()
