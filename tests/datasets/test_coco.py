@@ -171,6 +171,14 @@ def test_files_and_folders_of_another_layout(opened, things, tmp_path: Path) -> 
     assert [sample.key for sample in data] == ["val/a", "val/b", "val/c"]
 
 
+def test_a_file_that_is_not_where_the_pattern_says_gets_the_nearest(opened, things) -> None:
+    with pytest.raises(
+        InputError,
+        match=r"expects the file .*/instance_val\.json, and found instances_val\.json, .*; did you mean",
+    ):
+        opened("coco", things(), annotations="instance_{split}.json")
+
+
 def test_pictures_in_a_folder_called_images(opened, things) -> None:
     root = things(flat=False)
     (root / "images").mkdir()

@@ -140,7 +140,13 @@ class COCO(DataSet):
     def _found_file(self) -> Path:
         """The annotation file."""
         if self.params.annotations is not None:
-            return place(self.params.annotations, self.root, self.split)
+            path = place(self.params.annotations, self.root, self.split)
+            if not path.is_file():
+                there = entries(require_folder(path.parent, self.name))
+                guess = nearest(path.name, there)
+                hint = f"; did you mean {guess!r}?" if guess else ""
+                raise InputError(f"{self.name} expects the file {path}, and found {shown(there)}{hint}")
+            return path
         start = _FILES[self.params.targets]
         names = [f"{start}_{self.split}{_YEAR}.json", f"{start}_{self.split}.json"]
         places = [self.root / inner / name for inner in ("annotations", "") for name in names]
