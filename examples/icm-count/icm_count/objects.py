@@ -13,7 +13,7 @@ from scipy import ndimage
 from typing_extensions import Self
 
 from icm_core import InputError
-from icm_core.interfaces import ComponentParams, DataSet, Sample
+from icm_core.interfaces import DataSet, DataSetParams, Sample
 from icm_core.pictures import open_picture
 
 _EVERY_NEIGHBOUR = np.ones((3, 3), dtype=int)
@@ -25,7 +25,7 @@ class Objects(DataSet):
     name: ClassVar[str] = "count.objects"
     kind: ClassVar[str] = "regression"
 
-    class Params(ComponentParams):
+    class Params(DataSetParams):
         """Which classes are counted; the defaults are for CamVid's 11 classes."""
 
         objects: tuple[str, ...] = Field(("car", "pedestrian", "bicyclist"), min_length=1, description="their names")
