@@ -72,7 +72,7 @@ def test_ms_ssim_is_another_implementations_of_8_bit_pictures() -> None:
     shown = (output * 255).round()
     expected = float(ms_ssim(shown, picture[None].float(), data_range=255))
     assert 0.5 < expected < 0.99
-    assert tally["ms_ssim"] == pytest.approx(expected, abs=2e-3)  # the two treat the border differently
+    assert tally["ms_ssim"] == pytest.approx(expected, abs=2e-4)
 
 
 @pytest.mark.parametrize(("size", "has"), [((176, 176), True), ((175, 300), False), ((300, 175), False)])

@@ -99,7 +99,8 @@ def test_a_class_without_a_name_is_refused(classes: list[int], ignore: float | N
 def test_a_class_that_the_head_does_not_have_is_refused(classes: list[int], says: int) -> None:
     with pytest.raises(ValueError, match=f"holds the class {says}; the head has the classes 0 to 2"):
         check_classes(torch.tensor(classes), 3)
-    check_classes(torch.tensor([0, 1, 2]), 3)
+    for held in ([0, 1, 2], [0], [1, 1], [2]):
+        check_classes(torch.tensor(held), 3)
     check_classes(torch.tensor([], dtype=torch.int64), 3)
 
 

@@ -1,0 +1,312 @@
+"""Mutation testing: small bugs, one at a time, and whether the tests that belong to the module notice.
+
+python benchmarks/mutants.py MODULE...       plants and stores what came of it; a path, or the end of one: coding/rans
+python benchmarks/mutants.py MODULE --list   shows the bugs
+python benchmarks/mutants.py MODULE --only 7 plants one and shows what the tests say
+python benchmarks/mutants.py --page          writes docs/testing.md from what is stored
+python benchmarks/mutants.py --check         exit code 1 if the page is not what the stored results say
+
+benchmarks/mutants.json says which tests belong to which module, and which survivors were judged to be no bugs.
+
+No bug is ever on the disk: each is planted in a process of its own, by the import of the module, so the tree can be
+worked in meanwhile. A test that starts a process does not see the bug, therefore. The processes are copies of one
+that has imported PyTorch and the like, and none of what is tested.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import importlib.abc
+import importlib.machinery
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGURATION = ROOT / "benchmarks/mutants.json"
+RESULTS = ROOT / "benchmarks/results/mutants"
+PAGE, TEXT = ROOT / "docs/testing.md", ROOT / "benchmarks/testing.md.in"
+ROOTS = [ROOT, ROOT / "registry", *sorted(path for path in (ROOT / "plugins").iterdir() if path.is_dir())]
+HEAVY = (
+    "torch",
+    "torchvision",
+    "torchmetrics",
+    "timm",
+    "compressai",
+    "pydantic",
+    "pytest",
+    "hypothesis",
+    "typer",
+    "PIL",
+)
+QUIET = ("-q", "-x", "--no-header", "-p", "no:cacheprovider", "-p", "no:warnings", f"--rootdir={ROOT}")
+
+NOTICED, SURVIVED, LATE = "noticed", "survived", "late"
+
+
+class Planted(importlib.abc.MetaPathFinder):
+    """Imports a module from a source of its own, and everything else as ever."""
+
+    def __init__(self, name: str, path: Path, source: str) -> None:
+        self.name, self.used = name, False
+        planted = self
+
+        class Loader(importlib.machinery.SourceFileLoader):
+            def get_code(self, fullname: str) -> Any:
+                del fullname
+                planted.used = True
+                return compile(source, str(path), "exec", dont_inherit=True)
+
+        self._loader = Loader(name, str(path))
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Of this module alone."""
+        del path, target
+        if fullname != self.name:
+            return None
+        return importlib.util.spec_from_file_location(fullname, self._loader.path, loader=self._loader)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run of the tests.
+
+    Attributes:
+        what: ``"noticed"``, ``"survived"``, or ``"late"`` where they took much longer than without a bug.
+        seconds: how long they took.
+        said: the end of what they printed.
+    """
+
+    what: str
+    seconds: float
+    said: str
+
+
+def dotted(path: Path) -> str:
+    """The name by which a file is imported."""
+    root = next(root for root in sorted(ROOTS, key=lambda root: -len(root.parts)) if path.is_relative_to(root))
+    return ".".join(path.relative_to(root).with_suffix("").parts)
+
+
+def configuration() -> dict[str, dict[str, Any]]:
+    """By module: its tests, and survivors that were judged."""
+    found: dict[str, dict[str, Any]] = json.loads(CONFIGURATION.read_text())
+    return found
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """Modules of the configuration by path, or by the end of one."""
+    known = configuration()
+    found = []
+    for name in names:
+        end = name.removesuffix(".py")
+        matches = [module for module in known if f"/{module}".removesuffix(".py").endswith(f"/{end}")]
+        if len(matches) != 1:
+            what = "stands for " + ", ".join(matches) if matches else "has no tests there"
+            sys.exit(f"{name}: {what}; {CONFIGURATION.name} has: {', '.join(known)}")
+        found += matches
+    return found
+
+
+def start(module: str, source: str, tests: Sequence[str], output: Path) -> int:
+    """A process that runs tests with a source in a module's place; gives its number.
+
+    Its exit code: that of pytest, or 99 where the tests did not import the module.
+    """
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.setpgid(0, 0)
+        sink = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for stream in (1, 2):
+            os.dup2(sink, stream)
+        os.chdir(ROOT)
+        code = _tested(module, source, tests)
+        sys.stdout.flush()
+    except BaseException as error:  # nothing may return into the parent's code
+        os.write(2, repr(error).encode())
+        code = 98
+    os._exit(code)
+
+
+def _tested(module: str, source: str, tests: Sequence[str]) -> int:
+    import hypothesis
+    import pytest
+    import torch
+
+    torch.set_num_threads(1)
+    hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None)
+    hypothesis.settings.load_profile("mutants")
+    sys.path[:0] = map(str, ROOTS)
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, ROOTS))
+    planted = Planted(dotted(ROOT / module), ROOT / module, source)
+    sys.meta_path.insert(0, planted)
+    code = int(pytest.main([*QUIET, *tests]))
+    return code if planted.used else 99
+
+
+def finished(child: int, limit: float) -> tuple[int | None, float]:
+    """The exit code of a process, None if it took too long and was ended; and its seconds."""
+    began = time.monotonic()
+    while time.monotonic() - began < limit:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status), time.monotonic() - began
+        time.sleep(0.02)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None, time.monotonic() - began
+
+
+def tried(module: str, source: str, tests: Sequence[str], limit: float) -> Outcome:
+    """Runs the tests with a source in the module's place."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "said"
+        code, seconds = finished(start(module, source, tests, output), limit)
+        said = output.read_text(errors="replace")[-6000:]
+    if code in (98, 99):
+        sys.exit(f"{module}: its tests do not import it\n{said}" if code == 99 else said)
+    return Outcome(LATE if code is None else NOTICED if code else SURVIVED, seconds, said)
+
+
+def measured(module: str, tests: Sequence[str], most: int | None) -> dict[str, Any]:
+    """Plants every bug of a module, and says what came of them."""
+    from mutations import mutants
+
+    source = (ROOT / module).read_text()
+    plain = tried(module, source, tests, 1200)
+    if plain.what != SURVIVED:
+        sys.exit(f"{module}: its tests fail without any bug\n{plain.said}")
+    found = mutants(source)
+    print(f"{module}: {len(found)} bugs, {plain.seconds:.1f} s a run without one", flush=True)
+    began, survivors, late = time.monotonic(), [], 0
+    for number, one in enumerate(found[:most], 1):
+        outcome = tried(module, one.source, tests, 30 + 5 * plain.seconds)
+        late += outcome.what == LATE
+        if outcome.what == SURVIVED:
+            survivors.append({"line": one.line, "was": one.was, "becomes": one.becomes})
+            print(f"  {number}: survived, line {one.line}: {one.was}  ->  {one.becomes}", flush=True)
+    return {
+        "module": module,
+        "tests": list(tests),
+        "bugs": len(found[:most]),
+        "late": late,
+        "seconds": round(time.monotonic() - began),
+        "source_sha256": hashlib.sha256(source.encode()).hexdigest(),
+        "versions": {name: version(name) for name in ("cosmic_ray", "torch", "pytest", "hypothesis")},
+        "survivors": survivors,
+    }
+
+
+def judged(module: str, survivor: dict[str, Any]) -> str | None:
+    """Why a survivor is no bug, None if nobody has said so."""
+    for one in configuration()[module].get("no_bug", []):
+        if (one["was"], one["becomes"]) == (survivor["was"], survivor["becomes"]):
+            return str(one["because"])
+    return None
+
+
+def stored() -> list[dict[str, Any]]:
+    """What was measured, by module."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def page() -> str:
+    """docs/testing.md."""
+    rows, verdicts, results = [], [], stored()
+    for result in results:
+        reasons = [judged(result["module"], one) for one in result["survivors"]]
+        open_ones = reasons.count(None)
+        noticed = result["bugs"] - len(reasons)
+        rows.append(
+            [f"`{result['module']}`", result["bugs"], noticed, len(reasons) - open_ones, open_ones, result["seconds"]]
+        )
+        verdicts += [
+            [f"`{Path(result['module']).name}`, {one['line']}", _cell(one["was"]), _cell(one["becomes"]), why or "open"]
+            for one, why in zip(result["survivors"], reasons, strict=True)
+        ]
+    done = {result["module"] for result in results}
+    missing = [
+        f"* `{module}`: {', '.join(one['tests'])}" for module, one in configuration().items() if module not in done
+    ]
+    return (
+        TEXT.read_text()
+        .replace("@SCORES@", table(["module", "bugs", "noticed", "no bugs", "open", "seconds"], rows))
+        .replace("@SURVIVORS@", table(["where", "was", "becomes", "why it is no bug"], verdicts))
+        .replace("@MISSING@", "\n".join(missing) or "None.")
+    )
+
+
+def _cell(code: str) -> str:
+    return "`" + code.replace("|", "\\|") + "`"
+
+
+def main() -> None:
+    """What the module's first lines say."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", metavar="MODULE")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--only", type=int, metavar="NUMBER")
+    parser.add_argument("--most", type=int, metavar="COUNT", help="only the first so many bugs; nothing is stored")
+    parser.add_argument("--page", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    given = parser.parse_args()
+    if given.page or given.check:
+        if given.page:
+            PAGE.write_text(page())
+        elif PAGE.read_text() != page():
+            sys.exit(f"{PAGE.name} is not what the stored results say; run python benchmarks/mutants.py --page")
+        return
+    modules = chosen(given.modules)
+    if not modules:
+        parser.error("name a module, such as coding/rans")
+    if given.list or given.only is not None:
+        from mutations import mutants
+
+        for module in modules:
+            for number, one in enumerate(mutants((ROOT / module).read_text()), 1):
+                if given.list:
+                    print(f"{number}: line {one.line}, {one.operator}: {one.was}  ->  {one.becomes}")
+                elif number == given.only:
+                    print(f"line {one.line}: {one.was}  ->  {one.becomes}", flush=True)
+                    print(tried(module, one.source, configuration()[module]["tests"], 1200).said)
+        return
+    for name in HEAVY:
+        importlib.import_module(name)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    open_ones = 0
+    for module in modules:
+        result = measured(module, configuration()[module]["tests"], given.most)
+        open_ones += sum(judged(module, one) is None for one in result["survivors"])
+        noticed = result["bugs"] - len(result["survivors"])
+        print(f"{module}: {noticed} of {result['bugs']} bugs noticed, {result['seconds']} s")
+        if given.most is None:
+            (RESULTS / f"{dotted(ROOT / module)}.json").write_text(json.dumps(result, indent=1) + "\n")
+            PAGE.write_text(page())
+    if open_ones:
+        sys.exit(f"{open_ones} survived: each wants a test, or a reason in {CONFIGURATION.name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Mutation testing: the page is what the stored runs say, and a planted bug is noticed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = [sys.executable, "-W", "ignore", str(ROOT / "benchmarks/mutants.py")]
+
+
+@pytest.fixture(scope="module")
+def mutations() -> ModuleType:
+    pytest.importorskip("cosmic_ray", reason="bugs are made with the extra mutants")
+    spec = importlib.util.spec_from_file_location("icm_mutations", ROOT / "benchmarks/mutations.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["icm_mutations"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_made_from_the_stored_results() -> None:
+    done = subprocess.run([*PROGRAM, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_modules_and_their_tests_are_there() -> None:
+    configuration = json.loads((ROOT / "benchmarks/mutants.json").read_text())
+    named = [path for module, one in configuration.items() for path in (module, *one["tests"])]
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_own_bugs_are_those_of_their_examples(mutations: ModuleType) -> None:
+    for operator in mutations.OWN:
+        for example in operator.examples():
+            made = mutations.mutate_code(example.pre_mutation_code, operator(), example.occurrence)
+            assert made == example.post_mutation_code
+
+
+def test_bugs_are_other_programs_and_leave_alone_what_computes_nothing(mutations: ModuleType) -> None:
+    source = (
+        '"""Doc 1."""\nfrom a import b\n\n@keep(times=3)\ndef f(x: Callable[[1], 2] = None) -> dict[str, 3]:\n'
+        "    y: tuple[4, int] = x.clamp(min=0) - 1\n    if not y:\n        raise ValueError(5 + 6)\n    return y\n"
+    )
+    found = {one.becomes for one in mutations.mutants(source)}
+    assert found == {
+        "y: tuple[4, int] = x.clamp(min= 1) - 1",
+        "y: tuple[4, int] = x.clamp(min= -1) - 1",
+        "y: tuple[4, int] = x.clamp() - 1",
+        "y: tuple[4, int] = x.clamp(max=0) - 1",
+        "y: tuple[4, int] = x - 1",
+        "y: tuple[4, int] = x.clamp(min=0) + 1",
+        "y: tuple[4, int] = x.clamp(min=0) - 0",
+        "y: tuple[4, int] = x.clamp(min=0) - 2",
+        "y: tuple[4, int] = (x.clamp(min=0))",
+        "y: tuple[4, int] = (1)",
+        "if y:",
+    }
+
+
+def test_a_planted_bug_is_noticed_and_is_never_on_the_disk(mutations: ModuleType) -> None:
+    module = ROOT / "icm_core/quality.py"
+    before = module.stat()
+    bugs = mutations.mutants(module.read_text())
+    (number,) = [n for n, one in enumerate(bugs, 1) if one.becomes == "return self.step + STEPS_PER_UNIT"]
+    done = subprocess.run(
+        [*PROGRAM, "icm_core/quality.py", "--only", str(number)], capture_output=True, text=True, check=False
+    )
+    assert "test_a_quality_is_a_step_and_the_row_of_a_table_that_begins_at_1" in done.stdout
+    assert (module.stat().st_mtime_ns, module.stat().st_size) == (before.st_mtime_ns, before.st_size)
