@@ -102,6 +102,33 @@ def test_old_kinds_keep_their_names_and_scales(pipe: Pipeline, shapes: Shapes, r
     assert 0 < found["val segmentation q1"] < 1 and seen.lines() == []
 
 
+class Turned(ShapesData):
+    """Labels in another order than the head's, and boxes that count nowhere."""
+
+    labels = ("class 2", "class 0", "class 1")  # type: ignore[assignment]
+    ignore_index = 1  # type: ignore[assignment]
+
+
+@torch.no_grad()
+def test_classes_are_told_by_their_names_and_ignored_ones_count_nowhere(
+    pipe: Pipeline, registry: Registry, seen: Seen
+) -> None:
+    data = Turned(ShapesData.Params(count=1), Path(), "")
+    spec = ValidationSpec(data="x", limit=1, qualities=(1.0,))
+    found = validate(pipe, Mixture([data], registry), spec, seen.log, 1)
+    sample = data[0]
+    side = pipe.codec(sample.picture[None].float() / 255, torch.ones(1)).side
+    classes = pipe.task("segmentation")(side)[0].argmax(0).numpy()
+    truth = np.array([2, 255, 1])[sample.target.numpy()]  # ground is the head's class 2, discs its class 1
+    scores = []
+    for number in range(3):
+        counted = truth != 255
+        union = ((truth == number) | (classes == number)) & counted
+        if union.any():
+            scores.append(((truth == number) & (classes == number) & counted).sum() / union.sum())
+    assert found["val segmentation q1"] == pytest.approx(np.mean(scores), rel=1e-5)
+
+
 @torch.no_grad()
 def test_further_figures_have_their_names(pipe: Pipeline, registry: Registry, seen: Seen) -> None:
     data = ShapesData(ShapesData.Params(count=1, size=192), Path(), "")
