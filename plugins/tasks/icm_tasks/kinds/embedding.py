@@ -140,8 +140,7 @@ def _queries(tallies: Sequence[Tally]) -> dict[str, NDArray[np.float64]]:
     if not kept:
         return found
     ids = np.array([tally["id"] for tally in kept])
-    vectors = np.array([tally["vector"] for tally in kept], dtype=np.float64)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = np.array([tally["vector"] for tally in kept], dtype=np.float64)  # of length 1
     hits = np.full(len(kept), np.nan)
     precision = np.full(len(kept), np.nan)
     for start in range(0, len(kept), _AT_ONCE):
