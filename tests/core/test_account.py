@@ -90,6 +90,18 @@ def test_in_place_products_are_counted() -> None:
     assert cost.kmac_per_pixel == pytest.approx(2 * 7 * 5 * 3 / 1000)
 
 
+def test_what_stands_inside_of_a_child_counts_once() -> None:
+    inner = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.Conv2d(4, 5, 1), nn.Conv2d(5, 2, 1)))
+    whole = nn.ModuleDict({"twice": inner, "once": nn.ModuleList([nn.Conv2d(2, 7, 1)])})
+    x = torch.zeros(1, 3, 4, 6)
+    _, cost, parts = measure(whole, 24, lambda: whole["once"][0](inner(x)[:, :2] + inner(x)))
+    products = 3 * 4 + 4 * 5 + 5 * 2
+    assert parts["twice"].kmac_per_pixel == pytest.approx(2 * products / 1000)
+    assert parts["once"].kmac_per_pixel == pytest.approx(2 * 7 / 1000)
+    assert cost.kmac_per_pixel == pytest.approx((2 * products + 14) / 1000)
+    assert (parts["twice"].parameters, cost.parameters) == (16 + 25 + 12, 16 + 25 + 12 + 21)
+
+
 def test_hooks_are_gone_afterwards() -> None:
     module = nn.Sequential(nn.Linear(2, 2))
     with pytest.raises(RuntimeError):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icm_core import PipelineSpec, Registry, SpecError, build, parse_spec, read_spec
+from icm_core import Pipeline, PipelineSpec, Registry, SpecError, build, parse_spec, read_spec
 from icm_core.spec.model import weights_files
 from icm_core.spec.resolve import resolve
 
@@ -137,6 +137,18 @@ def test_the_enhancement_refines_a_picture(data: dict[str, Any], registry: Regis
     )
     del data["tasks"]["coarse"]
     assert "reconstruction: this spec has none" in build_error(data, registry)
+
+
+def test_memory_is_that_of_parameters_and_tables(
+    pipeline: Pipeline, data: dict[str, Any], registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters, tables = (sum(t.nbytes for t in found) for found in (pipeline.parameters(), pipeline.buffers()))
+    assert parameters and tables
+    monkeypatch.setattr("icm_core.pipeline.build.MAX_BYTES", parameters + tables)
+    build(parse_spec(data), registry)
+    monkeypatch.setattr("icm_core.pipeline.build.MAX_BYTES", parameters + tables - 1)
+    with pytest.raises(SpecError, match="would take .* MB of memory for its parameters, and the limit is"):
+        build(parse_spec(data), registry)
 
 
 def test_resolving_builds_nothing(data: dict[str, Any], registry: Registry) -> None:

@@ -69,6 +69,23 @@ def test_every_field_is_described(cls) -> None:
     assert [name for name, field in cls.Params.model_fields.items() if not field.description] == []
 
 
+@pytest.mark.parametrize("qualities", [3, 5])
+def test_codec_and_enhancement_have_the_same_qualities(qualities: int) -> None:
+    spec = {
+        "icm": 1,
+        "name": "unlike",
+        "codec": {"use": "sicmh.hyperprior", "params": {"width": 12, "h1_channels": 16, "h2_channels": 8}},
+        "tasks": {"coarse": {"adapter": {"use": "sicmh.multi_scale"}, "head": {"use": "sicmh.coarse"}}},
+        "enhancement": {"use": "sicmh.residual", "over": "coarse", "params": {"qualities": qualities}},
+    }
+    with pytest.raises(SpecError) as caught:
+        build(parse_spec(spec), build_registry())
+    assert str(caught.value) == (
+        f"enhancement: sicmh.residual has the qualities (1.0, {float(qualities)}), and the codec has (1.0, 4.0); "
+        "they must be the same"
+    )
+
+
 def test_a_wrong_parameter_in_a_spec_is_one_sentence_that_names_the_field() -> None:
     spec = {
         "icm": 1,

@@ -71,6 +71,18 @@ def test_an_enhancement_that_comes_later_gives_what_the_whole_file_gives(fuzz: M
     assert torch.equal(out["fine"].output, fuzzer.pipeline.decode(blob)["fine"].output)
 
 
+@pytest.mark.parametrize("layer", [0, 1], ids=["base", "enhancement"])
+def test_each_layer_is_verified_by_its_own_control_hash(fuzzer: Any, layer: int) -> None:
+    file = read(fuzzer.seeds["parts"])
+    assert len({one.control for one in file.layers}) == 2
+    layers = list(file.layers)
+    layers[layer] = dataclasses.replace(layers[layer], control=b"\1\2\3\4")
+    blob = write(dataclasses.replace(file, layers=tuple(layers)))
+    assert list(fuzzer.pipeline.decode(blob))  # nobody asked for a proof
+    with pytest.raises(BitstreamError, match=f"the {layers[layer].kind} layer does not decode to what was coded"):
+        fuzzer.pipeline.decode(blob, verify=True)
+
+
 def claiming(blob: bytes, height: int, width: int, payload: bytes | None = None) -> bytes:
     file = read(blob)
     base = dataclasses.replace(file.base, payload=file.base.payload if payload is None else payload)
