@@ -82,6 +82,11 @@ def test_quality_out_of_range(pipeline: Pipeline, picture: torch.Tensor, quality
         pipeline.encode(picture, quality)
 
 
+def test_a_quality_counts_as_the_sixteenth_that_a_file_can_hold(pipeline: Pipeline, picture: torch.Tensor) -> None:
+    assert pipeline.encode(picture, 4.03) == pipeline.encode(picture, 4)
+    assert read(pipeline.encode(picture, 2.3)).quality == Quality(37)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 200), (16, 16), (17, 31)])
 def test_any_size(pipeline: Pipeline, size: tuple[int, int]) -> None:
     out = pipeline.decode(pipeline.encode(torch.rand(3, *size)))

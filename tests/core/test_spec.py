@@ -147,7 +147,7 @@ def test_memory_is_that_of_parameters_and_tables(
     monkeypatch.setattr("icm_core.pipeline.build.MAX_BYTES", parameters + tables)
     build(parse_spec(data), registry)
     monkeypatch.setattr("icm_core.pipeline.build.MAX_BYTES", parameters + tables - 1)
-    with pytest.raises(SpecError, match="would take .* MB of memory for its parameters, and the limit is"):
+    with pytest.raises(SpecError, match=r"would take .* MB of memory for its parameters, and the limit is"):
         build(parse_spec(data), registry)
 
 

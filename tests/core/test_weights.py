@@ -115,6 +115,13 @@ def test_prefixes_cover_each_key_once(pipeline: Pipeline, tmp_path: Path, prefix
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_may_be_as_large_as_the_limit(pipeline: Pipeline, path: Path, tmp_path: Path) -> None:
+    size = path.stat().st_size
+    w.save(pipeline, {tmp_path / "again.safetensors": [""]}, max_bytes=size)
+    with pytest.raises(WeightsError, match=f"{size} bytes, above the limit of {size - 1}; split it by prefixes"):
+        w.save(pipeline, {tmp_path / "more.safetensors": [""]}, max_bytes=size - 1)
+
+
 @pytest.mark.parametrize("value", [1e6, float("nan"), float("inf")])
 def test_values_that_do_not_fit(pipeline: Pipeline, tmp_path: Path, value: float) -> None:
     with torch.no_grad():
