@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -12,13 +11,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from icm_core import InputError, Pipeline, SpecError, build, build_registry, parse_spec, testing
-from icm_core.interfaces import ComponentParams, DataSet, Sample, SideInfoAdapter, TaskHead
-from icm_core.testing import AdapterCase, Case, CodecCase, DataSetCase, Example, HeadCase, LossCase
-from icm_core.training import Batch, Loss
+from icm_core import SpecError, testing
+from icm_core.interfaces import ComponentParams, SideInfoAdapter, TaskHead
+from icm_core.kinds import Regression
+from icm_core.testing import AdapterCase, Case, CodecCase, HeadCase, KindCase
 from icm_core.types import CodecOutput, Features, Level, Prediction, SideInfo
-from icm_sicmh import Hyperprior
-from icm_training.batch import CodedBatch, Kept
+from icm_sicmh import Coarse, Hyperprior
+from icm_tasks.kinds import Embedding
 
 CODEC = {"width": 8, "h1_channels": 16, "h2_channels": 8, "groups": 4, "context_channels": 8, "qualities": 4}
 SIZES = ((64, 64), (20, 70))
@@ -266,139 +265,6 @@ class Lost(Hyperprior):
         return super().search(20 * x, quality, objective, steps)
 
 
-class Numbers(DataSet):
-    """Grey pictures of classes, without mistakes."""
-
-    name: ClassVar[str] = "test.numbers"
-    kind = "classification"
-
-    def __init__(self, params: Any, root: Path, split: str) -> None:
-        super().__init__(params, root, split)
-        if not (root / split).is_dir():
-            raise InputError(f"no folder {root / split}")
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ("one", "two")
-
-    def __len__(self) -> int:
-        return 4
-
-    def __getitem__(self, number: int) -> Sample:
-        return Sample(f"{self.split}/{number}", torch.full((3, 4, 5), number).byte(), torch.tensor(number % 2))
-
-
-class Shuffled(Numbers):
-    """Other pixels at every call."""
-
-    def __getitem__(self, number: int) -> Sample:
-        found = super().__getitem__(number)
-        return Sample(found.key, torch.randint(0, 256, (3, 40, 50)).byte(), found.target)
-
-
-class Unlabelled(Numbers):
-    """Classes without names."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ()
-
-
-class Located(Numbers):
-    """Keys with the folder in them."""
-
-    def __getitem__(self, number: int) -> Sample:
-        found = super().__getitem__(number)
-        return Sample(str(self.root / found.key), found.picture, found.target)
-
-
-class Floats(Numbers):
-    """Pictures in [0, 1]."""
-
-    def __getitem__(self, number: int) -> Sample:
-        found = super().__getitem__(number)
-        return Sample(found.key, found.picture / 255, found.target)
-
-
-class FromOne(Numbers):
-    """Classes from 1."""
-
-    def __getitem__(self, number: int) -> Sample:
-        found = super().__getitem__(number)
-        return Sample(found.key, found.picture, found.target + 1)
-
-
-class Anywhere(Numbers):
-    """Looks at no folder."""
-
-    def __init__(self, params: Any, root: Path, split: str) -> None:
-        DataSet.__init__(self, params, root, split)
-
-
-class Darkness(Loss):
-    """How dark the coarse picture is, without mistakes."""
-
-    name: ClassVar[str] = "test.darkness"
-
-    def forward(self, batch: Batch) -> Tensor:
-        return 1 - batch.output("coarse").flatten(1).mean(1)
-
-
-class Summed(Darkness):
-    """One value for the batch."""
-
-    def forward(self, batch: Batch) -> Tensor:
-        return super().forward(batch).mean()
-
-
-class Compared(Darkness):
-    """Against the mean of the batch."""
-
-    def forward(self, batch: Batch) -> Tensor:
-        found = super().forward(batch)
-        return found / found.mean()
-
-
-class Stopped(Darkness):
-    """Of what no gradient passes through."""
-
-    def forward(self, batch: Batch) -> Tensor:
-        return 1 - batch.output("coarse").detach().flatten(1).mean(1)
-
-
-class Unbounded(Darkness):
-    """The logarithm of nothing."""
-
-    def forward(self, batch: Batch) -> Tensor:
-        return (super().forward(batch) * 0).log()
-
-
-class Owning(Darkness):
-    """Keeps what it is about."""
-
-    def __init__(self, params: Any, pipe: Pipeline, task: str | None, data: DataSet) -> None:
-        super().__init__(params, pipe, task, data)
-        self.head = pipe.task("coarse").head
-
-
-def tiny() -> Pipeline:
-    task = {"adapter": {"use": "sicmh.multi_scale"}, "head": {"use": "sicmh.coarse"}}
-    codec = {"use": "sicmh.hyperprior", "params": CODEC}
-    return build(parse_spec({"icm": 1, "name": "tiny", "codec": codec, "tasks": {"coarse": task}}), build_registry())
-
-
-def coded(pipe: Pipeline, example: Example) -> CodedBatch:
-    count = len(example.pictures)
-    return CodedBatch(
-        pipe, example.pictures, example.target, example.qualities, 0.0, range(count), [-1] * count, Kept()
-    )
-
-
-def loss_case(cls: type[Loss], **more: Any) -> LossCase:
-    data = Numbers(Numbers.Params(), Path(), ".")
-    return LossCase(cls, pipeline=tiny, batch=coded, data=data, reaches=("codec", "tasks.coarse.head"), **more)
-
-
 HEADS = [
     (Shouting, testing.check_declaration, "Set name: ClassVar[str] to 'plugin.component' in lower case"),
     (Undescribed, testing.check_parameters, "fields without description: depth. Write Field(default, description="),
@@ -451,51 +317,9 @@ def test_a_mistake_is_found_and_the_message_says_what_to_do(case: Case, check: A
     assert advice in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("data", "check", "advice"),
-    [
-        (Shuffled, "check_order", "leave random crops and flips to training"),
-        (Located, "check_keys", "Use the path inside the folder"),
-        (Floats, "check_samples", "Make it (3, H, W) uint8, RGB"),
-        (
-            FromOne,
-            "check_samples",
-            "is the class 2, and there are 2 labels. Make it what the kind classification takes",
-        ),
-        (Unlabelled, "check_labels", "Name the classes or values, in order"),
-        (Anywhere, "check_missing_folder", "Look at the folder when built"),
-    ],
-)
-def test_a_data_sets_mistake_is_found_by_one_check(
-    tmp_path: Path, data: type[DataSet], check: str, advice: str
-) -> None:
-    (tmp_path / "train").mkdir()
-    ((found, message),) = testing.run_checks(DataSetCase(data, root=tmp_path))
-    assert found == check
-    assert advice in message
-
-
-@pytest.mark.parametrize(
-    ("loss", "check", "advice"),
-    [
-        (Summed, testing.check_loss_of_each_picture, "Return one value for each picture, (1,)"),
-        (Unbounded, testing.check_loss_of_each_picture, "bound what is divided by"),
-        (Compared, testing.check_loss_of_a_picture_alone, "Take no mean over the batch"),
-        (Stopped, testing.check_loss_gradients, "no gradient reaches codec. Look for .detach()"),
-        (Owning, testing.check_loss_owns_its_weights, "Keep no module of the pipeline as an attribute"),
-    ],
-)
-def test_a_losss_mistake_is_found(loss: type[Loss], check: Any, advice: str) -> None:
-    with pytest.raises(testing.ConformanceError) as caught:
-        check(loss_case(loss))
-    assert advice in str(caught.value)
-
-
-def test_components_without_mistakes_pass(tmp_path: Path) -> None:
-    (tmp_path / "train").mkdir()
+def test_a_head_without_mistakes_passes() -> None:
     assert testing.run_checks(HeadCase(Good, sizes=SIZES)) == []
-    assert testing.run_checks(DataSetCase(Numbers, root=tmp_path)) == []
-    assert testing.run_checks(loss_case(Darkness)) == []
+    assert isinstance(testing.case_of(Good), HeadCase)
 
 
 def test_a_declared_exception_is_left_out_and_needs_a_reason() -> None:
@@ -532,12 +356,34 @@ def test_what_is_unpromised_may_pass_and_may_fail() -> None:
         testing.checks_for(HeadCase(Good, exceptions={"check_shapes": "a"}, unpromised={"check_shapes": "b"}))
 
 
-def test_a_loss_needs_a_pipeline() -> None:
-    with pytest.raises(TypeError, match=r"LossCase\(Darkness, pipeline=\.\.\., \.\.\.\)"):
-        testing.case_of(Darkness)
+def test_features_beside_the_image_are_given_to_the_case() -> None:
+    with pytest.raises(
+        testing.ConformanceError, match=r"requires the features \['fused', 'h1', 'h2'\], of which the kit"
+    ):
+        testing.check_shapes(HeadCase(Coarse))
 
 
-def test_a_data_set_needs_a_folder() -> None:
-    with pytest.raises(TypeError, match=r"DataSetCase\(Numbers, root=\.\.\.\)"):
-        testing.case_of(Numbers)
-    assert isinstance(testing.case_of(Good), HeadCase)
+def test_a_kind_that_is_not_installed_is_given_to_the_case() -> None:
+    class Depths(Regression):
+        """Values of another kind."""
+
+        name: ClassVar[str] = "test.depths"
+
+    class Deep(Good):
+        """Of a kind of its own."""
+
+        kind = "test.depths"
+
+    with pytest.raises(testing.ConformanceError, match="or give the case your own, which need not be: kind=YourKind"):
+        testing.check_declaration(HeadCase(Deep))
+    testing.check_declaration(HeadCase(Deep, kind=Depths))
+    testing.check_measuring(HeadCase(Deep, kind=Depths()))
+    with pytest.raises(
+        testing.ConformanceError, match=r"test\.good\.kind is 'classification', and its case has the kind"
+    ):
+        testing.check_declaration(HeadCase(Good, kind=Depths))
+
+
+def test_a_kind_without_truth_is_given_predictions() -> None:
+    with pytest.raises(testing.ConformanceError, match=r"has no truth, .* KindCase\(Embedding, predict="):
+        testing.check_truth(KindCase(Embedding))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from icm_core.interfaces import Codec
 from icm_core.testing.cases.codecs import CodecCase, levels
 from icm_core.testing.checks.coding import FAR, encoded, same_parts
 from icm_core.testing.failing import expecting, require
@@ -14,6 +15,8 @@ from icm_core.types import SideInfo
 def check_encode_with_side(case: CodecCase) -> None:
     """`encode_with_side` gives the bytes of `encode`, and side information bit for bit as they decode."""
     component = case.build()
+    if type(component).encode_with_side is Codec.encode_with_side:
+        return  # it decodes what encode wrote
     advice = "Give what decode gives of the payloads, or leave encode_with_side as Codec has it: it decodes them."
     example = case.example(component, case.sizes[1])
     plain = encoded(case, component, example)

@@ -1,0 +1,207 @@
+"""Data sets and losses with one mistake each: the check that is there for it finds it and says what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from icm_core import InputError, Pipeline, build, build_registry, parse_spec, testing
+from icm_core.interfaces import DataSet, Sample
+from icm_core.testing import DataSetCase, Example, LossCase
+from icm_core.training import Batch, Loss
+from icm_training.batch import CodedBatch, Kept
+
+CODEC = {"width": 8, "h1_channels": 16, "h2_channels": 8, "groups": 4, "context_channels": 8, "qualities": 4}
+
+
+class Numbers(DataSet):
+    """Grey pictures of classes, without mistakes."""
+
+    name: ClassVar[str] = "test.numbers"
+    kind = "classification"
+
+    def __init__(self, params: Any, root: Path, split: str) -> None:
+        super().__init__(params, root, split)
+        if not (root / split).is_dir():
+            raise InputError(f"no folder {root / split}")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ("one", "two")
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, number: int) -> Sample:
+        return Sample(f"{self.split}/{number}", torch.full((3, 4, 5), number).byte(), torch.tensor(number % 2))
+
+
+class Shuffled(Numbers):
+    """Other pixels at every call."""
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(found.key, torch.randint(0, 256, (3, 40, 50)).byte(), found.target)
+
+
+class Unlabelled(Numbers):
+    """Classes without names."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ()
+
+
+class Located(Numbers):
+    """Keys with the folder in them."""
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(str(self.root / found.key), found.picture, found.target)
+
+
+class Floats(Numbers):
+    """Pictures in [0, 1]."""
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(found.key, found.picture / 255, found.target)
+
+
+class FromOne(Numbers):
+    """Classes from 1."""
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(found.key, found.picture, found.target + 1)
+
+
+class Anywhere(Numbers):
+    """Looks at no folder."""
+
+    def __init__(self, params: Any, root: Path, split: str) -> None:
+        DataSet.__init__(self, params, root, split)
+
+
+class Darkness(Loss):
+    """How dark the coarse picture is, without mistakes."""
+
+    name: ClassVar[str] = "test.darkness"
+
+    def forward(self, batch: Batch) -> Tensor:
+        return 1 - batch.output("coarse").flatten(1).mean(1)
+
+
+class Summed(Darkness):
+    """One value for the batch."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return super().forward(batch).mean()
+
+
+class Compared(Darkness):
+    """Against the mean of the batch."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        found = super().forward(batch)
+        return found / found.mean()
+
+
+class Stopped(Darkness):
+    """Of what no gradient passes through."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return 1 - batch.output("coarse").detach().flatten(1).mean(1)
+
+
+class Unbounded(Darkness):
+    """The logarithm of nothing."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return (super().forward(batch) * 0).log()
+
+
+class Owning(Darkness):
+    """Keeps what it is about."""
+
+    def __init__(self, params: Any, pipe: Pipeline, task: str | None, data: DataSet) -> None:
+        super().__init__(params, pipe, task, data)
+        self.head = pipe.task("coarse").head
+
+
+def tiny() -> Pipeline:
+    task = {"adapter": {"use": "sicmh.multi_scale"}, "head": {"use": "sicmh.coarse"}}
+    codec = {"use": "sicmh.hyperprior", "params": CODEC}
+    return build(parse_spec({"icm": 1, "name": "tiny", "codec": codec, "tasks": {"coarse": task}}), build_registry())
+
+
+def coded(pipe: Pipeline, example: Example) -> CodedBatch:
+    count = len(example.pictures)
+    return CodedBatch(
+        pipe, example.pictures, example.target, example.qualities, 0.0, range(count), [-1] * count, Kept()
+    )
+
+
+def loss_case(cls: type[Loss], **more: Any) -> LossCase:
+    data = Numbers(Numbers.Params(), Path(), ".")
+    return LossCase(cls, pipeline=tiny, batch=coded, data=data, reaches=("codec", "tasks.coarse.head"), **more)
+
+
+@pytest.mark.parametrize(
+    ("data", "check", "advice"),
+    [
+        (Shuffled, "check_order", "leave random crops and flips to training"),
+        (Located, "check_keys", "Use the path inside the folder"),
+        (Floats, "check_samples", "Make it (3, H, W) uint8, RGB"),
+        (
+            FromOne,
+            "check_samples",
+            "is the class 2, and there are 2 labels. Make it what the kind classification takes",
+        ),
+        (Unlabelled, "check_labels", "Name the classes or values, in order"),
+        (Anywhere, "check_missing_folder", "Look at the folder when built"),
+    ],
+)
+def test_a_data_sets_mistake_is_found_by_one_check(
+    tmp_path: Path, data: type[DataSet], check: str, advice: str
+) -> None:
+    (tmp_path / "train").mkdir()
+    ((found, message),) = testing.run_checks(DataSetCase(data, root=tmp_path))
+    assert found == check
+    assert advice in message
+
+
+@pytest.mark.parametrize(
+    ("loss", "check", "advice"),
+    [
+        (Summed, testing.check_loss_of_each_picture, "Return one value for each picture, (1,)"),
+        (Unbounded, testing.check_loss_of_each_picture, "bound what is divided by"),
+        (Compared, testing.check_loss_of_a_picture_alone, "Take no mean over the batch"),
+        (Stopped, testing.check_loss_gradients, "no gradient reaches codec. Look for .detach()"),
+        (Owning, testing.check_loss_owns_its_weights, "Keep no module of the pipeline as an attribute"),
+    ],
+)
+def test_a_losss_mistake_is_found(loss: type[Loss], check: Any, advice: str) -> None:
+    with pytest.raises(testing.ConformanceError) as caught:
+        check(loss_case(loss))
+    assert advice in str(caught.value)
+
+
+def test_data_sets_and_losses_without_mistakes_pass(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    assert testing.run_checks(DataSetCase(Numbers, root=tmp_path)) == []
+    assert testing.run_checks(loss_case(Darkness)) == []
+
+
+def test_a_loss_needs_a_pipeline() -> None:
+    with pytest.raises(TypeError, match=r"LossCase\(Darkness, pipeline=\.\.\., \.\.\.\)"):
+        testing.case_of(Darkness)
+
+
+def test_a_data_set_needs_a_folder() -> None:
+    with pytest.raises(TypeError, match=r"DataSetCase\(Numbers, root=\.\.\.\)"):
+        testing.case_of(Numbers)
