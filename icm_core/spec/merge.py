@@ -54,10 +54,10 @@ class Layers(Generic[Origin]):
                 if not isinstance(inner, dict):
                     self.drop(here)
                     below[key] = inner = {}
-                if not value:
-                    self.origins.setdefault(here, origin)
-                else:
+                if value:
                     self.origins.pop(here, None)
+                elif not inner:
+                    self.origins.setdefault(here, origin)
                 self._merge(here, inner, value, origin)
             else:
                 self.drop(here)
