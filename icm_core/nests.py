@@ -87,9 +87,12 @@ def stack(nests: Sequence[Nest]) -> Nest:
         columns.append(found)
     merged: list[Any] = []
     for column in zip(*columns, strict=True):
-        if not isinstance(column[0], Tensor):
+        kinds = {isinstance(leaf, Tensor) for leaf in column}
+        if kinds == {False}:
             merged.append(Column(column))
             continue
+        if len(kinds) > 1:
+            raise ValueError("they are built differently")
         shapes = {tuple(tensor.shape) for tensor in column}
         if len(shapes) > 1:
             raise ValueError(f"their shapes differ: {', '.join(map(str, sorted(shapes)))}")

@@ -50,6 +50,11 @@ def test_stacked_nests_have_one_dimension_more_and_rows_take_them_apart() -> Non
     assert isinstance(some["size"][0], Column) and some["size"][0] == [2, 0]
 
 
+def test_one_nest_is_a_batch_too() -> None:
+    batch = stack([{"box": torch.ones(4), "of": "a"}])
+    assert batch["box"].shape == (1, 4) and batch["of"] == ["a"] and isinstance(batch["of"], Column)
+
+
 def test_rows_leave_what_belongs_to_no_picture() -> None:
     found = rows({"boxes": torch.arange(3), "unit": "m"}, [1])
     assert found["boxes"].tolist() == [1] and found["unit"] == "m"
@@ -60,6 +65,8 @@ def test_rows_leave_what_belongs_to_no_picture() -> None:
     [
         ([{"a": torch.ones(1)}, {"b": torch.ones(1)}], "they are built differently"),
         ([[torch.ones(1)], [torch.ones(1), torch.ones(1)]], "they are built differently"),
+        ([{"a": torch.ones(1)}, {"a": 1}], "they are built differently"),
+        ([{"a": 1}, {"a": torch.ones(1)}], "they are built differently"),
         ([torch.ones(2), torch.ones(3)], r"their shapes differ: \(2,\), \(3,\)"),
     ],
 )
