@@ -160,7 +160,7 @@ class Reader:
         context.set_forkserver_preload(list(_PRELOADED))
         process = context.Process(target=_run, args=(words, self.folder, self._site, self._log, self._environment))
         process.start()
-        process.join(300)
+        process.join(900)  # seconds; some train, perhaps on a busy machine
         ended = process.exitcode is not None
         if not ended:
             process.kill()
