@@ -65,7 +65,7 @@ BOXES = Package(
     "boxes.parts",
     "streets",
     ("road", "road_val"),
-    {"overlap": 0.2},
+    {"most": 10},
 )
 DEPTH = Package("icm-depth", "depth-nyu", "depth", "depth.maps", "rooms", ("rooms", "rooms_val"), {"farthest": 9.0})
 LANES = Package("icm-lanes", "lanes-camvid", "lanes", "lanes.borders", "streets", STREETS, {"surely": 0.2})
@@ -90,11 +90,6 @@ class Made:
     spec: Path
     result: dict[str, Any]
 
-    @property
-    def run(self) -> Path:
-        """Folder of the training's stage."""
-        return self.folder / "run" / self.package.task
-
     @cached_property
     def pipe(self) -> icm_core.Pipeline:
         """The trained pipeline."""
@@ -111,18 +106,15 @@ def made(request: pytest.FixtureRequest, icm: Icm, tmp_path_factory: pytest.Temp
     """A package trained, exported and measured."""
     package, folder = request.param, tmp_path_factory.mktemp(request.param.name)
     root = request.getfixturevalue(package.folder)
-    stage = f"stages.{package.task}"
-    changes = {
-        **{f"data.{name}.root": "" for name in package.sets},
-        f"{stage}.schedule": {"steps": 24, "shape": "constant"},
-        f"{stage}.train.0.lr": 0.01,
-        f"{stage}.feeds.0.batch": 2,
-        f"{stage}.feeds.0.augment": {"crop": [64, 64], "flip": True},
-        f"{stage}.feeds.0.views": 2,
-        f"{stage}.validate_on.every": 12,
-        f"{stage}.validate_on.limit": 2,
-        "log_every": 12,
-    }
+    changes: dict[str, object] = {f"data.{name}.root": "" for name in package.sets}
+    for stage, rate in (("clean", 0.005), ("coded", 0.001)):
+        changes |= {
+            f"stages.{stage}.schedule": {"steps": 16, "shape": "constant"},
+            f"stages.{stage}.train.0.lr": rate,
+            f"stages.{stage}.feeds.0.batch": 2,
+            f"stages.{stage}.feeds.0.augment": {"crop": [64, 64], "flip": True},
+        }
+    changes |= {"stages.coded.validate_on.every": 8, "stages.coded.validate_on.limit": 2, "log_every": 8}
     written = [part for key, value in changes.items() for part in ("--set", f"{key}={json.dumps(value)}")]
     icm("train", package.recipe, "--data", root, "-o", folder / "run", "--device", "cpu", "--workers", 0, *written)
     icm("export", folder / "run", "-o", folder / "exported")
@@ -173,10 +165,14 @@ def test_what_is_tried_comes_out_of_a_wheel(made: Made, site: Path) -> None:
     assert [Path(sys.modules[name].__file__).parents[1] for name in modules] == [site]
 
 
+def read_log(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_it_was_trained_with_validation(made: Made) -> None:
-    with (made.run / "log.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    losses = [float(row["loss"]) for row in rows if row["loss"]]
+    before, rows = (read_log(made.folder / "run" / stage / "log.csv") for stage in ("clean", "coded"))
+    losses = [float(row["loss"]) for row in before]
     assert len(losses) == 2 and losses[1] < losses[0]
     task, main = made.package.task, next(iter(made.result["tasks"][made.package.task]["figures"]))
     shown = [float(row[f"val {task} q3"]) for row in rows if row[f"val {task} q3"]]
