@@ -318,6 +318,10 @@ def test_figures_are_those_of_pycocotools(scene, legend, sigmas, areas):
     np.testing.assert_allclose([drawn[name] for name in drawn], np.stack([expected, again], 1), rtol=1e-9)
 
 
+def test_points_in_another_order_keep_their_own_sigmas():
+    assert KIND.sigmas([], Legend(("left_hip", "nose", "left_ankle")))[0] == [0.107, 0.026, 0.089]
+
+
 def test_titles_say_which_sigmas():
     tally = KIND.tally(said(ONE), target(ONE))
     assert KIND.figures([tally], FACE)["ap"].title == "AP (keypoints, OKS with sigma 0.05)"
