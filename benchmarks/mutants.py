@@ -149,7 +149,8 @@ def _tested(module: str, source: str, tests: Sequence[str]) -> int:
     import torch
 
     torch.set_num_threads(1)
-    hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None)
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # nobody reads the smallest example of a bug
+    hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None, phases=phases)
     hypothesis.settings.load_profile("mutants")
     sys.path[:0] = map(str, ROOTS)
     sys.dont_write_bytecode = True
@@ -243,7 +244,7 @@ def page() -> str:
             [f"`{result['module']}`", result["bugs"], noticed, len(reasons) - open_ones, open_ones, result["seconds"]]
         )
         verdicts += [
-            [f"`{Path(result['module']).name}`, {one['line']}", _cell(one["was"]), _cell(one["becomes"]), why or "open"]
+            [f"`{Path(result['module']).name}`, {one['line']}", *_apart(one["was"], one["becomes"]), why or "open"]
             for one, why in zip(result["survivors"], reasons, strict=True)
         ]
     done = {result["module"] for result in results}
@@ -258,8 +259,23 @@ def page() -> str:
     )
 
 
-def _cell(code: str) -> str:
-    return "`" + code.replace("|", "\\|") + "`"
+def _alike(one: str, other: str) -> int:
+    """Number of characters at the beginning that are the same."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _apart(was: str, becomes: str, context: int = 24) -> tuple[str, str]:
+    """Where two lines differ, with a little of what stands around, as cells of a table."""
+    start = _alike(was, becomes)
+    end = _alike(was[start:][::-1], becomes[start:][::-1])
+    first, last = max(start - context, 0), max(end - context, 0)
+
+    def cell(code: str) -> str:
+        shown = "… " * (first > 0) + code[first : len(code) - last].strip() + " …" * (last > 0)
+        return "`" + shown.replace("|", "\\|") + "`"
+
+    return cell(was), cell(becomes)
 
 
 def main() -> None:
