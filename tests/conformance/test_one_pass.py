@@ -135,7 +135,9 @@ class Shifted(TwoStages):
 
 @pytest.mark.parametrize("cls", [OneStage, TwoStages])
 def test_a_detector_of_torchvision_keeps_the_contract(cls: type[OnePass]) -> None:
-    assert testing.run_checks(HeadCase(cls, sizes=SIZES)) == []
+    # Of boxes that overlap, suppression keeps one or the other by the last bits of untrained, nearly equal scores.
+    tied = {"check_batch_independence": "which of two nearly equal boxes is kept depends on the machine's threads"}
+    assert testing.run_checks(HeadCase(cls, sizes=SIZES, unpromised=tied)) == []
 
 
 @pytest.mark.parametrize("cls", [OneStage, TwoStages])
