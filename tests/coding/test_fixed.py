@@ -44,9 +44,16 @@ def test_values_beyond_the_limit_are_clamped() -> None:
     assert to_fixed(x).tolist() == [LIMIT, -LIMIT, LIMIT, -LIMIT]
 
 
-def test_half_precision_is_read_exactly() -> None:
-    x = torch.tensor([0.5, -1.25, 3.0], dtype=torch.bfloat16)
-    assert to_fixed(x).tolist() == [ONE // 2, -5 * ONE // 4, 3 * ONE]
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_read_exactly(dtype: torch.dtype) -> None:
+    x = torch.tensor([0.5, -1.25, 3.0, 2000.0], dtype=dtype)  # times 4096, the last one is beyond float16
+    assert to_fixed(x).tolist() == [ONE // 2, -5 * ONE // 4, 3 * ONE, 2000 * ONE]
+
+
+def test_numbers_have_12_binary_places_of_24_bits() -> None:
+    """Every file that was ever written depends on it."""
+    assert (FRACTION_BITS, LIMIT) == (12, 8_388_607)
+    assert to_float(torch.tensor([1, -LIMIT])).tolist() == [2.0**-12, -(2048 - 2.0**-12)]
 
 
 @given(st.integers(-(2**30), 2**30), st.integers(-(2**27), 2**27), st.integers(1, 30))

@@ -36,6 +36,24 @@ def test_no_stream_is_shorter_than_the_bound(case: tuple[int, int, float, int]) 
     decoder.finish()
 
 
+@settings(deadline=None)
+@given(messages.filter(lambda case: case[0] >= 4))
+def test_the_bound_is_near(case: tuple[int, int, float, int]) -> None:
+    symbols, rows = message(*case)
+    tables = gaussian_tables()
+    symbols = symbols.clamp(tables.offsets[case[1]], -tables.offsets[case[1]])  # escapes are not counted
+    encoder = StreamEncoder()
+    encoder.push(symbols, rows, tables)
+    # The coder's closing state takes 64 bits, of which it holds 31 at least.
+    assert fewest_bytes(tables.bits(symbols, rows), len(rows)) >= len(encoder.finish()) - (64 - 31 + 1) / 8
+
+
+def test_of_a_stream_32_bits_are_no_information_and_a_symbol_may_save_a_little() -> None:
+    assert fewest_bytes(0, 0) == 31 / 8  # one bit for rounding
+    assert fewest_bytes(8000, 0) == (8000 + 31) / 8
+    assert fewest_bytes(8000, 2**13) == (8000 + 30) / 8
+
+
 def sparing_message(words: int) -> tuple[list[int], CdfTables]:
     """Rows for symbols 0 whose stream of so many words is shorter than their information tells, and their tables.
 

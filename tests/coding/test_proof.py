@@ -41,6 +41,13 @@ def test_a_bound_grows_with_the_weights() -> None:
     assert two.bits - one.bits == pytest.approx(torch.log2(torch.tensor(1000.0)).item(), abs=1e-3)
 
 
+@pytest.mark.parametrize(("largest", "bits"), [(0, 0), (1, 0), (2, 1), (2**40, 40), (3 * 2**40, 41.585)])
+def test_bits_are_logarithms_and_a_margin_is_what_is_left(largest: int, bits: float) -> None:
+    bound = Bound("net.0", "float64 sum", largest, 2**53)
+    assert (bound.bits, bound.limit_bits) == (pytest.approx(bits, abs=1e-3), 53)
+    assert bound.margin_bits == pytest.approx(53 - bits, abs=1e-3)
+
+
 @pytest.mark.parametrize(("largest", "refused"), [(2**53 - 1, False), (2**53, True), (2**60, True)])
 def test_what_reaches_the_limit_is_refused_by_name(largest: int, refused: bool) -> None:
     bounds = [Bound("fine", "float64 sum", 5, 2**53), Bound("net.7", "float64 sum", largest, 2**53)]

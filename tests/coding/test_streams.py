@@ -104,6 +104,26 @@ def test_the_bytes_of_a_stream_stay_what_they_are(tables: CdfTables) -> None:
     assert code((values, rows, tables)).hex() == "ec5dce3453010000c3b7bd1e"
 
 
+@pytest.mark.parametrize(
+    ("values", "stream"),
+    [
+        ([], "0400028000000000"),
+        ([1], "37b30a8002000000"),
+        ([1, -1], "3fb330800c000000"),
+        ([1, -1, 0], "45b3500019000000"),
+        ([1, -1, 0, 0], "4bb36e0032000000"),
+        ([1, -1, 0, 0, 1], "e4b30c03fa000000"),
+    ],
+)
+def test_fewer_than_four_symbols_are_filled_up(tables: CdfTables, values: list[int], stream: str) -> None:
+    symbols = torch.tensor(values, dtype=torch.int64)
+    assert code((symbols, torch.zeros_like(symbols), tables)).hex() == stream
+
+
+def test_the_largest_symbol_stays_what_it_is() -> None:
+    assert MAX_SYMBOL == 16_384
+
+
 def test_a_stream_costs_what_its_table_says(message: Part) -> None:
     values, rows, tables = message
     values = values.clamp(-20, 20)

@@ -43,6 +43,10 @@ def dotted(found: Layers[int]) -> dict[str, int]:
             {"codec.use": 1, "codec.params.x": 1},
         ),
         (
+            [{"search": {"use": "a", "params": {"x": 1}}}, {"search": {"use": "b"}}],
+            {"search.use": 1, "search.params.x": 0},
+        ),
+        (
             [{"codec": {"use": "a", "params": {"x": 1}}}, {"codec": {"use": "a", "params": {"y": 3}}}],
             {"codec.use": 1, "codec.params.x": 0, "codec.params.y": 1},
         ),
