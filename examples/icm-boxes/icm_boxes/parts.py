@@ -15,7 +15,7 @@ from typing_extensions import Self
 
 from icm_core import InputError
 from icm_core.files import read_file
-from icm_core.interfaces import ComponentParams, DataSet, Sample
+from icm_core.interfaces import DataSet, DataSetParams, Sample
 from icm_core.pictures import open_picture, read_class_map
 
 _EVERY_NEIGHBOUR = np.ones((3, 3), dtype=int)
@@ -31,7 +31,7 @@ class Parts(DataSet):
     name: ClassVar[str] = "boxes.parts"
     kind: ClassVar[str] = "detection"
 
-    class Params(ComponentParams):
+    class Params(DataSetParams):
         """Which classes get boxes; the defaults are for CamVid's 11 classes."""
 
         objects: tuple[str, ...] = Field(("car", "pedestrian", "bicyclist"), min_length=1, description="their names")

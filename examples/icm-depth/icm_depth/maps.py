@@ -7,25 +7,24 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from pydantic import Field
-from torch import Tensor
 
 from icm_core import InputError
-from icm_core.interfaces import ComponentParams, DataSet, Sample
-from icm_core.pictures import open_picture
+from icm_core.files import read_file
+from icm_core.interfaces import DataSet, DataSetParams, Sample
+from icm_core.pictures import open_picture, read_grey_map
 
 
 class Maps(DataSet):
-    """``<root>/<split>/<name>.*`` with distances ``<root>/<split>_depth/<name>.png``, one byte a pixel, 0 for none."""
+    """``<root>/<split>/<name>.*`` with distances ``<root>/<split>_depth/<name>.png``, 8 or 16 bits, 0 for none."""
 
     name: ClassVar[str] = "depth.maps"
     kind: ClassVar[str] = "depth"
 
-    class Params(ComponentParams):
-        """What the bytes mean; the default has 10 metres in 255 steps."""
+    class Params(DataSetParams):
+        """What the numbers mean; the default has 10 metres in 255 steps."""
 
-        metres: float = Field(10 / 255, gt=0, description="metres that one step of a byte stands for")
+        metres: float = Field(10 / 255, gt=0, description="metres that one step stands for")
 
     params: Params
 
@@ -58,21 +57,10 @@ class Maps(DataSet):
         """A picture with its distances, (H, W) float32 in metres."""
         path, of_distances = self._pairs[number]
         pixels = torch.from_numpy(np.array(open_picture(path), dtype=np.uint8)).permute(2, 0, 1).contiguous()
-        metres = self.params.metres * _steps(of_distances).float()
+        metres = self.params.metres * read_grey_map(read_file(of_distances), str(of_distances)).float()
         if metres.shape != pixels.shape[1:]:
             raise InputError(
                 f"{of_distances}: there are {metres.shape[1]}x{metres.shape[0]} distances, and the picture has "
                 f"{pixels.shape[2]}x{pixels.shape[1]} pixels"
             )
         return Sample(path.relative_to(self.root).with_suffix("").as_posix(), pixels, metres)
-
-
-def _steps(path: Path) -> Tensor:
-    """The bytes of a picture of distances, (H, W) uint8."""
-    try:
-        with Image.open(path) as image:
-            if image.mode != "L":
-                raise InputError(f"{path} is a picture of mode {image.mode}; distances are grey, one byte a pixel")
-            return torch.from_numpy(np.array(image, dtype=np.uint8))
-    except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"{path}: not a picture of distances that can be read: {error}") from error

@@ -50,7 +50,7 @@ def test_pictures_of_other_modes_are_refused(tmp_path: Path) -> None:
     for folder in ("train", "train_depth"):
         (tmp_path / folder).mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / folder / "a.png")
-    with pytest.raises(icm_core.InputError, match=r"a\.png is a picture of mode RGB; distances are grey"):
+    with pytest.raises(icm_core.InputError, match=r"a\.png is a PNG picture of mode RGB; a map of whole numbers"):
         Maps(Maps.Params(), tmp_path, "train")[0]
 
 
@@ -79,7 +79,8 @@ def test_a_trained_head_tells_the_metres_that_it_was_shown() -> None:
         optimizer.zero_grad()
         head.losses(Features({"image": picture}, (64, 96)), target).mean().backward()
         optimizer.step()
-    found = head.eval().predict(Features({"image": picture}, (64, 96)))
+    with torch.no_grad():
+        found = head.eval().predict(Features({"image": picture}, (64, 96)))
     assert found.unit == "m" and float((found.output[:, 0] / target - 1).abs().mean()) < 0.15
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from icm_core import InputError
 from icm_core.files import read_file
-from icm_core.interfaces import ComponentParams, DataSet, Sample
+from icm_core.interfaces import DataSet, DataSetParams, Sample
 from icm_core.pictures import open_picture, read_class_map
 from icm_lanes.geometry import joined
 
@@ -30,7 +30,7 @@ class Borders(DataSet):
     name: ClassVar[str] = "lanes.borders"
     kind: ClassVar[str] = "lanes.polylines"
 
-    class Params(ComponentParams):
+    class Params(DataSetParams):
         """What the road is, and how its edges are followed; the defaults are for CamVid's 11 classes."""
 
         road: int = Field(3, ge=0, le=255, description="the road's value in the class maps")
