@@ -20,18 +20,29 @@ def searching(registry: Registry, data: dict[str, Any]) -> Pipeline:
     for task, ends in ENDS.items():
         data["tasks"][task]["search"] = ends
     torch.manual_seed(0)
-    return build(parse_spec(data), registry)
+    pipe = build(parse_spec(data), registry)
+    with torch.no_grad():
+        pipe.task("classes").head.linear.weight.mul_(30)
+    return pipe
 
 
-@pytest.fixture
-def pictures() -> Tensor:
-    return torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(1))
+@pytest.fixture(params=[(32, 48), (48, 32)], ids=["wide", "tall"])
+def pictures(request: pytest.FixtureRequest) -> Tensor:
+    """Two pictures whose channels are brighter to the right, to the bottom, and nowhere, each with some noise."""
+    size: tuple[int, int] = request.param
+    rows, columns = torch.linspace(0, 1, size[0])[:, None], torch.linspace(0, 1, size[1])[None, :]
+    channels = [columns.expand(size), rows.expand(size), torch.full(size, 0.3)]
+    noise = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1))
+    return 0.8 * torch.stack(channels) + 0.2 * noise
 
 
 @pytest.fixture
 def side(searching: Pipeline, pictures: Tensor) -> SideInfo:
+    """Side information of the pictures in another light."""
     step = Quality.of(1)
-    return searching.codec.decode(searching.codec.encode(pictures, step), (32, 48), step)
+    other = pictures * torch.tensor([0.3, 1.0, 0.6])[:, None, None]
+    size = other.shape[2], other.shape[3]
+    return searching.codec.decode(searching.codec.encode(other, step), size, step)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +61,22 @@ def test_a_tasks_weight_goes_geometrically_from_its_lower_to_its_upper_end(
     assert {name: weight for name, weight, _ in terms} == pytest.approx(weights)
 
 
+@pytest.mark.parametrize(
+    ("span", "quality", "weight"), [((2.0, 2.0), 2, 1.0), ((2.0, 2.5), 2.25, 10.0), ((2.0, 2.5), 2.5, 100.0)]
+)
+def test_few_qualities_or_one_have_the_same_ends(
+    searching: Pipeline,
+    pictures: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+    span: tuple[float, float],
+    quality: float,
+    weight: float,
+) -> None:
+    monkeypatch.setattr(type(searching.codec), "quality_range", property(lambda codec: span))
+    ((_, found, _),) = Objective(searching, pictures, Quality.of(quality), ["coarse"]).terms
+    assert found == pytest.approx(weight)
+
+
 @torch.no_grad()
 def test_the_value_is_bits_per_pixel_and_weighed_divergences(
     searching: Pipeline, pictures: Tensor, side: SideInfo
@@ -60,6 +87,7 @@ def test_the_value_is_bits_per_pixel_and_weighed_divergences(
     head = searching.task("classes").head
     clean, decoded = (head.norm(head.linear(x.mean((2, 3)))).log_softmax(1) for x in (pictures, small))
     nats = (clean.exp() * (clean - decoded)).sum(1)
+    assert float(nats.min()) > 0.01
 
     def value(*tasks: str) -> Tensor:
         return Objective(searching, pictures, Quality.of(2.5), tasks)(side, bits)
