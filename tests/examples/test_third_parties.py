@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from icm_drawn import CAR, PEDESTRIAN, ROAD, SIZE
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -25,9 +26,6 @@ from pycocotools.cocoeval import COCOeval
 import icm_core
 from icm_core.kinds import colour_of
 from icm_core.types import Legend, Prediction
-
-SIZE = (64, 96)
-ROAD, CAR, PEDESTRIAN = 3, 8, 9
 
 Icm = Callable[..., str]
 Found = dict[str, Any]
