@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from icm_core import Pipeline, Quality, Registry, SideInfo, build, parse_spec
-from icm_core.pipeline.search import Objective
+from icm_core import InputError, Pipeline, Quality, Registry, SideInfo, build, parse_spec
+from icm_core.pipeline.search import MAX_EFFORT, Objective, searched_tasks
 
 ENDS = {"coarse": (1.0, 100.0), "classes": (4.0, 0.25)}
 
@@ -97,6 +97,22 @@ def test_the_value_is_bits_per_pixel_and_weighed_divergences(
     torch.testing.assert_close(value("coarse"), rate + 10 * grey_levels)
     torch.testing.assert_close(value("classes"), rate + nats)
     torch.testing.assert_close(value("coarse", "classes"), rate + 10 * grey_levels + nats)
+
+
+def test_tasks_of_a_search_are_those_with_ends_in_the_order_of_the_spec(
+    searching: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert searched_tasks(searching, 0, None) == []
+    with pytest.raises(InputError, match=r"codec 'tiny\.thumbnail' has no search"):
+        searched_tasks(searching, 1, None)
+    monkeypatch.setattr(type(searching.codec), "searches", True)
+    for effort in (1, MAX_EFFORT):
+        assert searched_tasks(searching, effort, None) == ["classes", "coarse"]
+    assert searched_tasks(searching, 1, ["coarse", "classes"]) == ["classes", "coarse"]
+    assert searched_tasks(searching, 1, ["coarse"]) == ["coarse"]
+    for effort in (-1, MAX_EFFORT + 1):
+        with pytest.raises(InputError, match=f"effort is {effort}; it should be 0"):
+            searched_tasks(searching, effort, None)
 
 
 def test_what_is_wanted_is_fixed_and_what_is_found_has_gradients(
