@@ -8,6 +8,7 @@ from icm_core.interfaces.enhancement import Enhancement
 from icm_core.interfaces.head import TaskHead
 from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
 from icm_core.interfaces.pipeline import PipelineView, TaskView
+from icm_core.interfaces.spec_path import SpecPath
 from icm_core.nests import Nest
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "PipelineView",
     "Sample",
     "SideInfoAdapter",
+    "SpecPath",
     "Tally",
     "TaskHead",
     "TaskKind",

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icm_core.errors import SpecError
+from icm_core.files import beside
 from icm_core.plugins.registry import Registry, build_registry
+from icm_core.spec.files import located
 from icm_core.spec.merge import Layers, Place
-from icm_core.spec.model import PipelineSpec, check_inside, parse_spec, spec_fields, weights_files
+from icm_core.spec.model import PipelineSpec, parse_spec, spec_fields, weights_files
 from icm_core.spec.places import components
 from icm_core.validation.strict_json import read_json
 from icm_registry import RegistryError
@@ -79,19 +81,24 @@ def _compose(path: Path, registry: Registry, above: tuple[Path, ...]) -> Compose
     data = read_json(path)
     if not isinstance(data, Mapping) or EXTENDS not in data:
         try:
-            spec = parse_spec(data)
+            return _whole(path, data, registry)
         except SpecError as error:
             raise SpecError(f"{path}: {error}") from error
-        layers: Layers[Path] = Layers()
-        assert isinstance(data, Mapping)
-        layers.add(spec_fields(data), path)
-        return Composed(spec, path, layers.origins, weights_files(spec, path))
     chain = (*above, path.resolve())
     base = _base(path, data[EXTENDS], registry, chain)
     try:
-        return _extended(path, data, base)
+        return _extended(path, data, base, registry)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
+
+
+def _whole(path: Path, data: object, registry: Registry) -> Composed:
+    """A spec that extends none."""
+    spec = parse_spec(data)
+    layers: Layers[Path] = Layers()
+    assert isinstance(data, Mapping)
+    layers.add(spec_fields(data), path)
+    return Composed(located(spec, lambda _: path, registry), path, layers.origins, weights_files(spec, path))
 
 
 def _base(path: Path, name: object, registry: Registry, chain: tuple[Path, ...]) -> Composed:
@@ -115,17 +122,12 @@ def _find(path: Path, name: object, registry: Registry) -> Path:
         except RegistryError as error:
             raise SpecError(f"extends: {error}; a path of a spec ends with .json") from error
     try:
-        check_inside(name, "a spec")
-    except ValueError as error:
+        return beside(path, name, "a spec")
+    except (SpecError, ValueError) as error:
         raise SpecError(f"extends: {error}") from error
-    homes = {path.parent.resolve(), path.resolve().parent}
-    found = path.parent / name
-    if not any(found.resolve().is_relative_to(home) for home in homes):
-        raise SpecError(f"extends: {name!r} leads out of the spec's folder to {found.resolve()}")
-    return found
 
 
-def _extended(path: Path, data: Mapping[str, object], base: Composed) -> Composed:
+def _extended(path: Path, data: Mapping[str, object], base: Composed, registry: Registry) -> Composed:
     own = {key: value for key, value in spec_fields(data).items() if key != EXTENDS}
     if not isinstance(own.get("name"), str):
         raise SpecError("the field name is missing; a spec that extends another has a name of its own")
@@ -135,7 +137,7 @@ def _extended(path: Path, data: Mapping[str, object], base: Composed) -> Compose
     for place in (("weights",), ("description",)):
         layers.drop(place)  # files of the base are found from its own folder; what it is for is said of the base
     layers.add(own, path)
-    spec = parse_spec(layers.data)
+    spec = located(parse_spec(layers.data), layers.origins.__getitem__, registry)
     dropped = "weights" in own and own["weights"] is None
     return Composed(spec, path, layers.origins, weights_files(spec, path), () if dropped else _inherited(base, spec))
 

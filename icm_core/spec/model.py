@@ -18,14 +18,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+)
 from pydantic.json_schema import WithJsonSchema
 from torch import nn
 
 from icm_core.errors import SpecError
+from icm_core.files import beside, check_inside
 from icm_core.validation.messages import explain
 
 FINE = "fine"
@@ -119,17 +129,23 @@ class PipelineSpec(_Model):
             raise ValueError("a file of weights stands twice in the list")
         return files
 
+    _files: dict[str, Path] = PrivateAttr(default_factory=dict)
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """Where what its parameters name is (`icm_core.interfaces.SpecPath`), by the parameters' places, such as
+        ``"tasks.boxes.head.params.file"``; empty for a spec that was not read from a file."""
+        return self._files
+
+    def with_files(self, files: Mapping[str, Path]) -> PipelineSpec:
+        """The spec with `files`."""
+        made = self.model_copy()
+        made._files = dict(files)
+        return made
+
     def to_json(self) -> dict[str, Any]:
         """The spec as JSON data, without what is at its default; `parse_spec` gives it back."""
         return {"icm": self.icm, **self.model_dump(mode="json", exclude_defaults=True)}
-
-
-def check_inside(file: str, what: str) -> None:
-    """Raise `ValueError` unless a path is relative and stays inside the folder that it is relative to."""
-    windows, posix = PureWindowsPath(file), PurePosixPath(file)
-    if windows.drive or windows.root or posix.is_absolute() or ".." in windows.parts or "\0" in file:
-        verb = "are" if what == "weights" else "is"
-        raise ValueError(f"{what} {verb} given relative to the spec's folder and inside it, not as {file!r}")
 
 
 def spec_fields(data: Mapping[str, object]) -> dict[str, object]:
@@ -171,11 +187,4 @@ def weights_files(spec: PipelineSpec, path: Path) -> tuple[Path, ...]:
     Raises:
         SpecError: a link leads out of the spec's folder.
     """
-    # Installers may link each file of a package into a cache: then spec and weights lead to one other folder.
-    homes = {path.parent.resolve(), path.resolve().parent}
-    files = tuple(path.parent / file for file in spec.weights)
-    for name, file in zip(spec.weights, files, strict=True):
-        resolved = file.resolve()
-        if not any(resolved.is_relative_to(home) for home in homes):
-            raise SpecError(f"{path}: weights {name!r} leads out of the spec's folder to {resolved}")
-    return files
+    return tuple(beside(path, name, "weights") for name in spec.weights)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from icm_core.interfaces import Component
 from icm_core.interfaces.pipeline import PipelineView
+from icm_core.plugins.registry import Registry
 from icm_core.spec.model import ComponentSpec, PipelineSpec
+from icm_registry import Catalogue
 
 CODEC, ENHANCEMENT = "codec", "enhancement"
 ADAPTER, HEAD = "adapter", "head"
@@ -41,6 +45,13 @@ def modules(pipe: PipelineView) -> dict[str, Component]:
     if pipe.enhancement is not None:
         found[ENHANCEMENT] = pipe.enhancement
     return found
+
+
+def catalogue_of(path: str, registry: Registry) -> Catalogue[type[Any]]:
+    """What is installed of the contract of the component at a path."""
+    if path in (CODEC, ENHANCEMENT):
+        return registry.codecs if path == CODEC else registry.enhancements
+    return registry.adapters if path.endswith(f".{ADAPTER}") else registry.heads
 
 
 def is_component(place: tuple[str, ...]) -> bool:

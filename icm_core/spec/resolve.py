@@ -10,8 +10,8 @@ from icm_core.errors import SpecError
 from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead, TaskKind
 from icm_core.plugins.lookup import Resolved, look_up
 from icm_core.plugins.registry import Registry
-from icm_core.spec.model import PipelineSpec
-from icm_core.spec.places import CODEC, ENHANCEMENT, adapter_of, components, head_of
+from icm_core.spec.model import ComponentSpec, PipelineSpec
+from icm_core.spec.places import CODEC, ENHANCEMENT, adapter_of, catalogue_of, components, head_of
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,11 @@ def resolve(spec: PipelineSpec, registry: Registry) -> ResolvedSpec:
         SpecError: a component is not installed, a parameter does not validate, or the enhancement refines a
             task that does not reconstruct a picture. The message begins with the field.
     """
-    named = components(spec)
-    heads = {
-        name: look_up(named[head_of(name)].use, named[head_of(name)].params, registry.heads, head_of(name))
-        for name in spec.tasks
-    }
-    adapters = {
-        name: look_up(named[adapter_of(name)].use, named[adapter_of(name)].params, registry.adapters, adapter_of(name))
-        for name in spec.tasks
-    }
+    found = {where: _look_up(where, part, spec, registry) for where, part in components(spec).items()}
+    heads = {name: found[head_of(name)] for name in spec.tasks}
+    adapters = {name: found[adapter_of(name)] for name in spec.tasks}
     kinds = {name: registry.kind(head.cls.kind_of(head.params), head_of(name)) for name, head in heads.items()}
-    enhancement = None
     if spec.enhancement is not None:
-        enhancement = look_up(spec.enhancement.use, spec.enhancement.params, registry.enhancements, ENHANCEMENT)
         over = spec.enhancement.over
         if not kinds[over].is_picture:
             pictures = [name for name, kind in kinds.items() if kind.is_picture]
@@ -66,9 +58,15 @@ def resolve(spec: PipelineSpec, registry: Registry) -> ResolvedSpec:
                 f"reconstruction: {', '.join(pictures) or 'this spec has none'}"
             )
     return ResolvedSpec(
-        codec=look_up(spec.codec.use, spec.codec.params, registry.codecs, CODEC),
+        codec=found[CODEC],
         adapters=adapters,
         heads=heads,
         kinds=kinds,
-        enhancement=enhancement,
+        enhancement=found.get(ENHANCEMENT),
     )
+
+
+def _look_up(where: str, part: ComponentSpec, spec: PipelineSpec, registry: Registry) -> Resolved[Any]:
+    prefix = f"{where}.params."
+    files = {place.removeprefix(prefix): file for place, file in spec.files.items() if place.startswith(prefix)}
+    return look_up(part.use, part.params, catalogue_of(where, registry), where, files)

@@ -14,6 +14,7 @@ from icm_core.errors import InputError, SpecError
 from icm_core.pipeline.load import find_spec
 from icm_core.plugins.registry import Registry
 from icm_core.spec.extends import read_spec
+from icm_core.spec.files import located
 from icm_core.spec.model import PipelineSpec
 from icm_training.checking import check
 from icm_training.devices import make_fabric
@@ -64,7 +65,7 @@ def train(recipe: RecipeSpec, options: Options, registry: Registry, console: Con
 def pipeline_of(recipe: RecipeSpec, home: Path, registry: Registry) -> PipelineSpec:
     """The spec of the pipeline that a recipe trains."""
     if isinstance(recipe.pipeline, PipelineSpec):
-        return recipe.pipeline
+        return located(recipe.pipeline, lambda _: home / "recipe.json", registry)
     name = recipe.pipeline
     return read_spec(home / name if name.endswith(".json") else find_spec(name, registry), registry)
 

@@ -15,6 +15,8 @@ from icm_core.pipeline.build import build
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.pipeline.weights import read_tensors, save, stored_state
 from icm_core.plugins.registry import Registry
+from icm_core.spec.extends import compose
+from icm_core.spec.files import copy_files
 from icm_core.spec.model import PipelineSpec, parse_spec
 from icm_core.validation.strict_json import read_json
 from icm_training.card import model_card
@@ -60,8 +62,9 @@ def export(run: Path, out: Path, registry: Registry, *, stage: str | None = None
         raise InputError(f"{run} holds no run: there is no recipe.json in it")
     recipe = parse_recipe(read_json(run / "recipe.json"))
     chosen = _stage(folder, recipe, stage)
-    data = cast(dict[str, Any], read_json(run / "pipeline.json"))
-    spec = parse_spec({**data, **({"name": name} if name else {})})
+    spec = compose(run / "pipeline.json", registry).spec
+    if name:
+        spec = parse_spec({**spec.to_json(), "name": name}).with_files(spec.files)
     parts = {part: files.prefixes for part, files in recipe.files.items()} or {"": ("",)}
     weights = [f"{spec.name}.{part}.safetensors" if part else f"{spec.name}.safetensors" for part in parts]
     pipe = _pipeline(spec, folder.result(chosen), registry)
@@ -82,7 +85,8 @@ def export(run: Path, out: Path, registry: Registry, *, stage: str | None = None
     }
     for file, text in texts.items():
         write_atomically(file, f"{text.rstrip()}\n".encode())
-    return Exported(path, (path, *(out / file for file in weights), *list(texts)[1:]))
+    files = copy_files(spec, out)
+    return Exported(path, (path, *(out / file for file in weights), *files, *list(texts)[1:]))
 
 
 def training_record(folder: RunFolder, recipe: RecipeSpec) -> dict[str, Any]:

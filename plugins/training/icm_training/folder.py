@@ -3,7 +3,7 @@
 ::
 
     RUN/recipe.json           the recipe, with all changes made
-    RUN/pipeline.json         the pipeline's spec
+    RUN/pipeline.json         the pipeline's spec; beside it are copies of the files that its parameters name
     RUN/run.json              command, seed, device, versions, state of the source; the same of every resumption
     RUN/<stage>/log.csv       a row for every so many steps
     RUN/<stage>/step-*.safetensors    the newest checkpoints
@@ -27,6 +27,7 @@ import torch
 
 from icm_core.errors import InputError
 from icm_core.files import make_folder, write_atomically
+from icm_core.spec.files import copy_files
 from icm_core.spec.model import PipelineSpec
 from icm_core.validation.strict_json import read_json
 from icm_training.recipe import RecipeSpec
@@ -76,6 +77,7 @@ class RunFolder:
         make_folder(self.path)
         if any(self.path.iterdir()):
             raise InputError(f"{self.path} is not empty and holds no run; choose another folder")
+        copy_files(pipeline, self.path)
         self.write_json("pipeline.json", pipeline.to_json())
         self.write_json("run.json", record)
         self.write_json("recipe.json", json.loads(recipe.model_dump_json()))
