@@ -26,6 +26,7 @@ CONTROL_BYTES = 4
 _HEADER = struct.Struct(">3sBHHB")  # magic, version, height, width, quality in sixteenths
 _LAYER = struct.Struct(">B4sII")  # kind, fingerprint, payload length, CRC-32
 _HAS_CONTROL = 0x80  # set in the kind of a layer whose payload stands behind a control hash
+_HAS_QUALITY = 0x40  # set in the kind of an enhancement layer that names a quality of its own
 _COVERED = struct.Struct(">B4sI")  # the part of the layer's header that its CRC covers
 
 HEADER_BYTES = _HEADER.size
@@ -51,17 +52,19 @@ class Layer:
         fingerprint: 4 bytes that name the coding tables which wrote the payload.
         payload: the coded symbols.
         control: 4 bytes of the hash of what the payload decodes to, or none.
+        quality: what an enhancement layer was coded with, where it is not the quality in the file's header.
     """
 
     kind: LayerKind
     fingerprint: bytes
     payload: bytes
     control: bytes = b""
+    quality: Quality | None = None
 
     @property
     def overhead(self) -> int:
         """Bytes of the written layer that are not payload."""
-        return LAYER_HEADER_BYTES + len(self.control)
+        return LAYER_HEADER_BYTES + (self.quality is not None) + len(self.control)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Container:
     Attributes:
         height: rows of the picture.
         width: columns of the picture.
-        quality: the quality that the picture was coded with.
+        quality: the quality that the base layer was coded with, and the enhancement layer unless that says another.
         layers: the base layer, and the enhancement layer if there is one.
         truncated: if True, the file was cut inside its enhancement layer, which was dropped.
     """
@@ -93,13 +96,21 @@ class Container:
         return self.layers[1] if len(self.layers) > 1 else None
 
     @property
+    def enhancement_quality(self) -> Quality | None:
+        """The quality that the enhancement layer was coded with, None in a base-only file."""
+        return None if self.enhancement is None else self.enhancement.quality or self.quality
+
+    @property
     def base_bytes(self) -> int:
         """Bytes of the written file up to the end of its base layer: what every task needs."""
         return HEADER_BYTES + self.base.overhead + len(self.base.payload)
 
     @property
     def overhead(self) -> int:
-        """Bytes of the written file that are not payload: 22, 35 with both layers, 4 more for each control hash."""
+        """Bytes of the written file that are not payload.
+
+        22, 35 with both layers, 1 more for an enhancement of another quality and 4 for each control hash.
+        """
         return HEADER_BYTES + sum(layer.overhead for layer in self.layers)
 
 
@@ -117,7 +128,7 @@ def write(container: Container) -> bytes:
     Raises:
         InputError: a side of the picture is 0 or above 65535.
         ValueError: the layers are not a base layer with at most one enhancement layer behind it, or a
-            fingerprint or a control hash is not 4 bytes long.
+            fingerprint or a control hash is not 4 bytes long, or a base layer has a quality of its own.
     """
     check_size(container.height, container.width)
     kinds = tuple(layer.kind for layer in container.layers)
@@ -130,13 +141,16 @@ def write(container: Container) -> bytes:
             raise ValueError(f"a fingerprint has {FINGERPRINT_BYTES} bytes, not {len(layer.fingerprint)}")
         if len(layer.control) not in (0, CONTROL_BYTES):
             raise ValueError(f"a control hash has {CONTROL_BYTES} bytes, not {len(layer.control)}")
+        if layer.quality is not None and layer.kind is LayerKind.BASE:
+            raise ValueError("the base layer's quality stands in the file's header")
         parts.append(_layer_bytes(header, layer))
     return b"".join(parts)
 
 
 def _layer_bytes(header: bytes, layer: Layer) -> bytes:
-    kind = layer.kind | (_HAS_CONTROL if layer.control else 0)
-    size, body = len(layer.payload), layer.control + layer.payload
+    kind = layer.kind | (_HAS_CONTROL if layer.control else 0) | (0 if layer.quality is None else _HAS_QUALITY)
+    own = b"" if layer.quality is None else bytes([layer.quality.step])
+    size, body = len(layer.payload), own + layer.control + layer.payload
     return _LAYER.pack(kind, layer.fingerprint, size, _crc(header, kind, layer.fingerprint, size, body)) + body
 
 
@@ -179,7 +193,7 @@ def _read_layers(blob: bytes) -> tuple[tuple[Layer, ...], bool]:
         expected = LayerKind(len(layers) + 1)
         if at < len(blob):
             _check_kind(blob[at], expected)
-        layer = _read_layer(blob, at)
+        layer = _read_layer(blob, at, expected)
         if layer is None:
             if not layers:
                 raise BitstreamError(f"the file is cut: it ends after {len(blob)} bytes, inside its base layer")
@@ -192,7 +206,7 @@ def _read_layers(blob: bytes) -> tuple[tuple[Layer, ...], bool]:
 
 
 def _check_kind(found: int, expected: LayerKind) -> None:
-    found &= ~_HAS_CONTROL
+    found &= ~_flags(expected)
     if found == expected:
         return
     if found not in tuple(LayerKind):
@@ -202,26 +216,43 @@ def _check_kind(found: int, expected: LayerKind) -> None:
     raise BitstreamError("the file has two base layers; it may have one")
 
 
-def _read_layer(blob: bytes, at: int) -> Layer | None:
+def _flags(kind: LayerKind) -> int:
+    """The bits that may be set besides a layer's kind."""
+    return _HAS_CONTROL if kind is LayerKind.BASE else _HAS_CONTROL | _HAS_QUALITY
+
+
+def _extra(number: int) -> int:
+    """Bytes between a layer's header and its payload."""
+    return (1 if number & _HAS_QUALITY else 0) + (CONTROL_BYTES if number & _HAS_CONTROL else 0)
+
+
+def _read_layer(blob: bytes, at: int, kind: LayerKind) -> Layer | None:
     """The layer that starts at a position, None if the file ends inside it."""
     start = at + LAYER_HEADER_BYTES
     if start > len(blob):
         return None
     number, fingerprint, size, crc = _LAYER.unpack_from(blob, at)
-    kind, header = LayerKind(number & ~_HAS_CONTROL), blob[:HEADER_BYTES]
-    control = CONTROL_BYTES if number & _HAS_CONTROL else 0
-    body = blob[start : start + control + size]
-    if len(body) == control + size:
+    header, extra = blob[:HEADER_BYTES], _extra(number)
+    body = blob[start : start + extra + size]
+    if len(body) == extra + size:
         if _crc(header, number, fingerprint, size, body) != crc:
             raise _damaged(kind)
-        return Layer(kind, fingerprint, body[control:], body[:control])
-    # In a cut layer the CRC cannot fit. Where it does fit the bytes that are there, with or without a control hash,
+        first = 1 if number & _HAS_QUALITY else 0
+        quality = _own_quality(body[0]) if first else None
+        return Layer(kind, fingerprint, body[extra:], body[first:extra], quality)
+    # In a cut layer the CRC cannot fit. Where it does fit the bytes that are there, whatever stands before the payload,
     # nothing was cut: the length or the kind was damaged, and reading on as base-only would hide that.
-    for before in (0, CONTROL_BYTES):
-        whole = len(body) - before
-        if whole >= 0 and _crc(header, kind | (_HAS_CONTROL if before else 0), fingerprint, whole, body) == crc:
+    for flags in (0, _HAS_CONTROL, _HAS_QUALITY, _HAS_CONTROL | _HAS_QUALITY):
+        whole = len(body) - _extra(flags)
+        if whole >= 0 and _crc(header, kind | flags, fingerprint, whole, body) == crc:
             raise _damaged(kind)
     return None
+
+
+def _own_quality(step: int) -> Quality:
+    if step < STEPS_PER_UNIT:
+        raise BitstreamError(f"the file claims quality {step / STEPS_PER_UNIT:g} of its enhancement; the lowest is 1")
+    return Quality(step)
 
 
 def _damaged(kind: LayerKind) -> BitstreamError:

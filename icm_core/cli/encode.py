@@ -26,7 +26,8 @@ class Encoded(TypedDict):
     """The JSON row of one picture.
 
     ``base_bytes`` is how much of the file the tasks need; ``seconds`` is the encoding alone, without reading the
-    picture. ``kept`` stands where an earlier run wrote the file and this one left it as it was.
+    picture. ``enhancement_quality`` stands where it is another than ``quality``. ``kept`` stands where an earlier run
+    wrote the file and this one left it as it was.
     """
 
     file: str
@@ -34,6 +35,7 @@ class Encoded(TypedDict):
     height: int
     width: int
     quality: float
+    enhancement_quality: NotRequired[float]
     bytes: int
     bpp: float
     base_bytes: int
@@ -48,6 +50,10 @@ def run(
         float,
         typer.Option("--quality", "-q", metavar="Q", help="From 1 (fewest bits) to what MODEL has; fractions too."),
     ] = 3.0,
+    enhancement_quality: Annotated[
+        float | None,
+        typer.Option("--enhancement-quality", metavar="Q", help="Of the enhancement layer alone; -q if not given."),
+    ] = None,
     base_only: Annotated[
         bool, typer.Option("--base-only", help="Leave the enhancement layer out: tasks decode, no fine picture.")
     ] = False,
@@ -89,14 +95,16 @@ def run(
     pipe = load(model, device=device, precision=precision)
     names = parse_names(search_for)
     searched_tasks(pipe, effort, names)
+    finer = pipe.enhancement_step(step, enhancement_quality, enhancement=not base_only)
     how: dict[str, Any] = {
         "enhancement": not base_only,
+        "enhancement_quality": enhancement_quality,
         "control": control,
         "effort": effort,
         "search_for": names,
     }
     make_folder(next(iter(targets.values())).parent)
-    order = Order.of(pipe, step, base_only=base_only, control=control)
+    order = Order.of(pipe, step, base_only=base_only, control=control, finer=finer)
 
     def work(path: Path) -> Encoded:
         picture = open_picture(path)
@@ -117,6 +125,8 @@ def run(
             base_bytes=read(blob).base_bytes,
             seconds=round(seconds, 4),
         )
+        if finer is not None:
+            row["enhancement_quality"] = finer.value
         return row if kept is None else {**row, "kept": True}
 
     rows, failures = for_each(files, work, "encoding")

@@ -23,17 +23,22 @@ class Order:
         enhancement: fingerprint of the enhancement layer, None where there is to be none.
         base: fingerprint of the base layer.
         control: whether layers carry control hashes.
+        finer: quality of the enhancement layer, where it is another.
     """
 
     quality: Quality
     base: bytes
     enhancement: bytes | None
     control: bool
+    finer: Quality | None = None
 
     @classmethod
-    def of(cls, pipe: Pipeline, quality: Quality, *, base_only: bool, control: bool) -> Order:
+    def of(
+        cls, pipe: Pipeline, quality: Quality, *, base_only: bool, control: bool, finer: Quality | None = None
+    ) -> Order:
         """What a pipeline would write."""
-        return cls(quality, pipe.base_fingerprint, None if base_only else pipe.enhancement_fingerprint, control)
+        fine = None if base_only else pipe.enhancement_fingerprint
+        return cls(quality, pipe.base_fingerprint, fine, control, finer)
 
     def finished(self, picture: Path, size: tuple[int, int], target: Path) -> bytes | None:
         """The file at `target` if this order would write one like it, None if it is missing or another.
@@ -56,5 +61,6 @@ class Order:
             and file.quality == self.quality
             and file.base.fingerprint == self.base
             and (fine.fingerprint if fine else None) == self.enhancement
+            and (fine.quality if fine else None) == self.finer
             and bool(file.base.control) == self.control
         )

@@ -22,6 +22,7 @@ class LayerRow(TypedDict):
     """One layer; ``bytes`` is its payload, ``control`` its control hash or null."""
 
     kind: str
+    quality: float
     bytes: int
     control: str | None
 
@@ -63,7 +64,12 @@ def run(
         blob = read_file(path)
         container = read(blob, max_pixels=max_pixels)
         layers = [
-            LayerRow(kind=str(layer.kind), bytes=len(layer.payload), control=layer.control.hex() or None)
+            LayerRow(
+                kind=str(layer.kind),
+                quality=(layer.quality or container.quality).value,
+                bytes=len(layer.payload),
+                control=layer.control.hex() or None,
+            )
             for layer in container.layers
         ]
         return Info(
@@ -92,7 +98,7 @@ def run(
                     row["file"],
                     row["pipeline"] or f"unknown ({row['fingerprint']})",
                     f"{row['width']}x{row['height']}",
-                    f"{row['quality']:g}",
+                    " + ".join(dict.fromkeys(f"{layer['quality']:g}" for layer in row["layers"])),
                     row["bytes"],
                     f"{row['bpp']:.4f}",
                     row["overhead_bytes"],

@@ -17,10 +17,11 @@ class Decoded(Mapping[str, Prediction]):
     Attributes:
         predictions: the predictions, in the order in which they were asked for; each holds one picture (B = 1).
         size: (height, width) of the coded picture.
-        quality: the quality that it was coded with.
+        quality: the quality that its base layer was coded with.
         complete: if False, the file was cut inside its enhancement layer, and only the base layer was decoded.
         side: the decoded side information.
         verified: the layers whose control hash was compared with what they decode to; empty where none was asked for.
+        enhancement_quality: the quality that its enhancement layer was coded with; None where it has none.
     """
 
     predictions: Mapping[str, Prediction]
@@ -29,6 +30,7 @@ class Decoded(Mapping[str, Prediction]):
     complete: bool
     side: SideInfo
     verified: tuple[LayerKind, ...] = ()
+    enhancement_quality: Quality | None = None
 
     def __getitem__(self, task: str) -> Prediction:
         """The prediction of a task."""

@@ -206,6 +206,7 @@ class Pipeline(nn.Module):
         quality: float = 3.0,
         *,
         enhancement: bool = True,
+        enhancement_quality: float | None = None,
         control: bool = False,
         effort: int = 0,
         search_for: Sequence[str] | None = None,
@@ -216,15 +217,18 @@ class Pipeline(nn.Module):
             image: a PIL picture, or a tensor (3, H, W) or (1, 3, H, W), uint8 or floats in [0, 1].
             quality: from 1 (fewest bits) to the codec's highest, in steps of 1/16.
             enhancement: if False, or if the pipeline has no enhancement, the file has a base layer only.
+            enhancement_quality: of the enhancement layer alone, so that the base layer's bytes and answers stay while
+                the fine picture changes; None: ``quality``. Where it is another, the file is one byte longer.
             control: if True, each layer carries 4 bytes of a hash of what it decodes to, for `decode(verify=True)`.
                 It says what the encoder coded.
             effort: steps of encoder-side search (`icm_core.pipeline.search`); 0 for none.
             search_for: names of the tasks that are searched for; by default all whose spec has a ``search``.
 
         Raises:
-            InputError: the picture, the quality, the effort or a task cannot be used.
+            InputError: the picture, a quality, the effort or a task cannot be used.
         """
         step = self._quality(quality)
+        finer = self.enhancement_step(step, enhancement_quality, enhancement=enhancement)
         searched = searched_tasks(self, effort, search_for)
         with self._inference():
             x = as_batch(image).to(self.device)
@@ -243,10 +247,10 @@ class Pipeline(nn.Module):
             layers = [Layer(LayerKind.BASE, self.base_fingerprint, payload, hashed)]
             if fingerprint and side is not None and self.enhancement is not None and self.over is not None:
                 coarse = Answers(self, side).of(self.over).output
-                (payload,) = self.enhancement.encode(x, coarse, side, step)
-                latent = self.enhancement.latent([payload], side, step) if control else None
+                (payload,) = self.enhancement.encode(x, coarse, side, finer or step)
+                latent = self.enhancement.latent([payload], side, finer or step) if control else None
                 hashed = b"" if latent is None else control_hash([latent])
-                layers.append(Layer(LayerKind.ENHANCEMENT, fingerprint, payload, hashed))
+                layers.append(Layer(LayerKind.ENHANCEMENT, fingerprint, payload, hashed, finer))
         return write(Container(height, width, step, tuple(layers), truncated=False))
 
     def decode(
@@ -296,13 +300,13 @@ class Pipeline(nn.Module):
                 check_control(file.base, control_hash(side.levels))
                 verified.append(file.base.kind)
             if verify and fine is not None and self.enhancement is not None:
-                latent = self.enhancement.latent([fine.payload], side, file.quality)
+                latent = self.enhancement.latent([fine.payload], side, fine.quality or file.quality)
                 if latent is not None:
                     check_control(fine, control_hash([latent]))
                     verified.append(fine.kind)
-            answers = Answers(self, side, None if fine is None else self._refining(fine, file.quality))
+            answers = Answers(self, side, None if fine is None else self._refining(fine, fine.quality or file.quality))
             found = {name: answers.of(name) for name in asked}
-        return Decoded(found, size, file.quality, not file.truncated, side, tuple(verified))
+        return Decoded(found, size, file.quality, not file.truncated, side, tuple(verified), file.enhancement_quality)
 
     def canvas(self, decoded: Decoded) -> Image.Image:
         """What answers are drawn on: the best picture among them, else one decoded for it, else plain grey."""
@@ -343,6 +347,26 @@ class Pipeline(nn.Module):
         assert enhancement is not None  # it wrote the layer
         return lambda coarse, side: enhancement.decode([layer.payload], coarse, side, quality)
 
+    def enhancement_step(self, base: Quality, value: float | None, *, enhancement: bool = True) -> Quality | None:
+        """The quality that an enhancement layer has to name: None where it has the base layer's, or no value is given.
+
+        Args:
+            base: quality of the base layer.
+            value: quality of the enhancement layer, or None.
+            enhancement: whether there is to be an enhancement layer.
+
+        Raises:
+            InputError: the quality is out of range, or there is no enhancement layer that could have it.
+        """
+        if value is None:
+            return None
+        if self.enhancement is None:
+            raise InputError(f"pipeline {self.name!r} has no enhancement layer that could have a quality of its own")
+        if not enhancement:
+            raise InputError("a file without its enhancement layer has no quality of the enhancement")
+        step = self._quality(value)
+        return None if step == base else step
+
     def _quality(self, value: float) -> Quality:
         low, high = self.codec.quality_range
         quality = Quality.of(value)
@@ -364,6 +388,12 @@ class Pipeline(nn.Module):
             there = [name for name in self.tasks if not self.reads_fine(name)]
             raise BitstreamError(f"the file {why}, so it has no {FINE!r} picture; its tasks are {', '.join(there)}")
         self._check(file.enhancement, self.enhancement_fingerprint or b"")
+        low, high = self.codec.quality_range
+        if file.enhancement.quality is not None and not low <= file.enhancement.quality.value <= high:
+            raise BitstreamError(
+                f"the file claims quality {file.enhancement.quality.value:g} of its enhancement; pipeline "
+                f"{self.name!r} has {low:g} to {high:g}"
+            )
         return file.enhancement
 
     def _check(self, layer: Layer, own: bytes) -> None:

@@ -14,6 +14,9 @@ BASE = Layer(LayerKind.BASE, b"\x01\x02\x03\x04", b"base payload")
 ENHANCEMENT = Layer(LayerKind.ENHANCEMENT, b"\x05\x06\x07\x08", b"an enhancement payload")
 BASE_ONLY = Container(32, 48, Quality(40), (BASE,))
 BOTH = Container(32, 48, Quality(40), (BASE, ENHANCEMENT))
+OWN = Container(
+    32, 48, Quality(40), (BASE, Layer(LayerKind.ENHANCEMENT, b"\x05\x06\x07\x08", b"payload", b"", Quality(56)))
+)
 BASE_END = 9 + 13 + len(BASE.payload)
 
 
@@ -24,9 +27,10 @@ def layer_bytes(header: bytes, kind: int, payload: bytes) -> bytes:
 
 
 def layers(kind: LayerKind) -> st.SearchStrategy[Layer]:
-    """Layers of a kind, every other one with a control hash."""
+    """Layers of a kind, every other one with a control hash, and enhancements of a quality of their own."""
     four = st.binary(min_size=4, max_size=4)
-    return st.builds(Layer, st.just(kind), four, st.binary(max_size=200), st.just(b"") | four)
+    own = st.none() if kind is LayerKind.BASE else st.none() | st.integers(16, 255).map(Quality)
+    return st.builds(Layer, st.just(kind), four, st.binary(max_size=200), st.just(b"") | four, own)
 
 
 containers = st.builds(
@@ -44,12 +48,13 @@ def test_what_is_written_is_read(container: Container) -> None:
 
 
 @given(containers)
-def test_overhead_is_22_bytes_for_the_base_13_for_the_enhancement_and_4_for_a_control_hash(
+def test_overhead_is_22_bytes_for_the_base_13_for_the_enhancement_4_for_a_control_hash_and_1_for_a_quality(
     container: Container,
 ) -> None:
     payload = sum(len(layer.payload) for layer in container.layers)
     hashes = sum(layer.control != b"" for layer in container.layers)
-    assert len(write(container)) - payload == container.overhead == 9 + 13 * len(container.layers) + 4 * hashes
+    own = sum(layer.quality is not None for layer in container.layers)
+    assert len(write(container)) - payload == container.overhead == 9 + 13 * len(container.layers) + 4 * hashes + own
 
 
 @given(containers)
@@ -74,6 +79,39 @@ def test_a_control_hash_stands_before_the_payload_and_is_told_by_the_layers_kind
     assert blob == header + start + struct.pack(">I", crc) + b"hash" + b"xy"
 
 
+def test_an_enhancements_own_quality_stands_before_its_control_hash_and_is_told_by_its_kind() -> None:
+    header = struct.pack(">3sBHHB", MAGIC, 1, 2, 3, 40)
+    base = Layer(LayerKind.BASE, b"abcd", b"xy")
+    fine = Layer(LayerKind.ENHANCEMENT, b"efgh", b"z", b"hash", Quality(56))
+    start = struct.pack(">B4sI", 0xC2, b"efgh", 1)
+    crc = zlib.crc32(header + start + b"\x38" + b"hash" + b"z")
+    alone = write(Container(2, 3, Quality(40), (base,)))
+    blob = write(Container(2, 3, Quality(40), (base, fine)))
+    assert blob == alone + start + struct.pack(">I", crc) + b"\x38" + b"hash" + b"z"
+    assert read(blob).enhancement_quality == Quality(56)
+
+
+def test_an_enhancement_without_a_quality_of_its_own_has_the_files() -> None:
+    assert read(write(BOTH)).enhancement_quality == Quality(40)
+    assert read(write(BASE_ONLY)).enhancement_quality is None
+
+
+def test_a_base_layer_has_no_quality_of_its_own() -> None:
+    with pytest.raises(ValueError, match="the base layer's quality stands in the file's header"):
+        write(Container(2, 3, Quality(40), (Layer(LayerKind.BASE, b"abcd", b"xy", quality=Quality(56)),)))
+    header = struct.pack(">3sBHHB", MAGIC, 1, 2, 3, 40)
+    with pytest.raises(BitstreamError, match="a layer of unknown kind 65 where its base layer should be"):
+        read(header + layer_bytes(header, 0x41, b"\x38xy"))
+
+
+def test_an_enhancements_quality_below_1_is_refused() -> None:
+    header = struct.pack(">3sBHHB", MAGIC, 1, 2, 3, 40)
+    start = struct.pack(">B4sI", 0x42, b"abcd", 1)
+    layer = start + struct.pack(">I", zlib.crc32(header + start + b"\x0fz")) + b"\x0fz"
+    with pytest.raises(BitstreamError, match=r"the file claims quality 0\.9375 of its enhancement; the lowest is 1"):
+        read(header + layer_bytes(header, LayerKind.BASE, b"p") + layer)
+
+
 @given(containers, st.data())
 def test_a_flipped_bit_anywhere_is_noticed(container: Container, data: st.DataObject) -> None:
     blob = bytearray(write(container))
@@ -83,7 +121,7 @@ def test_a_flipped_bit_anywhere_is_noticed(container: Container, data: st.DataOb
         read(bytes(blob))
 
 
-@pytest.mark.parametrize("container", [BASE_ONLY, BOTH], ids=["base only", "both"])
+@pytest.mark.parametrize("container", [BASE_ONLY, BOTH, OWN], ids=["base only", "both", "two qualities"])
 def test_every_flipped_bit_of_a_file_is_noticed(container: Container) -> None:
     blob = write(container)
     for bit in range(8 * len(blob)):

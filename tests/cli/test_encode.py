@@ -62,9 +62,23 @@ def test_json_says_what_was_written(tmp_path: Path, photo: Path, run: Run) -> No
     }
 
 
+def test_an_enhancement_of_another_quality_is_said_by_encode_info_and_the_file(
+    tmp_path: Path, photo: Path, run: Run
+) -> None:
+    options = (*MODEL, "-q", 2, "--enhancement-quality", 3.5, "-o", tmp_path)
+    (row,) = json.loads(run("encode", photo, *options, "--json"))
+    assert (row["quality"], row["enhancement_quality"]) == (2.0, 3.5)
+    info = json.loads(run("info", tmp_path / "photo.icm", "--json"))
+    assert info["quality"] == 2.0
+    assert [layer["quality"] for layer in info["layers"]] == [2.0, 3.5]
+    assert "2 + 3.5" in run("info", tmp_path / "photo.icm")
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        (("--enhancement-quality", 9), "quality 9 is out of range; pipeline 'tiny-model' has 1 to 4"),
+        (("--enhancement-quality", 2, "--base-only"), "a file without its enhancement layer has no quality"),
         (("--effort", 5), "effort is 5, and codec 'tiny.thumbnail' has no search; it should be 0"),
         (("--for", "coarse"), "a search for tasks needs an effort of 1 or more, and it is 0"),
     ],

@@ -64,7 +64,9 @@ def test_a_file_that_is_not_whole_is_coded_anew(
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("options", [("-q", 2), ("--base-only",), ("--control",)], ids=str)
+@pytest.mark.parametrize(
+    "options", [("-q", 2), ("--base-only",), ("--control",), ("--enhancement-quality", 2)], ids=str
+)
 def test_another_order_than_the_files_codes_all_anew(
     options: tuple[object, ...], album: Path, out: Path, run: Run
 ) -> None:

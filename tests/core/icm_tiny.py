@@ -167,7 +167,7 @@ class Labels(_Head):
 
 
 class Residual(Enhancement):
-    """What is missing, in sixteenths."""
+    """What is missing, at quality 3 in sixteenths."""
 
     name: ClassVar[str] = "tiny.residual"
 
@@ -179,12 +179,15 @@ class Residual(Enhancement):
         return coarse + (x - coarse) * self.scale / self.scale, (x - coarse).flatten(1).sum(1)
 
     def encode(self, x: Tensor, coarse: Tensor, side: SideInfo, quality: Quality) -> list[bytes]:
-        symbols = ((x - coarse) * self.scale).round().to(torch.int8)
+        symbols = ((x - coarse) * self._scale(quality)).round().to(torch.int8)
         return [zlib.compress(one.cpu().numpy().tobytes()) for one in symbols]
 
     def decode(self, payloads: Sequence[bytes], coarse: Tensor, side: SideInfo, quality: Quality) -> Tensor:
         parts = [_unpack(payload, coarse[0].numel(), torch.int8) for payload in payloads]
-        return (coarse + torch.stack(parts).view_as(coarse).to(coarse.device) / self.scale).clamp(0, 1)
+        return (coarse + torch.stack(parts).view_as(coarse).to(coarse.device) / self._scale(quality)).clamp(0, 1)
+
+    def _scale(self, quality: Quality) -> Tensor:
+        return self.scale * quality.value / 3
 
     def coding_state(self) -> bytes:
         return b"tiny residual"
