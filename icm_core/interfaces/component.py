@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
-from torch import nn
+from torch import Tensor, nn
 
 from icm_core.errors import SpecError
 
@@ -37,3 +38,16 @@ class Component(nn.Module, ABC):
             SpecError: the component knows no such source, or cannot reach it; the message says what to do.
         """
         raise SpecError(f"'{self.name}' knows no pretrained weights {source!r}")
+
+    def adopt(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights from outside of a pipeline under the component's own names; by default they have these already.
+
+        A component around somebody's network gives names of its own to those that the network has alone.
+
+        Args:
+            tensors: what a file holds, by name.
+
+        Raises:
+            WeightsError: they are of another network; the message says of which.
+        """
+        return tensors

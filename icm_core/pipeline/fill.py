@@ -10,7 +10,7 @@ from torch import Tensor
 
 from icm_core.errors import InputError, SpecError, WeightsError
 from icm_core.interfaces import Component
-from icm_core.pipeline.build import build
+from icm_core.pipeline.build import MAX_BYTES, build
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.pipeline.weights import load_weights, read_tensors, save
 from icm_core.plugins.registry import Registry
@@ -43,9 +43,9 @@ def fill(spec: Path, registry: Registry, sources: Mapping[str, str], target: Pat
     Args:
         spec: the pipeline's file. Weights that it names need not be there yet.
         registry: what is installed.
-        sources: for each component's path (``"tasks.boxes.head"``) a safetensors file with its weights, ``copy:PATH``
-            for those of another component, or ``start:NAME`` for a source that the component knows, such as
-            ``start:imagenet``.
+        sources: for each component's path (``"tasks.boxes.head"``) a safetensors file with its weights, under its own
+            names or those of the network in it (`Component.adopt`), ``copy:PATH`` for those of another component, or
+            ``start:NAME`` for a source that the component knows, such as ``start:imagenet``.
         target: the file that is written; by default the one that the spec names. What the spec's own file holds
             already is kept, as far as it is the file that is written.
 
@@ -66,7 +66,8 @@ def fill(spec: Path, registry: Registry, sources: Mapping[str, str], target: Pat
     file = target if target is not None else _own_file(composed)
     there = {component_of(key) for key in read_tensors(file)} if file in own else set()
     written = tuple(path for path in parts if path in sources or path in there)
-    save(pipe, {file: [f"{path}." for path in written]}, partly=True)
+    # The limit of a single file is for weights in a repository; a user's own detector may have more.
+    save(pipe, {file: [f"{path}." for path in written]}, max_bytes=MAX_BYTES, partly=True)
     return Filled(file, written, _missing(pipe, composed, {*written, *_parts_of(own)}))
 
 
@@ -84,7 +85,10 @@ def _take(parts: Mapping[str, Component], path: str, source: str) -> None:
             raise InputError(f"{path}: " + unknown("component", other, sorted(parts)))
         tensors: Mapping[str, Tensor] = parts[other].state_dict()
     else:
-        tensors = _unprefixed(read_tensors(Path(source)), path)
+        try:
+            tensors = part.adopt(_unprefixed(read_tensors(Path(source)), path))
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {source}: {error}") from error
     _load(part, tensors, path, source)
 
 

@@ -135,7 +135,15 @@ def _fill(pipe: Pipeline, start: StartSpec, stored: Callable[[StartSpec], Mappin
         _load(pipe, _renamed(pipe.state_dict(), start.copy_of, start.module), start.module, start.copy_of)
     else:
         source = f"stage {start.stage!r}" if start.stage is not None else str(start.weights)
-        _load(pipe, stored(start), start.module, source)
+        _load(pipe, _placed(pipe, stored(start), start.module), start.module, source)
+
+
+def _placed(pipe: Pipeline, tensors: Mapping[str, Tensor], module: str) -> Mapping[str, Tensor]:
+    """What a file has under a component's own names, or its network's, under the pipeline's."""
+    part = modules(pipe).get(module)
+    if part is None or any(key.startswith(f"{module}.") for key in tensors):
+        return tensors
+    return {f"{module}.{key}": tensor for key, tensor in part.adopt(tensors).items()}
 
 
 def _file(name: str, home: Path) -> Path:
