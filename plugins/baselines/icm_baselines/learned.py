@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
-from compressai.layers import MaskedConv2d
 from compressai.models import Cheng2020Anchor, JointAutoregressiveHierarchicalPriors, ScaleHyperprior, get_scale_table
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from icm_core.coding import CdfTables, StreamDecoder, StreamEncoder, serialize
+from icm_core.coding import CdfTables, StreamDecoder, StreamEncoder
 from icm_core.coding.rans import MAX_SYMBOL
 from icm_core.coding.weight_cache import Memo
-from icm_core.interfaces import Codec, ComponentParams
+from icm_core.interfaces import ComponentParams
 from icm_core.quality import Quality
-from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
+from icm_core.types import SideInfo
+from icm_core.wrap import ModelCodec
 
-_STRIDE = 64  # of z; y is at 16
 _CONTEXT = 5  # side of the context model's window
 
 
@@ -40,81 +39,20 @@ class _Tables:
     scales: Tensor
 
 
-class LearnedCodec(Codec):
+class LearnedCodec(ModelCodec):
     """A model of CompressAI with one rate, so that 1 is its only quality; its side information is the picture.
 
     Probabilities come from float networks: a file decodes where the same library runs on the same kind of machine with
     as many threads, and nothing is promised beyond that. (SICMH's own codecs compute them in integers.) Cumulative
     tables are made from the weights when first needed, and are in no state.
 
-    Bytes: one stream of CompressAI's range coder, the symbols of z and then those of y.
+    Bytes: one stream of CompressAI's range coder, the symbols of z and then those of y. (What CompressAI's
+    `compress` gives has a stream for each, and `ModelCodec` would write them behind a length.)
     """
-
-    net: nn.Module
 
     def __init__(self, params: ComponentParams) -> None:
         super().__init__(params)
-        # Some of CompressAI's layers mix devices while they are built, if the default one is not the CPU.
-        place = torch.get_default_device()
-        with torch.device("cpu"):
-            self.net = self._make()
-        for module in self.net.modules():
-            for name in ("_offset", "_quantized_cdf", "_cdf_length", "scale_table"):
-                if name in dict(module.named_buffers(recurse=False)):
-                    module.register_buffer(name, getattr(module, name), persistent=False)
-        # Found by freeze_tables, not trained: as a parameter, it would wait for a gradient that never comes.
-        bottleneck = cast(Any, self.net).entropy_bottleneck
-        quantiles = bottleneck.quantiles.detach()
-        del bottleneck.quantiles
-        bottleneck.register_buffer("quantiles", quantiles)
-        self.net.to(place)
         self._memo: Memo[_Tables] = Memo()
-
-    @abstractmethod
-    def _make(self) -> nn.Module:
-        """CompressAI's model."""
-
-    @property
-    def layout(self) -> SideInfoLayout:
-        """The decoded picture: 3 channels at full size."""
-        return SideInfoLayout((Level(3, 1),), 3)
-
-    @property
-    def quality_range(self) -> tuple[float, float]:
-        """1 alone: a model has the rate that it was trained for."""
-        return 1.0, 1.0
-
-    def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:  # noqa: ARG002
-        """See `Codec.forward`; the picture is not clamped."""
-        size = (x.shape[-2], x.shape[-1])
-        found = self._shapes(_padded(x)) if x.is_meta else self.net(_padded(x))
-        bits = {name: -mass.float().log2().flatten(1).sum(1) for name, mass in found["likelihoods"].items()}
-        picture: Tensor = found["x_hat"]
-        return CodecOutput(SideInfo((picture.float()[..., : size[0], : size[1]],), size), bits)
-
-    def _shapes(self, x: Tensor) -> dict[str, Any]:
-        """What the model returns on the meta device, where CompressAI's entropy models do not run."""
-        net = cast(Any, self.net)
-        y = net.g_a(x)
-        z = net.h_a(self._hyper_input(y))
-        self._parameters_of(y, net.h_s(z))
-        return {"x_hat": net.g_s(y), "likelihoods": {"y": torch.empty_like(y), "z": torch.empty_like(z)}}
-
-    def _parameters_of(self, y: Tensor, hyper: Tensor) -> Tensor:  # noqa: ARG002
-        """What the distributions of y are made of, for all positions at once."""
-        return hyper
-
-    @torch.no_grad()
-    def freeze_tables(self) -> None:
-        """Find the ends and medians of z's densities, which CompressAI trains with a loss of their own."""
-        cast(Any, self.net).entropy_bottleneck._update_quantiles()
-
-    def coding_state(self) -> bytes:
-        """Digest of all weights: the decoded picture depends on every one of the decoder's."""
-        parts: list[bytes | str] = [f"{self.name}/1", self.params.model_dump_json()]
-        for name, tensor in sorted(self.net.state_dict().items()):
-            parts += [name, tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()]
-        return serialize(*parts)
 
     def encode(self, x: Tensor, quality: Quality) -> list[bytes]:  # noqa: ARG002
         """One stream a picture."""
@@ -123,9 +61,8 @@ class LearnedCodec(Codec):
 
     def decode(self, payloads: Sequence[bytes], size: tuple[int, int], quality: Quality) -> SideInfo:  # noqa: ARG002
         """The decoded pictures, in [0, 1]; see `Codec.decode`."""
-        place = next(self.net.parameters()).device
-        with torch.no_grad(), torch.autocast(place.type, enabled=False):
-            pictures = [self._decode(payload, size, place) for payload in payloads]
+        with torch.no_grad(), torch.autocast(self.place.type, enabled=False):
+            pictures = [self._decode(payload, size, self.place) for payload in payloads]
         return SideInfo((torch.cat(pictures)[..., : size[0], : size[1]].contiguous(),), size)
 
     def _tables(self) -> _Tables:
@@ -153,7 +90,7 @@ class LearnedCodec(Codec):
 
     def _encode(self, x: Tensor) -> bytes:
         net, stream = cast(Any, self.net), StreamEncoder()
-        y = net.g_a(_padded(x))
+        y = net.g_a(self.padded(x))
         medians = net.entropy_bottleneck.quantiles[:, 0, 1][None, :, None, None]
         symbols = _symbols(net.h_a(self._hyper_input(y)) - medians)
         stream.push(symbols, self._channels(symbols), self._tables().z)
@@ -162,7 +99,7 @@ class LearnedCodec(Codec):
 
     def _decode(self, payload: bytes, size: tuple[int, int], place: torch.device) -> Tensor:
         net = cast(Any, self.net)
-        height, width = (-(-side // _STRIDE) for side in size)
+        height, width = (-(-side // self.stride) for side in size)
         stream = StreamDecoder(payload, height * width * (net.N + 16 * net.M))
         rows = self._channels(torch.empty(1, net.N, height, width, device=place))
         medians = net.entropy_bottleneck.quantiles[:, 0, 1][None, :, None, None]
@@ -192,9 +129,9 @@ class ScaleHyperpriorCodec(LearnedCodec):
 
     params: HyperpriorParams
 
-    def _make(self) -> nn.Module:
-        model: nn.Module = ScaleHyperprior(self.params.n, self.params.m)
-        return model
+    def models(self) -> list[nn.Module]:
+        """CompressAI's model."""
+        return [ScaleHyperprior(self.params.n, self.params.m)]
 
     def _hyper_input(self, y: Tensor) -> Tensor:
         return y.abs()
@@ -222,9 +159,10 @@ class ContextCodec(LearnedCodec):
 
     params: ComponentParams
 
-    def _make(self) -> nn.Module:
+    def models(self) -> list[nn.Module]:
+        """CompressAI's model."""
         params = cast(HyperpriorParams, self.params)
-        return _with_own_context(JointAutoregressiveHierarchicalPriors(params.n, params.m))
+        return [JointAutoregressiveHierarchicalPriors(params.n, params.m)]
 
     def _encode_latent(self, stream: StreamEncoder, y: Tensor, hyper: Tensor) -> None:
         symbols, rows = [], []
@@ -240,11 +178,6 @@ class ContextCodec(LearnedCodec):
     def _decode_latent(self, stream: StreamDecoder, hyper: Tensor) -> Tensor:
         tables = self._tables().y
         return self._positions(hyper, lambda i, j, means, rows: stream.pull(rows, tables))  # noqa: ARG005
-
-    def _parameters_of(self, y: Tensor, hyper: Tensor) -> Tensor:
-        net = cast(Any, self.net)
-        both: Tensor = net.entropy_parameters(torch.cat([hyper, net.context_prediction(y)], 1))
-        return both
 
     def _positions(self, hyper: Tensor, code: Callable[[int, int, Tensor, Tensor], Tensor]) -> Tensor:
         """The decoded latent (1, M, h, w).
@@ -277,30 +210,9 @@ class Cheng2020AnchorCodec(ContextCodec):
 
         n: int = Field(192, ge=8, le=512, description="N, channels of networks and latents (CompressAI: 128 or 192)")
 
-    def _make(self) -> nn.Module:
-        return _with_own_context(Cheng2020Anchor(cast(Cheng2020AnchorCodec.Params, self.params).n))
-
-
-class _Context(MaskedConv2d):  # type: ignore[misc]
-    """CompressAI's context model, which leaves its weights as they are: theirs writes the masked ones back."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.mask, self.bias, self.stride, self.padding)
-
-
-def _with_own_context(model: nn.Module) -> nn.Module:
-    """The model with `_Context` in place of its own; a forward pass would otherwise change the coding state."""
-    theirs = cast(Any, model).context_prediction
-    own = _Context(theirs.in_channels, theirs.out_channels, _CONTEXT, padding=theirs.padding, stride=theirs.stride)
-    own.load_state_dict(theirs.state_dict())
-    model.context_prediction = own
-    return model
-
-
-def _padded(x: Tensor) -> Tensor:
-    """Pictures continued to the right and below by their edge, to multiples of 64."""
-    height, width = x.shape[-2:]
-    return F.pad(x, (0, -width % _STRIDE, 0, -height % _STRIDE), mode="replicate")
+    def models(self) -> list[nn.Module]:
+        """CompressAI's model."""
+        return [Cheng2020Anchor(cast(Cheng2020AnchorCodec.Params, self.params).n)]
 
 
 def _symbols(value: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from compressai.models import Cheng2020Anchor, JointAutoregressiveHierarchicalPriors, ScaleHyperprior
 from compressai.zoo.pretrained import load_pretrained
-from torch import Tensor, nn
+from torch import Tensor
 
 from icm_baselines.learned import Cheng2020AnchorCodec, ContextCodec, LearnedCodec, ScaleHyperpriorCodec
 from icm_core import build, build_registry, parse_spec
@@ -93,6 +93,5 @@ def _filled(state: dict[str, Tensor]) -> LearnedCodec:
     else:
         model = ScaleHyperprior.from_state_dict(state)
         codec = ScaleHyperpriorCodec(ScaleHyperpriorCodec.Params(n=model.N, m=model.M))
-    own = codec.net.state_dict()
-    nn.Module.load_state_dict(codec.net, {key: value for key, value in model.state_dict().items() if key in own})
+    codec.load_trained(model.state_dict())
     return codec
