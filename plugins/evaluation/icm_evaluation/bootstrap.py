@@ -66,7 +66,7 @@ class Resampler:
             return f"no intervals: drawing so many pictures takes too long with the kind {curve.kind!r}"
         rows = curve.result.pictures
         whole, counted = curve.result.tasks[curve.task].whole, curve.result.counted
-        chosen = [index for index, point in enumerate(rows[0].points) if point.quality in curve.qualities]
+        chosen = [index for index, point in enumerate(rows[0].points) if point.setting in curve.settings]
         each = [
             [8 * counted_bytes(row.points[index], whole, counted) / (row.width * row.height) for index in chosen]
             for row in rows

@@ -80,7 +80,8 @@ class Curve:
         about: what it is.
         task: the output.
         clean: the same head's figure on clean pictures, None where it is not known.
-        qualities, rates, values: of the measured points, by rising quality.
+        settings: qualities of both layers of the measured points, rising; None: the enhancement has the base's.
+        rates, values: of these points.
         result: what it was taken from.
     """
 
@@ -90,7 +91,7 @@ class Curve:
     about: FigureInfo
     task: str
     clean: float | None
-    qualities: tuple[float, ...]
+    settings: tuple[tuple[float, float | None], ...]
     rates: tuple[float, ...]
     values: tuple[float, ...]
     result: Result
@@ -132,7 +133,7 @@ def _of_metric(result: Result, kind: str, metric: str) -> list[Curve]:
                 about=info.figures[metric],
                 task=task,
                 clean=known[0].tasks[task].get(CLEAN) if metric == info.main else None,
-                qualities=tuple(point.quality for point in known),
+                settings=tuple(point.setting for point in known),
                 rates=tuple(point.bpp if info.whole else point.base_bpp for point in known),
                 values=tuple(_number(point.tasks[task][metric]) for point in known),
                 result=result,

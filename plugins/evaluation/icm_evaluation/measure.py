@@ -16,24 +16,25 @@ from icm_core.nests import Nest, map_tensors
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.types import Features, Prediction
 from icm_evaluation.kinds import kept, said, target_of
-from icm_evaluation.plan import Measured, Plan
+from icm_evaluation.plan import Measured, Plan, Setting
 from icm_evaluation.results import Coded, PictureRow
 
 
 def warm_up(pipe: Pipeline, plan: Plan) -> None:
     """Encode and decode once, so that the first measured time holds no one-time work."""
-    blob = pipe.encode(Image.new("RGB", (64, 64), "grey"), quality=plan.qualities[0], **plan.search)
+    blob = pipe.encode(Image.new("RGB", (64, 64), "grey"), **plan.settings[0].arguments, **plan.search)
     pipe.decode(blob, tasks=list(plan.tasks))
 
 
 def measure(pipe: Pipeline, plan: Plan, sample: Sample, keep: Path | None = None) -> PictureRow:
-    """Encode a picture at every quality and decode it from the bytes.
+    """Encode a picture at every setting and decode it from the bytes.
 
     Args:
         pipe: the pipeline.
         plan: what is measured.
         sample: picture and target.
-        keep: if given, the files are written into this folder, as ``<key>.q<quality>.icm``.
+        keep: if given, the files are written into this folder, as ``<key>.q<quality>.icm``, or
+            ``<key>.q<quality>.e<quality>.icm`` where the enhancement has a quality of its own.
 
     Raises:
         InputError: the target is not one of its kind or has a class that the data set does not name, or a head
@@ -42,32 +43,33 @@ def measure(pipe: Pipeline, plan: Plan, sample: Sample, keep: Path | None = None
     targets = _targets(pipe, plan, sample)
     clean = {name: _clean(pipe, plan, name, sample, targets[name]) for name in plan.clean}
     height, width = sample.picture.shape[-2:]
-    points = [_coded(pipe, plan, sample, targets, quality, keep) for quality in plan.qualities]
+    points = [_coded(pipe, plan, sample, targets, setting, keep) for setting in plan.settings]
     return PictureRow(key=sample.key, width=width, height=height, clean=clean, points=points)
 
 
-def file_name(key: str, quality: float) -> str:
+def file_name(key: str, quality: float, enhancement: float | None = None) -> str:
     """Name of a kept file."""
-    return f"{key.replace('/', '.')}.q{quality:g}.icm"
+    return f"{key.replace('/', '.')}.q{Setting(quality, enhancement).name}.icm"
 
 
 def _coded(
-    pipe: Pipeline, plan: Plan, sample: Sample, targets: dict[str, Nest], quality: float, keep: Path | None
+    pipe: Pipeline, plan: Plan, sample: Sample, targets: dict[str, Nest], setting: Setting, keep: Path | None
 ) -> Coded:
     start = time.perf_counter()
-    blob = pipe.encode(sample.picture, quality=quality, **plan.search)
+    blob = pipe.encode(sample.picture, **setting.arguments, **plan.search)
     middle = time.perf_counter()
     decoded = pipe.decode(blob, tasks=list(plan.tasks))
     end = time.perf_counter()
     if keep is not None:
-        write_atomically(keep / file_name(sample.key, quality), blob)
+        write_atomically(keep / file_name(sample.key, setting.quality, setting.enhancement), blob)
     file = read(blob)
     tasks = {
-        name: _tally(one, name, decoded[name], sample, targets[name], f" at quality {quality:g}")
+        name: _tally(one, name, decoded[name], sample, targets[name], f" at quality {setting.name}")
         for name, one in plan.tasks.items()
     }
     return Coded(
-        quality=quality,
+        quality=setting.quality,
+        enhancement_quality=setting.enhancement,
         bytes=len(blob),
         base_bytes=file.base_bytes,
         payload_bytes=len(blob) - file.overhead,

@@ -22,6 +22,8 @@ class Options:
         params: its parameters, a JSON object; empty for its defaults.
         split: which part of it.
         qualities: None for all whole numbers that the pipeline has.
+        enhancement: qualities of the enhancement layer, so that one of the two layers stays while the other changes;
+            None for those of the base layer.
         limit: so many pictures, spread over the data set evenly; None for all.
         workers: processes; None for one a core, at most 8 and one for 4 pictures, and for one on a GPU.
         device, precision: as in `icm_core.load`.
@@ -38,6 +40,7 @@ class Options:
     params: str = ""
     split: str = "val"
     qualities: tuple[float, ...] | None = None
+    enhancement: tuple[float, ...] | None = None
     limit: int | None = None
     workers: int | None = None
     device: str = "auto"

@@ -36,12 +36,39 @@ class Measured:
     info: TaskInfo
 
 
+@dataclass(frozen=True, order=True)
+class Setting:
+    """How a picture is coded at one point.
+
+    Attributes:
+        quality: of the base layer.
+        enhancement: of the enhancement layer; None: the same.
+    """
+
+    quality: float
+    enhancement: float | None = None
+
+    @property
+    def name(self) -> str:
+        """For messages and names of files, such as ``2`` and ``2.e3.5``.
+
+        >>> Setting(2.0, 3.5).name
+        '2.e3.5'
+        """
+        return f"{self.quality:g}" + ("" if self.enhancement is None else f".e{self.enhancement:g}")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `Pipeline.encode` is told."""
+        return {"quality": self.quality, "enhancement_quality": self.enhancement}
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is measured of each picture.
 
     Attributes:
-        qualities: rising.
+        settings: rising.
         tasks: the outputs that are measured, by name.
         skipped: the others, and why they are not.
         clean: tasks whose head also runs on the picture itself.
@@ -51,7 +78,7 @@ class Plan:
         searched: tasks that are searched for.
     """
 
-    qualities: tuple[float, ...]
+    settings: tuple[Setting, ...]
     tasks: dict[str, Measured]
     skipped: dict[str, str]
     clean: tuple[str, ...]
@@ -71,6 +98,7 @@ def make_plan(
     data: DataSet,
     registry: Registry,
     qualities: Sequence[float],
+    enhancement: Sequence[float] | None = None,
     effort: int = 0,
     search_for: Sequence[str] | None = None,
 ) -> Plan:
@@ -81,10 +109,7 @@ def make_plan(
         SpecError: the kind of the data set's targets is not installed.
     """
     searched = tuple(searched_tasks(pipe, effort, search_for))
-    low, high = pipe.codec.quality_range
-    for quality in qualities:
-        if not low <= quality <= high:
-            raise InputError(f"quality {quality:g} is out of range; pipeline {pipe.name!r} has {low:g} to {high:g}")
+    settings = _settings(pipe, qualities, enhancement)
     kinds = Kinds(registry)
     targets = None if data.kind == PICTURES else kinds.get(data.kind, data.name)
     tasks: dict[str, Measured] = {}
@@ -108,8 +133,27 @@ def make_plan(
     clean = tuple(
         name for name, one in tasks.items() if one.numbers is not None and pipe.task(name).head.reads_pictures
     )
-    steps = sorted({Quality.of(quality).value for quality in qualities})
-    return Plan(tuple(steps), tasks, skipped, clean, targets, data.legend, effort, searched)
+    return Plan(settings, tasks, skipped, clean, targets, data.legend, effort, searched)
+
+
+def _settings(pipe: Pipeline, qualities: Sequence[float], enhancement: Sequence[float] | None) -> tuple[Setting, ...]:
+    """All pairs of qualities; a curve over two that both change would be none."""
+    low, high = pipe.codec.quality_range
+    for quality in [*qualities, *(enhancement or ())]:
+        if not low <= quality <= high:
+            raise InputError(f"quality {quality:g} is out of range; pipeline {pipe.name!r} has {low:g} to {high:g}")
+    base = sorted({Quality.of(quality).value for quality in qualities})
+    if enhancement is None:
+        return tuple(map(Setting, base))
+    if pipe.enhancement is None:
+        raise InputError(f"pipeline {pipe.name!r} has no enhancement layer that could have a quality of its own")
+    fine = sorted({Quality.of(quality).value for quality in enhancement})
+    if len(base) > 1 and len(fine) > 1:
+        raise InputError(
+            f"there are {len(base)} qualities of the base layer and {len(fine)} of the enhancement; one of the layers "
+            f"should keep one, like -q 2 --enhancement-quality 1,2,3,4"
+        )
+    return tuple(Setting(one, other) for one in base for other in fine)
 
 
 def _info(kind: TaskKind, legend: Legend, head: str, adapter: str, *, whole: bool) -> TaskInfo:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from icm_core import __version__
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.plugins.registry import Registry
 from icm_evaluation.options import Options
+from icm_evaluation.plan import Setting
 
 _LIBRARIES = ("torch", "torchmetrics", "timm", "compressai", "pillow", "numpy")
 
@@ -45,12 +46,14 @@ def versions(registry: Registry) -> dict[str, str]:
     return found
 
 
-def command_of(options: Options, qualities: Sequence[float]) -> str:
+def command_of(options: Options, settings: Sequence[Setting]) -> str:
     """What to type for the same figures, with folders left out: they are of one machine."""
     words = ["icm", "evaluate", Path(options.model).name, "--data", f"{options.data_name}:FOLDER"]
     if options.params:
         words += ["--data-params", options.params]
-    words += ["--split", options.split, "-q", ",".join(f"{quality:g}" for quality in qualities)]
+    words += ["--split", options.split, "-q", _list(setting.quality for setting in settings)]
+    if settings[0].enhancement is not None:
+        words += ["--enhancement-quality", _list(setting.enhancement for setting in settings)]
     if options.limit is not None:
         words += ["--limit", str(options.limit)]
     if options.effort:
@@ -60,3 +63,8 @@ def command_of(options: Options, qualities: Sequence[float]) -> str:
     if options.precision != "fp32":
         words += ["--precision", options.precision]
     return shlex.join(words)
+
+
+def _list(values: Iterable[float | None]) -> str:
+    """Numbers with commas between them, each once."""
+    return ",".join(f"{value:g}" for value in dict.fromkeys(values))

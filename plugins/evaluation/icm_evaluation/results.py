@@ -9,7 +9,16 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from icm_core.errors import InputError, SpecError
 from icm_core.files import write_atomically
@@ -22,6 +31,9 @@ from icm_evaluation.figure_info import CLEAN, DROP, FigureInfo, earlier_figures
 SEARCHED = "+search"
 """Between a pipeline's name, which has no such sign, and the steps of its search."""
 
+FIXED_BASE, FIXED_ENHANCEMENT = "+base", "+enhancement"
+"""Between a pipeline's name and the quality that one of its layers keeps while the other's changes."""
+
 MAX_BYTES = 500_000_000
 """Confusion matrices of many classes, pictures and qualities take room."""
 
@@ -30,10 +42,35 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Coded(_Model):
-    """One picture at one quality."""
+class _Set(_Model):
+    """What was coded with two qualities, or with one for both layers."""
 
-    quality: float = Field(description="what it was encoded with")
+    quality: float = Field(description="of the base layer, and of the enhancement unless that has its own")
+    enhancement_quality: float | None = Field(default=None, description="of the enhancement layer; None: the same")
+
+    @property
+    def setting(self) -> tuple[float, float | None]:
+        """What tells the points of a result apart."""
+        return self.quality, self.enhancement_quality
+
+    @property
+    def shown(self) -> str:
+        """Both qualities for people, such as ``2`` and ``2 + 3.5``."""
+        own = "" if self.enhancement_quality is None else f" + {self.enhancement_quality:g}"
+        return f"{self.quality:g}{own}"
+
+    @model_serializer(mode="wrap")
+    def _one_quality(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A file of one quality has one field for it, as before there were two."""
+        found: dict[str, Any] = handler(self)
+        if self.enhancement_quality is None:
+            found.pop("enhancement_quality", None)
+        return found
+
+
+class Coded(_Set):
+    """One picture at one quality, or at one of each layer."""
+
     bytes: int = Field(ge=1, description="the whole file")
     base_bytes: int = Field(ge=1, description="the file with its base layer only")
     payload_bytes: int = Field(ge=0, description="the codec's own bytes: the file without its headers")
@@ -62,10 +99,9 @@ class PictureRow(_Model):
     points: list[Coded] = Field(description="one for each quality, in order")
 
 
-class Point(_Model):
-    """All pictures at one quality."""
+class Point(_Set):
+    """All pictures at one quality, or at one of each layer."""
 
-    quality: float
     bpp: float = Field(gt=0, description="whole files; see Result.counted")
     base_bpp: float = Field(gt=0, description="files with their base layer only; see Result.counted")
     encode_seconds: float = Field(ge=0)
@@ -127,7 +163,9 @@ class Result(_Model):
     """One system on one data set."""
 
     icm_evaluation: Literal[1] = Field(description="version of this format")
-    system: str = Field(description="name of the pipeline; with a search, +search and its steps behind it")
+    system: str = Field(
+        description="name of the pipeline; behind it +base or +enhancement and the quality that this layer keeps, +search and steps"
+    )
     codec: str = Field(description="registered name of the codec")
     counted: Counted = Field(
         description="what bpp counts: the .icm file, or, of codecs that write files of their own, those files"
@@ -156,7 +194,14 @@ class Result(_Model):
     @property
     def model(self) -> str:
         """Name of the pipeline."""
-        return self.system.partition(SEARCHED)[0]
+        return self.system.partition("+")[0]
+
+    @property
+    def fixed_base(self) -> float | None:
+        """The quality that the base layer keeps at every point while the enhancement's changes, None if it does not."""
+        qualities = {point.quality for point in self.points}
+        own = self.points[0].enhancement_quality is not None
+        return self.points[0].quality if own and len(qualities) == 1 else None
 
 
 def read_result(path: Path) -> Result:
@@ -180,7 +225,7 @@ def _check_names(path: Path, result: Result) -> None:
     for point in result.points:
         for task in result.tasks:
             if task not in point.tasks:
-                raise InputError(f"{path}: the point at quality {point.quality:g} has no figures of {task!r}")
+                raise InputError(f"{path}: the point at quality {point.shown} has no figures of {task!r}")
     for task, name in result.columns:
         if task not in result.tasks:
             raise InputError(f"{path}: points have figures of {task!r}, which is not among its tasks")

@@ -12,8 +12,18 @@ from icm_core.plugins.registry import Registry
 from icm_evaluation.journal import Journal
 from icm_evaluation.kinds import Kinds
 from icm_evaluation.options import Options, spread
+from icm_evaluation.plan import Setting
 from icm_evaluation.provenance import command_of, device_name, versions, weights_digest
-from icm_evaluation.results import SEARCHED, Counted, Data, PictureRow, Result, write_result
+from icm_evaluation.results import (
+    FIXED_BASE,
+    FIXED_ENHANCEMENT,
+    SEARCHED,
+    Counted,
+    Data,
+    PictureRow,
+    Result,
+    write_result,
+)
 from icm_evaluation.summary import summary_of
 from icm_evaluation.work import Site, rows_of, workers_of
 
@@ -64,11 +74,20 @@ def _identity(site: Site) -> dict[str, object]:
     return {
         "weights": weights_digest(site.pipe),
         "data": [options.data, options.params, options.split, len(site.data)],
-        "qualities": site.plan.qualities,
+        "qualities": [one.quality if one.enhancement is None else one.name for one in site.plan.settings],
         "search": [site.plan.effort, *site.plan.searched],
         "device": [device_name(site.pipe), options.precision],
         "versions": versions(site.registry),
     }
+
+
+def _fixed(settings: Sequence[Setting]) -> str:
+    """What a system is called besides its pipeline where one of its layers keeps one quality."""
+    if settings[0].enhancement is None:
+        return ""
+    if len({setting.quality for setting in settings}) == 1:
+        return f"{FIXED_BASE}{settings[0].quality:g}"
+    return f"{FIXED_ENHANCEMENT}{settings[0].enhancement:g}"
 
 
 def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
@@ -79,7 +98,7 @@ def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
     points, tasks = summary_of(rows, measured, counted, Kinds(site.registry))
     return Result(
         icm_evaluation=1,
-        system=site.pipe.name + (f"{SEARCHED}{plan.effort}" if plan.effort else ""),
+        system=site.pipe.name + _fixed(plan.settings) + (f"{SEARCHED}{plan.effort}" if plan.effort else ""),
         codec=site.pipe.codec.name,
         counted=counted,
         weights=weights_digest(site.pipe),
@@ -103,5 +122,5 @@ def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
         device=device_name(site.pipe),
         precision=options.precision,
         workers=workers,
-        command=command_of(options, plan.qualities),
+        command=command_of(options, plan.settings),
     )

@@ -78,6 +78,7 @@ def _point(rows: Sequence[PictureRow], index: int, counted: Counted, tasks: Mapp
     coded = [row.points[index] for row in rows]
     return Point(
         quality=coded[0].quality,
+        enhancement_quality=coded[0].enhancement_quality,
         bpp=_rate(rows, coded, True, counted),
         base_bpp=_rate(rows, coded, False, counted),
         encode_seconds=_mean([one.encode_seconds for one in coded]),

@@ -50,7 +50,7 @@ def _points(result: Result) -> str:
     columns = [(task, name, result.tasks[task].figure(name)) for task, name in result.columns]
     rows = [
         [
-            f"{point.quality:g}",
+            point.shown,
             f"{point.base_bpp:.4f}",
             f"{point.bpp:.4f}",
             *(about.text(point.tasks[task].get(name)) for task, name, about in columns),

@@ -50,7 +50,7 @@ class Site:
         data = open_dataset(options.data, options.split, registry, options.data_params())
         pipe = load(options.model, device=options.device, precision=options.precision, registry=registry)
         qualities = options.qualities or whole_qualities(pipe)
-        plan = make_plan(pipe, data, registry, qualities, options.effort, options.search_for)
+        plan = make_plan(pipe, data, registry, qualities, options.enhancement, options.effort, options.search_for)
         return cls(options, registry, pipe, data, plan)
 
     def row(self, number: int) -> PictureRow:

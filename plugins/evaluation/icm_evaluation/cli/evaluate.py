@@ -27,6 +27,12 @@ def run(
     qualities: Annotated[
         str, typer.Option("--qualities", "-q", metavar="Q,...", help="All whole numbers that there are, if not given.")
     ] = "",
+    enhancement: Annotated[
+        str,
+        typer.Option(
+            "--enhancement-quality", metavar="Q,...", help="Of the enhancement layer alone; -q has one then, or this."
+        ),
+    ] = "",
     limit: Limit = None,
     workers: Annotated[
         int | None,
@@ -47,6 +53,10 @@ def run(
     Every picture is encoded to the bytes of a file at every quality, and everything is decoded from those bytes. Heads
     also run on the clean pictures. A run that was stopped goes on where it was when it is started again; the figures
     do not depend on the number of workers.
+
+    With --enhancement-quality one layer keeps its quality while the other's changes: -q 1 --enhancement-quality 1,2,3,4
+    holds what the tasks get and pay, and measures the fine picture at rising rates. The result's system is then called
+    MODEL+base1.
     """
     from icm_evaluation.options import Options, parse_numbers
     from icm_evaluation.run import evaluate
@@ -57,6 +67,7 @@ def run(
         params=data_params,
         split=split,
         qualities=parse_numbers(qualities, "-q") if qualities else None,
+        enhancement=parse_numbers(enhancement, "--enhancement-quality") if enhancement else None,
         limit=limit,
         workers=workers,
         device=device,
@@ -79,7 +90,7 @@ def _print(result: Result) -> None:
         (">q", ">bpp", ">base bpp", *(f">{task} {name}" for task, name, _ in columns), ">encode s", ">decode s"),
         [
             (
-                f"{point.quality:g}",
+                point.shown,
                 f"{point.bpp:.4f}",
                 f"{point.base_bpp:.4f}",
                 *(about.text(point.tasks[task].get(name)) for task, name, about in columns),
