@@ -58,6 +58,7 @@ PYTHON = {
     "helpers": (
         "For plugins",
         [
+            "icm_core.wrap",
             "icm_core.kinds",
             "icm_core.pictures",
             "icm_core.coding",
