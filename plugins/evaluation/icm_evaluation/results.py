@@ -164,7 +164,8 @@ class Result(_Model):
 
     icm_evaluation: Literal[1] = Field(description="version of this format")
     system: str = Field(
-        description="name of the pipeline; behind it +base or +enhancement and the quality that this layer keeps, +search and steps"
+        description="name of the pipeline; behind it +base or +enhancement and the quality that this layer keeps, and "
+        "+search and its steps"
     )
     codec: str = Field(description="registered name of the codec")
     counted: Counted = Field(
