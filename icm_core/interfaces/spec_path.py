@@ -52,8 +52,8 @@ class SpecPath(str):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
-        return core_schema.with_info_after_validator_function(
-            cls._found, core_schema.str_schema(min_length=1, max_length=1000), field_name=None
+        return core_schema.with_info_plain_validator_function(
+            cls._found, serialization=core_schema.plain_serializer_function_ser_schema(str)
         )
 
     @classmethod
@@ -62,9 +62,11 @@ class SpecPath(str):
         return handler(core_schema.str_schema(min_length=1, max_length=1000))
 
     @classmethod
-    def _found(cls, value: str, info: core_schema.ValidationInfo) -> SpecPath:
+    def _found(cls, value: object, info: core_schema.ValidationInfo) -> SpecPath:
         if isinstance(value, SpecPath) and value._place is not None:
             return value
+        if not (isinstance(value, str) and 0 < len(value) <= 1000):
+            raise ValueError("it should be the path of a file, relative to the spec's folder")
         check_inside(value, "a file")
         places: Mapping[str, Path] = info.context if isinstance(info.context, Mapping) else {}
         return cls(value, places.get(info.field_name or ""))

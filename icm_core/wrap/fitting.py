@@ -38,12 +38,12 @@ class Fitted:
         """Pixels of the input for each pixel of the picture, down and across."""
         return self.inner[0] / self.size[0], self.inner[1] / self.size[1]
 
-    def boxes(self, boxes: Tensor) -> Tensor:
-        """Boxes (..., 4), left, top, right, bottom in pixels of the input, as those of the picture, cut at its borders."""
+    def boxes(self, boxes: Tensor, *, cut: bool = True) -> Tensor:
+        """Boxes (..., 4), left, top, right, bottom in pixels of the input, in pixels of the picture, and cut to it."""
         x, y = self._across(boxes[..., 0::2]), self._down(boxes[..., 1::2])
         moved = boxes.clone()
-        moved[..., 0::2] = x.clamp(0, self.size[1])
-        moved[..., 1::2] = y.clamp(0, self.size[0])
+        moved[..., 0::2] = x.clamp(0, self.size[1]) if cut else x
+        moved[..., 1::2] = y.clamp(0, self.size[0]) if cut else y
         return moved
 
     def points(self, points: Tensor) -> Tensor:

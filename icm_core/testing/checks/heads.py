@@ -156,7 +156,8 @@ def _check_loss_alone(case: HeadCase, component: TaskHead, example: Example) -> 
     """The loss of outputs that were computed together."""
     assert example.features is not None
     together = component.outputs(example.features)
-    losses = [component.loss(output, example.target) for _, output in together]
+    with expecting(f"{case.name}.loss", "It takes an output and the targets that its kind collates."):
+        losses = [component.loss(output, example.target) for _, output in together]
     for index in range(BATCH + 1):
         one = example.one(index)
         assert one.features is not None

@@ -6,10 +6,11 @@ from icm_core.interfaces import TaskHead, TaskKind
 from icm_core.plugins.hookspecs import hookimpl
 from icm_tasks.kinds import Depth, Detection, Embedding, Instances, Keypoints
 from icm_tasks.modified_trseg import ModifiedTrSeg
+from icm_tasks.onnx_files import Onnx
 from icm_tasks.trseg import TrSeg
 from icm_tasks.vit import ViT
 
-__all__ = ["ModifiedTrSeg", "TrSeg", "ViT", "icm_heads", "icm_kinds"]
+__all__ = ["ModifiedTrSeg", "Onnx", "TrSeg", "ViT", "icm_heads", "icm_kinds"]
 
 icm_interface = 2
 
@@ -17,7 +18,7 @@ icm_interface = 2
 @hookimpl
 def icm_heads() -> list[type[TaskHead]]:
     """The heads of this plugin."""
-    return [ViT, TrSeg, ModifiedTrSeg]
+    return [ViT, TrSeg, ModifiedTrSeg, Onnx]
 
 
 @hookimpl

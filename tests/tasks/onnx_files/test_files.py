@@ -1,0 +1,197 @@
+"""ONNX files are data of strangers: bounded, checked, and part of the pipeline that names them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import icm_small_onnx as small
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+
+import icm_core
+from icm_core import Registry, SpecError, WeightsError, build, build_registry, parse_spec
+from icm_core.pipeline.fill import fill
+from icm_core.spec.extends import compose
+from icm_core.spec.files import copy_files
+from icm_core.types import Features
+
+DATA = Path(os.environ.get("ICM_DATA", Path(__file__).parents[4] / "shared/data"))
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return build_registry()
+
+
+def spec(home: Path, file="net.onnx", name="boxes", **params) -> Path:
+    head = {"use": "tasks.onnx", "params": {"file": file, "kind": "classification", **params}}
+    path = home / f"{name}.json"
+    adapter = {"use": "core.decoded_picture", "params": {"of": "coarse"}}
+    data = {"icm": 1, "name": name, "extends": "sicmh-small", "tasks": {"thing": {"adapter": adapter, "head": head}}}
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_a_spec_alone_makes_a_pipeline_of_a_file(tmp_path, registry):
+    small.classifier(tmp_path / "net.onnx")
+    pipe = icm_core.load(spec(tmp_path), device="cpu", registry=registry)
+    assert pipe.task("thing").head.net is not None
+    assert not [key for key in pipe.state_dict() if key.startswith("tasks.thing")]
+
+
+def test_weights_that_are_not_trained_stay_the_files_and_are_in_no_state(tmp_path, head):
+    own = head(small.classifier(tmp_path / "net.onnx"), "classification")
+    assert not own.state_dict() and not list(own.parameters())
+    own.train()
+    assert not own.net.training
+    image = torch.rand(1, 3, 64, 64, requires_grad=True)
+    own.loss(own(Features({"image": image}, (64, 64))), torch.tensor([1])).sum().backward()
+    assert image.grad is not None and bool(image.grad.any())
+
+
+def test_weights_that_are_trained_begin_as_the_files_and_belong_to_the_pipeline(tmp_path, head):
+    path = small.classifier(tmp_path / "net.onnx")
+    own, fixed = head(path, "classification", trained=True), head(path, "classification")
+    image = Features({"image": torch.rand(1, 3, 64, 64)}, (64, 64))
+    torch.testing.assert_close(own(image), fixed(image))
+    assert own.state_dict() and all(parameter.requires_grad for parameter in own.parameters())
+    with torch.no_grad():
+        for parameter in own.parameters():
+            parameter.zero_()
+    own.start_from("file")
+    torch.testing.assert_close(own(image), fixed(image))
+    with pytest.raises(SpecError, match="knows no pretrained weights 'imagenet'; known: file"):
+        own.start_from("imagenet")
+
+
+def test_trained_weights_are_written_by_import(tmp_path, registry):
+    small.classifier(tmp_path / "net.onnx")
+    path = spec(tmp_path, trained=True)
+    with pytest.raises(WeightsError, match=r"of tasks\.thing\.head; icm train or icm import makes them"):
+        icm_core.load(path, device="cpu", registry=registry)
+    data = json.loads(path.read_text()) | {"weights": "boxes.safetensors"}
+    path.write_text(json.dumps(data))
+    fill(path, registry, {"tasks.thing.head": "start:file"})
+    assert icm_core.load(path, device="cpu", registry=registry).task("thing").head.state_dict()
+
+
+def test_a_file_is_found_beside_the_spec_that_names_it_and_taken_along(tmp_path, registry):
+    base, above, copy = tmp_path / "base", tmp_path, tmp_path / "copy"
+    base.mkdir(), copy.mkdir()
+    small.classifier(base / "net.onnx")
+    spec(base)
+    (above / "mine.json").write_text(json.dumps({"name": "mine", "extends": "base/boxes.json"}))
+    composed = compose(above / "mine.json", registry)
+    assert composed.spec.files == {"tasks.thing.head.params.file": base / "net.onnx"}
+    with torch.device("meta"):
+        build(composed.spec, registry)
+    assert copy_files(composed.spec, copy) == (copy / "net.onnx",)
+    (copy / "mine.json").write_text(json.dumps(composed.spec.to_json()))
+    assert compose(copy / "mine.json", registry).spec.files == {"tasks.thing.head.params.file": copy / "net.onnx"}
+
+
+def test_a_spec_from_no_file_says_so(registry):
+    head = {"use": "tasks.onnx", "params": {"file": "net.onnx", "kind": "classification"}}
+    task = {"adapter": {"use": "baselines.pixels"}, "head": head}
+    found = parse_spec({"icm": 1, "name": "x", "codec": {"use": "baselines.jpeg"}, "tasks": {"thing": task}})
+    with pytest.raises(SpecError, match=r"tasks\.thing\.head: 'net\.onnx' is found from the folder of a spec's file"):
+        build(found, registry)
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "../net.onnx", "a/../../net.onnx", "C:\\net.onnx", ""])
+def test_paths_out_of_the_folder_are_refused(tmp_path, registry, file):
+    with pytest.raises(SpecError, match=r"tasks\.thing\.head\.params\.file"):
+        build(compose(spec(tmp_path, file), registry).spec, registry)
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path, registry):
+    home = tmp_path / "home"
+    home.mkdir()
+    small.classifier(tmp_path / "net.onnx")
+    (home / "net.onnx").symlink_to(tmp_path / "net.onnx")
+    with pytest.raises(SpecError, match=r"params\.file: a file 'net\.onnx' leads out of the spec's folder"):
+        compose(spec(home), registry)
+
+
+def test_files_that_are_missing_or_damaged_are_named(tmp_path, head):
+    with pytest.raises(WeightsError, match=r"net\.onnx: the network is missing, there is no such file"):
+        head(tmp_path / "net.onnx", "classification")
+    for content in (b"", b"not a network", small.classifier(tmp_path / "good.onnx").read_bytes()[:200]):
+        (tmp_path / "net.onnx").write_bytes(content)
+        with pytest.raises(WeightsError, match=r"net\.onnx: not a (readable|valid) ONNX"):
+            head(tmp_path / "net.onnx", "classification")
+
+
+def test_weights_in_other_files_are_refused(tmp_path, head):
+    model = onnx.load(str(small.classifier(tmp_path / "good.onnx")))
+    onnx.save(model, str(tmp_path / "net.onnx"), save_as_external_data=True, size_threshold=0, location="secret.bin")
+    for engine in ("torch", "onnxruntime"):
+        with pytest.raises(WeightsError, match=r"the weights 'w\d+' are in another file"):
+            head(tmp_path / "net.onnx", "classification", engine=engine)
+
+
+def test_operators_without_a_counterpart_are_all_named(tmp_path, head):
+    g = small.Graph()
+    found = g.node("Det", g.node("MatMul", "images", g.node("Transpose", "images", perm=[0, 1, 3, 2])))
+    g.out(g.node("Hardmax", found), "classes", ["n", 3])
+    path = g.write(tmp_path / "net.onnx")
+    with pytest.raises(SpecError, match=r"operators without a counterpart in PyTorch here: Det, Hardmax; set engine"):
+        head(path, "classification")
+    answer = head(path, "classification", engine="onnxruntime")(Features({"image": torch.rand(2, 3, 64, 64)}, (64, 64)))
+    assert answer.shape == (2, 3)
+
+
+def test_inputs_that_are_no_pictures_are_refused(tmp_path, head):
+    model = onnx.load(str(small.classifier(tmp_path / "good.onnx")))
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
+    onnx.save(model, str(tmp_path / "four.onnx"))
+    with pytest.raises((SpecError, WeightsError), match=r"float \(1, 4, 32, 48\); it should be pictures"):
+        head(tmp_path / "four.onnx", "classification")
+    model.graph.input.append(helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1]))
+    onnx.save(model, str(tmp_path / "two.onnx"))
+    with pytest.raises(SpecError, match="a network of pictures has one input, and this one has images, more"):
+        head(tmp_path / "two.onnx", "classification")
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"kind": "detection"}, r"kind 'detection' takes a layout"),
+        ({"layout": {"form": "grid"}}, r"kind 'classification' takes no layout"),
+        ({"trained": True, "engine": "onnxruntime"}, r"trained weights need engine 'torch'"),
+        ({"kind": "depth", "fit": "cover"}, r"fit 'cover' cuts the picture"),
+        ({"std": [1, 0, 1]}, r"those of std above 0"),
+        ({"size": [64, 64]}, r"size is \(64, 64\), and .*net\.onnx takes pictures of \(32, 48\)"),
+        ({"outputs": ["class"]}, r"the network has no output 'class'; did you mean 'classes'\?"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused_in_a_sentence(tmp_path, registry, params, message):
+    small.classifier(tmp_path / "net.onnx")
+    with pytest.raises(SpecError, match=message):
+        build(compose(spec(tmp_path, **params), registry).spec, registry)
+
+
+@pytest.mark.skipif(
+    not (DATA / "weights/yolox_nano.onnx").is_file(),
+    reason="YOLOX-nano is not here; ICM_DATA names the folder that weights/yolox_nano.onnx is in",
+)
+def test_yolox_nano_says_what_onnxruntime_says(head):
+    import onnxruntime
+
+    path = DATA / "weights/yolox_nano.onnx"
+    own = head(path, "detection", layout={"form": "grid"}, order="bgr", levels=255)
+    image = torch.rand(1, 3, 416, 416, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = own(Features({"image": image}, (416, 416)))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    raw = session.run(None, {"images": 255 * image.numpy()[:, ::-1]})[0]
+    scores = raw[..., 4:5] * raw[..., 5:]
+    np.testing.assert_allclose(found["logits"].sigmoid().numpy(), scores.clip(1e-7), rtol=1e-2, atol=1e-5)
+    first = (raw[0, 53, :2] + [1, 1]) * 8  # the second cell of the second row of 52
+    sides = np.exp(raw[0, 53, 2:4]) * 8
+    np.testing.assert_allclose(found["boxes"][0, 53].numpy(), [*(first - sides / 2), *(first + sides / 2)], rtol=1e-3)
