@@ -7,10 +7,11 @@ from icm_core.plugins.hookspecs import hookimpl
 from icm_tasks.kinds import Depth, Detection, Embedding, Instances, Keypoints
 from icm_tasks.modified_trseg import ModifiedTrSeg
 from icm_tasks.onnx_files import Onnx
+from icm_tasks.pyramid import Pyramid
 from icm_tasks.trseg import TrSeg
 from icm_tasks.vit import ViT
 
-__all__ = ["ModifiedTrSeg", "Onnx", "TrSeg", "ViT", "icm_heads", "icm_kinds"]
+__all__ = ["ModifiedTrSeg", "Onnx", "Pyramid", "TrSeg", "ViT", "icm_heads", "icm_kinds"]
 
 icm_interface = 2
 
@@ -18,7 +19,7 @@ icm_interface = 2
 @hookimpl
 def icm_heads() -> list[type[TaskHead]]:
     """The heads of this plugin."""
-    return [ViT, TrSeg, ModifiedTrSeg, Onnx]
+    return [ViT, TrSeg, ModifiedTrSeg, Pyramid, Onnx]
 
 
 @hookimpl

@@ -1,0 +1,84 @@
+"""Head `Pyramid`: an answer for every pixel, from all stages of a backbone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from icm_core.errors import SpecError
+from icm_core.testing import HeadCase, parametrize_with_checks
+from icm_tasks import Pyramid
+
+SMALL = {"width": 16, "model": "tf_efficientnet_lite0"}
+_SIZES = {"sizes": ((64, 64), (50, 70), (33, 65))}
+
+
+@parametrize_with_checks(
+    [
+        HeadCase(Pyramid, {**SMALL, "classes": 5}, **_SIZES),
+        HeadCase(Pyramid, {**SMALL, "kind": "depth"}, **_SIZES),
+    ]
+)
+def test_conformance(case, check):
+    check(case)
+
+
+def head(layout, **params):
+    torch.manual_seed(0)
+    return Pyramid(Pyramid.Params.model_validate({**SMALL, **params}), layout).eval()
+
+
+def test_maps_are_the_sum_of_all_levels_each_with_what_is_above_it(layout, picture):
+    own = head(layout, classes=3)
+    features = picture(64, 96)
+    net = own.net
+    with torch.no_grad():
+        image = (features.cropped("image") - 127 / 255) / (128 / 255)
+        stages = net.backbone(image)[1:]
+        assert [stage.shape[-1] for stage in stages] == [24, 12, 6, 3]
+
+        def grown(maps, width):
+            return F.interpolate(maps, size=(width * 2 // 3, width), mode="bilinear", align_corners=False)
+
+        fifth = net.lateral[3](stages[3])
+        fourth = net.lateral[2](stages[2]) + grown(fifth, 6)
+        third = net.lateral[1](stages[1]) + grown(fourth, 12)
+        second = net.lateral[0](stages[0]) + grown(third, 24)
+        parts = [net.smooth[index](maps) for index, maps in enumerate((second, third, fourth, fifth))]
+        wanted = net.answer(sum(grown(part, 24) for part in parts[1:]) + parts[0])
+        torch.testing.assert_close(own(features), grown(wanted, 96), rtol=1e-4, atol=1e-4)
+
+
+def test_distances_lie_between_the_nearest_and_the_farthest(layout, picture):
+    own = head(layout, kind="depth", nearest=2.0, farthest=8.0)
+    with torch.no_grad():
+        for bias, wanted in ((-100.0, 2.0), (0.0, 4.0), (100.0, 8.0)):
+            own.net.answer.weight.zero_()
+            own.net.answer.bias.fill_(bias)
+            assert torch.allclose(own(picture(32, 32)), torch.tensor(wanted))
+    assert own.predict(picture(32, 32)).unit == "m"
+    assert not own.labels
+
+
+def test_known_numbers_of_classes_have_names_and_colours(layout):
+    assert head(layout).labels[:2] == ("road", "sidewalk")
+    assert head(layout).colours[0] == (128, 64, 128)
+    assert head(layout, classes=2, class_names=["sky", "else"]).labels == ("sky", "else")
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"nearest": 10.0}, "nearest is 10 and farthest 10; it should be smaller"),
+        ({"class_names": ["a"]}, "class_names has 1 names for 19 classes"),
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused(layout, params, message):
+    with pytest.raises(ValueError, match=message):
+        head(layout, **params)
+
+
+def test_a_backbone_without_stages_is_refused(layout):
+    with pytest.raises(SpecError, match=r"cannot be built with features_only=True|a pyramid needs 4"):
+        head(layout, model="vit_tiny_patch16_224")
