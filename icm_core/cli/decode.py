@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from pydantic import JsonValue
 from typing_extensions import NotRequired
 
+from icm_core.bitstream.about import About, about
 from icm_core.bitstream.container import MAX_PIXELS, read
 from icm_core.bitstream.split import join
 from icm_core.cli.batch import for_each, leave, print_failures
@@ -20,8 +21,6 @@ from icm_core.errors import InputError
 from icm_core.files import make_folder, read_file, write_atomically
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from icm_core.pipeline.decoded import Decoded as Predictions
     from icm_core.pipeline.pipeline import Pipeline
 
@@ -34,20 +33,13 @@ TaskRow = dict[str, JsonValue]
 with, such as ``top`` (classes) or ``boxes``."""
 
 
-class Decoded(TypedDict):
+class Decoded(About):
     """The JSON row of one file; ``seconds`` is the decoding alone, without writing pictures.
 
     ``verified`` stands where --verify was given: the layers whose control hash was compared.
     """
 
     file: str
-    pipeline: str
-    height: int
-    width: int
-    quality: float
-    bytes: int
-    bpp: float
-    truncated: bool
     tasks: dict[str, TaskRow]
     seconds: float
     verified: NotRequired[list[str]]
@@ -110,19 +102,12 @@ def run(
         start = time.perf_counter()
         decoded = pipe.decode(container, tasks=wanted, verify=verify)
         seconds = time.perf_counter() - start
-        row = Decoded(
-            file=str(path),
-            pipeline=pipe.name,
-            height=container.height,
-            width=container.width,
-            quality=container.quality.value,
-            bytes=len(blob),
-            bpp=8 * len(blob) / (container.height * container.width),
-            truncated=container.truncated,
-            tasks=_write(pipe, decoded, output / path.stem, draw),
-            seconds=round(seconds, 4),
-        )
-        return {**row, "verified": [str(kind) for kind in decoded.verified]} if verify else row
+        tasks = _write(pipe, decoded, output / path.stem, draw)
+        its = about(container, len(blob), pipe.name)
+        row = cast(Decoded, {"file": str(path), **its, "tasks": tasks, "seconds": round(seconds, 4)})
+        if verify:
+            row["verified"] = [str(kind) for kind in decoded.verified]
+        return row
 
     rows, failures = for_each(paths, work, "decoding")
     if as_json:
@@ -136,19 +121,13 @@ def run(
 def _write(pipe: Pipeline, decoded: Predictions, stem: Path, draw: bool) -> dict[str, TaskRow]:
     """Write what can be looked at, all of it drawn before the first file is written."""
     from icm_core.pictures import png_bytes
+    from icm_core.pipeline.told import told
 
     rows: dict[str, TaskRow] = {}
     written: dict[Path, bytes] = {}
-    ground: Image.Image | None = None
-    for name, prediction in decoded.items():
-        kind = pipe.kind(name)
-        row = rows[name] = {"kind": prediction.kind, **kind.answer(prediction), "text": kind.describe(prediction)}
-        raster = kind.raster(prediction)
-        shown = None
-        if not kind.is_picture and (draw or (raster is None and not kind.in_words)):
-            ground = ground or pipe.canvas(decoded)
-            shown = kind.draw(prediction, ground)
-        for key, picture, ending in (("picture", raster, ".png"), ("drawing", shown, ".drawn.png")):
+    for name, one in told(pipe, decoded, draw=draw).items():
+        row = rows[name] = dict(one.row)
+        for key, picture, ending in (("picture", one.picture, ".png"), ("drawing", one.drawing, ".drawn.png")):
             if picture is not None:
                 path = stem.with_name(f"{stem.name}.{name}{ending}")
                 written[path] = png_bytes(picture)

@@ -41,6 +41,28 @@ def fetch(address: str) -> Path:
     return specs[0]
 
 
+def cached(address: str) -> Path:
+    """The folder of a repository that was fetched before; nothing is downloaded, so that a spec can name one.
+
+    Raises:
+        InputError: see `fetch`; or it is not on this machine, and the message says how to fetch it.
+    """
+    repository, revision = _parsed(address)
+    hub = _library()
+    try:
+        return Path(
+            hub.snapshot_download(
+                repository, revision=revision, allow_patterns=list(_FILES), local_files_only=True
+            )
+        )
+    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+        at = f" --revision {revision}" if revision else ""
+        wanted = " ".join(f"--include '{pattern}'" for pattern in _FILES[:2])
+        raise InputError(
+            f"{address} is not on this machine; fetch it once with: hf download {repository}{at} {wanted}"
+        ) from error
+
+
 def push(folder: Path, address: str, *, private: bool = False) -> str:
     """Upload an exported pipeline; makes the repository where there is none.
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from PIL import Image
@@ -30,6 +30,8 @@ from icm_core.quality import Quality
 from icm_core.spec.model import FINE, PipelineSpec
 from icm_core.types import Features, Prediction, SideInfo
 from icm_registry import unknown
+
+Same = TypeVar("Same")
 
 PRECISIONS = ("fp32", "bf16")
 """Arithmetic of the float networks. The coding path is exact in either, so files can be exchanged."""
@@ -227,31 +229,65 @@ class Pipeline(nn.Module):
         Raises:
             InputError: the picture, a quality, the effort or a task cannot be used.
         """
+        (blob,) = self.encode_batch(
+            [image],
+            quality,
+            enhancement=enhancement,
+            enhancement_quality=enhancement_quality,
+            control=control,
+            effort=effort,
+            search_for=search_for,
+        )
+        return blob
+
+    def encode_batch(
+        self,
+        images: Sequence[Image.Image | Tensor],
+        quality: float = 3.0,
+        *,
+        enhancement: bool = True,
+        enhancement_quality: float | None = None,
+        control: bool = False,
+        effort: int = 0,
+        search_for: Sequence[str] | None = None,
+    ) -> list[bytes]:
+        """Pictures of one size as the contents of ``.icm`` files, computed together; arguments as in `encode`.
+
+        What float networks compute may differ in the last bits from what they compute of a picture alone, so a file
+        need not be the same byte for byte. Each decodes by itself.
+
+        Raises:
+            InputError: as in `encode`, or the pictures have different sizes.
+        """
         step = self._quality(quality)
         finer = self.enhancement_step(step, enhancement_quality, enhancement=enhancement)
         searched = searched_tasks(self, effort, search_for)
         with self._inference():
-            x = as_batch(image).to(self.device)
-            height, width = _size(x)
+            pictures = [as_batch(image) for image in images]
+            height, width = _one([_size(picture) for picture in pictures], "pictures of one size")
+            x = torch.cat(pictures).to(self.device) if len(pictures) > 1 else pictures[0].to(self.device)
             fingerprint = self.enhancement_fingerprint if enhancement else None
             side: SideInfo | None = None
             if searched:
-                (payload,) = self._searched(x, step, effort, searched)
+                payloads = self._searched(x, step, effort, searched)
                 # What comes behind is made from the decoded side information, as a decoder has it.
-                side = self.codec.decode([payload], (height, width), step) if fingerprint or control else None
+                side = self.codec.decode(payloads, (height, width), step) if fingerprint or control else None
             elif fingerprint or control:
-                (payload,), side = self.codec.encode_with_side(x, step)
+                payloads, side = self.codec.encode_with_side(x, step)
             else:
-                (payload,) = self.codec.encode(x, step)
-            hashed = control_hash(side.levels) if control and side is not None else b""
-            layers = [Layer(LayerKind.BASE, self.base_fingerprint, payload, hashed)]
+                payloads = self.codec.encode(x, step)
+            layers = [
+                [Layer(LayerKind.BASE, self.base_fingerprint, payload, hashed)]
+                for payload, hashed in zip(payloads, _hashes(side if control else None, len(payloads)), strict=True)
+            ]
             if fingerprint and side is not None and self.enhancement is not None and self.over is not None:
                 coarse = Answers(self, side).of(self.over).output
-                (payload,) = self.enhancement.encode(x, coarse, side, finer or step)
-                latent = self.enhancement.latent([payload], side, finer or step) if control else None
-                hashed = b"" if latent is None else control_hash([latent])
-                layers.append(Layer(LayerKind.ENHANCEMENT, fingerprint, payload, hashed, finer))
-        return write(Container(height, width, step, tuple(layers), truncated=False))
+                payloads = self.enhancement.encode(x, coarse, side, finer or step)
+                latent = self.enhancement.latent(payloads, side, finer or step) if control else None
+                for number, payload in enumerate(payloads):
+                    hashed = b"" if latent is None else control_hash([latent[number : number + 1]])
+                    layers[number].append(Layer(LayerKind.ENHANCEMENT, fingerprint, payload, hashed, finer))
+        return [write(Container(height, width, step, tuple(one), truncated=False)) for one in layers]
 
     def decode(
         self,
@@ -278,35 +314,87 @@ class Pipeline(nn.Module):
                 ``"fine"`` needs, claims too large a picture, does not belong to the enhancement, or fails to verify.
             InputError: a task is unknown.
         """
-        known = [*self.tasks, *([FINE] if self.enhancement is not None else [])]
-        asked = [tasks] if isinstance(tasks, str) else tasks
-        for name in asked or ():
-            if name not in known:
-                raise InputError(unknown("task", name, known))
+        asked = self._asked([tasks] if isinstance(tasks, str) else tasks)
         if enhancement is not None:
             if isinstance(blob, Container):
                 raise InputError("an enhancement that came apart joins the bytes of its base file, not a parsed file")
             blob = join(blob, enhancement, max_pixels=max_pixels)
         file = blob if isinstance(blob, Container) else read(blob, max_pixels=max_pixels)
+        return self.decode_batch([file], asked, verify=verify)[0]
+
+    def decode_batch(
+        self, files: Sequence[Container], tasks: Sequence[str] | None = None, *, verify: bool = False
+    ) -> list[Decoded]:
+        """Predictions from several files, computed together; arguments as in `decode`.
+
+        What float networks compute may differ in the last bits from what they compute of a file alone. Decoded symbols
+        are the same.
+
+        Raises:
+            BitstreamError: as in `decode`, for any of the files.
+            InputError: a task is unknown, or the files differ in size or quality.
+        """
+        asked = self._asked(tasks)
+        size, quality = _one(
+            [((file.height, file.width), file.quality) for file in files], "files of one size and quality"
+        )
         if asked is None:
-            asked = [name for name in known if file.enhancement is not None or not self.reads_fine(name)]
-        self._check_base(file)
-        fine = self._enhancement_layer(file) if any(map(self.reads_fine, asked)) else None
-        size = (file.height, file.width)
+            refined = all(file.enhancement is not None for file in files)
+            asked = [name for name in self._outputs if refined or not self.reads_fine(name)]
+        for file in files:
+            self._check_base(file)
+        fine, finer = list[Layer](), quality
+        if any(map(self.reads_fine, asked)):
+            fine = [self._enhancement_layer(file) for file in files]
+            finer = _one([layer.quality or quality for layer in fine], "enhancements of one quality")
         verified: list[LayerKind] = []
         with self._inference():
-            side = self.codec.decode([file.base.payload], size, file.quality)
+            side = self.codec.decode([file.base.payload for file in files], size, quality)
             if verify:
-                check_control(file.base, control_hash(side.levels))
-                verified.append(file.base.kind)
-            if verify and fine is not None and self.enhancement is not None:
-                latent = self.enhancement.latent([fine.payload], side, fine.quality or file.quality)
+                for file, found in zip(files, _hashes(side, len(files)), strict=True):
+                    check_control(file.base, found)
+                verified.append(LayerKind.BASE)
+            if verify and fine and self.enhancement is not None:
+                latent = self.enhancement.latent([layer.payload for layer in fine], side, finer)
                 if latent is not None:
-                    check_control(fine, control_hash([latent]))
-                    verified.append(fine.kind)
-            answers = Answers(self, side, None if fine is None else self._refining(fine, fine.quality or file.quality))
-            found = {name: answers.of(name) for name in asked}
-        return Decoded(found, size, file.quality, not file.truncated, side, tuple(verified), file.enhancement_quality)
+                    for number, layer in enumerate(fine):
+                        check_control(layer, control_hash([latent[number : number + 1]]))
+                    verified.append(LayerKind.ENHANCEMENT)
+            answers = Answers(self, side, self._refining(fine, finer) if fine else None)
+            together = {name: answers.of(name) for name in asked}
+            sides = _rows(side, len(files))
+            each = [together] if len(files) == 1 else self._apart(together, sides, fine, finer)
+        return [
+            Decoded(found, size, quality, not file.truncated, its, tuple(verified), file.enhancement_quality)
+            for file, found, its in zip(files, each, sides, strict=True)
+        ]
+
+    @property
+    def _outputs(self) -> list[str]:
+        return [*self.tasks, *([FINE] if self.enhancement is not None else [])]
+
+    def _asked(self, tasks: Sequence[str] | None) -> Sequence[str] | None:
+        for name in tasks or ():
+            if name not in self._outputs:
+                raise InputError(unknown("task", name, self._outputs))
+        return tasks
+
+    def _apart(
+        self, together: dict[str, Prediction], sides: Sequence[SideInfo], fine: Sequence[Layer], finer: Quality
+    ) -> list[dict[str, Prediction]]:
+        """The predictions of each picture of a batch. What a head tells in fields of its own is asked for anew."""
+        each: list[dict[str, Prediction]] = []
+        for number, side in enumerate(sides):
+            alone = Answers(self, side, self._refining(fine[number : number + 1], finer) if fine else None)
+            each.append(
+                {
+                    name: replace(found, output=self.kind(name).select(found.output, [number]))
+                    if type(found) is Prediction
+                    else alone.of(name)
+                    for name, found in together.items()
+                }
+            )
+        return each
 
     def canvas(self, decoded: Decoded) -> Image.Image:
         """What answers are drawn on: the best picture among them, else one decoded for it, else plain grey."""
@@ -342,10 +430,11 @@ class Pipeline(nn.Module):
             x = x.clone(memory_format=torch.channels_last)
             return self.codec.search(x, quality, Objective(self, x, quality, tasks), effort)
 
-    def _refining(self, layer: Layer, quality: Quality) -> Refine:
+    def _refining(self, layers: Sequence[Layer], quality: Quality) -> Refine:
         enhancement = self.enhancement
-        assert enhancement is not None  # it wrote the layer
-        return lambda coarse, side: enhancement.decode([layer.payload], coarse, side, quality)
+        assert enhancement is not None  # it wrote the layers
+        payloads = [layer.payload for layer in layers]
+        return lambda coarse, side: enhancement.decode(payloads, coarse, side, quality)
 
     def enhancement_step(self, base: Quality, value: float | None, *, enhancement: bool = True) -> Quality | None:
         """The quality that an enhancement layer has to name: None where it has the base layer's, or no value is given.
@@ -427,3 +516,29 @@ class Pipeline(nn.Module):
 
 def _size(x: Tensor) -> tuple[int, int]:
     return x.shape[-2], x.shape[-1]
+
+
+def _one(values: Sequence[Same], what: str) -> Same:
+    """The value that all have."""
+    if not values or any(value != values[0] for value in values):
+        raise InputError(f"a batch has {what}, and this one has {len(set(values))} in {len(values)}")
+    return values[0]
+
+
+def _rows(side: SideInfo, count: int) -> list[SideInfo]:
+    """Side information of each picture of a batch."""
+    if count == 1:
+        return [side]
+    return [
+        SideInfo(
+            tuple(level[number : number + 1] for level in side.levels),
+            side.size,
+            {name: picture[number : number + 1] for name, picture in side.pictures.items()},
+        )
+        for number in range(count)
+    ]
+
+
+def _hashes(side: SideInfo | None, count: int) -> list[bytes]:
+    """Control hash of each picture's side information; empty where there is to be none."""
+    return [b""] * count if side is None else [control_hash(one.levels) for one in _rows(side, count)]
