@@ -16,7 +16,7 @@ from icm_core.plugins.datasets import open_dataset
 from icm_evaluation.gallery import shoot
 from icm_evaluation.papers import Curves, find_figures, paper
 
-NAMED = [f"fig{number}" for number in (*range(11, 19), 20, 21, 22)] + ["table1", "sec6.2"]
+NAMED = [f"fig{number}" for number in (*range(11, 19), 20, 21, 22)] + ["table1", "sec6.1", "sec6.2"]
 
 
 def test_every_figure_is_in_the_table_with_what_it_needs() -> None:

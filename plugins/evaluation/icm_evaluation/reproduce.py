@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -18,14 +19,16 @@ from icm_core.pipeline.load import find_spec
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.plugins.registry import Registry
 from icm_core.spec.extends import read_spec
-from icm_evaluation.curves import Curve, curves_of
+from icm_evaluation.chosen import Sizes, adapter_of, groups_of, side_rate
+from icm_evaluation.curves import Curve
 from icm_evaluation.gallery import Shot, shoot
 from icm_evaluation.kinds import Kinds
 from icm_evaluation.options import spread
-from icm_evaluation.papers import AccountOf, Clean, Curves, Pictures
+from icm_evaluation.papers import AccountOf, AnyFigure, Clean, Curves, Pictures, Tradeoff
 from icm_evaluation.plots import Line, Mark, Panel, clean_levels, figure, line_of, pictures_figure, write_plot
 from icm_evaluation.results import Result, describe_data
 from icm_evaluation.tables import table
+from icm_evaluation.tradeoff import page, panels_of_tasks, tradeoffs
 
 _SPREAD = 4
 """Figures with pictures choose among so many, spread evenly over the data set."""
@@ -46,6 +49,7 @@ class Material:
         pipes: loaded pipelines and
         data: a data set, for pictures; none and None if there are none.
         data_name: what the data set is called.
+        sizes: by metric: the figure that the paper shows for each of its picture sizes.
     """
 
     results: Sequence[Result]
@@ -55,9 +59,10 @@ class Material:
     pipes: Sequence[Pipeline] = ()
     data: DataSet | None = None
     data_name: str = ""
+    sizes: Mapping[str, Sizes] = field(default_factory=dict)
 
 
-def draw(name: str, wanted: Curves | Pictures | Clean | AccountOf, material: Material, folder: Path) -> list[Path]:
+def draw(name: str, wanted: AnyFigure, material: Material, folder: Path) -> list[Path]:
     """Make one figure and return the written files.
 
     Raises:
@@ -68,21 +73,14 @@ def draw(name: str, wanted: Curves | Pictures | Clean | AccountOf, material: Mat
         return _curves(name, wanted, material, folder)
     if isinstance(wanted, Pictures):
         return _pictures(name, wanted, material, folder)
-    text = _clean(wanted, material) if isinstance(wanted, Clean) else _account(wanted, material)
-    path = folder / f"{name}.md"
-    write_atomically(path, f"# {wanted.title}\n\n{text}\n\nPaper: {material.source}.\n".encode())
-    return [path]
+    if isinstance(wanted, Tradeoff):
+        return _tradeoff(name, wanted, material, folder)
+    text = _clean(name, wanted, material) if isinstance(wanted, Clean) else _account(wanted, material)
+    return [_page(name, wanted, text, material, folder)]
 
 
 def _curves(name: str, wanted: Curves, material: Material, folder: Path) -> list[Path]:
-    groups: dict[str, list[Curve]] = {}
-    for result in material.results:
-        for curve in curves_of(result):
-            if _shown(curve, wanted):
-                groups.setdefault(describe_data(result), []).append(curve)
-    groups = {data: curves for data, curves in groups.items() if len(curves) >= wanted.of.lines}
-    if not groups:
-        raise InputError(f"{name} needs {wanted.needs}")
+    groups = groups_of(name, wanted, material.results, material.sizes.get(wanted.of.metric, {}))
     marks = [Mark(point.label, point.bpp, point.value, point.relation) for point in wanted.points]
     written = []
     for number, (data, curves) in enumerate(groups.items()):
@@ -90,35 +88,60 @@ def _curves(name: str, wanted: Curves, material: Material, folder: Path) -> list
         panel = Panel(axis, [_line(curve, wanted) for curve in curves], marks, clean_levels(curves))
         if wanted.of.whole:
             panel = replace(panel, levels=())
-        hollow = "Hollow marks: the paper's own points, on its own data. " if marks else ""
-        drawn = figure(
-            [panel], f"{wanted.title}: {_instead(data, wanted.paper_data)}", hollow + _note(wanted, material)
-        )
-        for suffix in (".png", ".svg"):
-            path = folder / f"{name}{f'-{number + 1}' if number else ''}{suffix}"
-            write_plot(path, drawn)
-            written.append(path)
+        title = f"{wanted.title}: {_instead(data, wanted.paper_data)}"
+        drawn = figure([panel], title, f"{_marked(wanted)}{_absent(wanted, curves)}{_note(wanted, material)}")
+        written += _write(folder / f"{name}{f'-{number + 1}' if number else ''}", drawn)
     return written
 
 
-def _shown(curve: Curve, wanted: Curves) -> bool:
-    of, task = wanted.of, curve.result.tasks[curve.task]
-    return (
-        curve.result.data.kind == of.data
-        and curve.metric == of.metric
-        and (not of.adapters or task.adapter in of.adapters)
-        and (not of.whole or task.whole)
-    )
+def _write(stem: Path, drawn: Any) -> list[Path]:
+    paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".png", ".svg")]
+    for path in paths:
+        write_plot(path, drawn)
+    return paths
+
+
+def _marked(wanted: Curves) -> str:
+    """What the marks are, and which of them the text gives as a share of another."""
+    if not wanted.points:
+        return ""
+    derived = [
+        f"{point.label.removeprefix('paper: ')} {point.bpp:g} bpp, {point.derived}"
+        for point in wanted.points
+        if point.derived
+    ]
+    shares = f"Of shares in the text: {'; '.join(derived)}. " if derived else ""
+    return f"Hollow marks: the paper's own points, on its own data. {shares}"
+
+
+def _absent(wanted: Curves, curves: Sequence[Curve]) -> str:
+    """Which of the adapters there is no curve of."""
+    absent = [adapter for adapter in wanted.of.adapters if adapter not in map(adapter_of, curves)]
+    return f"Not measured here: {', '.join(absent)}. " if absent else ""
 
 
 def _line(curve: Curve, wanted: Curves) -> Line:
     line = line_of(curve)
-    if wanted.of.adapters:
-        return replace(line, label=f"{curve.label} ({curve.result.tasks[curve.task].adapter})", system=curve.label)
-    if wanted.of.whole:
-        low, high = (curve.result.points[index].base_bpp for index in (0, -1))
-        return replace(line, label=f"{curve.label}, base {low:.2f} to {high:.2f} bpp")
+    if wanted.of.differ == "adapter":
+        return replace(line, label=f"{curve.label} ({adapter_of(curve)})", system=curve.label)
+    if wanted.of.differ == "side rate":
+        return replace(line, label=f"{curve.label}, base {side_rate(curve)[0]:.3g} bpp")
     return line
+
+
+def _tradeoff(name: str, wanted: Tradeoff, material: Material, folder: Path) -> list[Path]:
+    found = tradeoffs(name, wanted, material.results)
+    data = " and ".join(dict.fromkeys(describe_data(curve.result) for one in found for curve in one.curves.values()))
+    title = f"{wanted.title}: {_instead(data, wanted.paper_data)}"
+    drawn = figure(panels_of_tasks(wanted, found), title, _note(wanted, material))
+    return [*_write(folder / name, drawn), _page(name, wanted, page(wanted, found), material, folder)]
+
+
+def _page(name: str, wanted: AnyFigure, text: str, material: Material, folder: Path) -> Path:
+    path = folder / f"{name}.md"
+    said = "".join(f"\n\n{sentence}" for sentence in wanted.contradictions)
+    write_atomically(path, f"# {wanted.title}\n\n{text}{said}\n\nPaper: {material.source}.\n".encode())
+    return path
 
 
 def _pictures(name: str, wanted: Pictures, material: Material, folder: Path) -> list[Path]:
@@ -151,7 +174,7 @@ def _only(shot: Shot, number: int, wanted: Pictures) -> list[tuple[str, Image.Im
     ]
 
 
-def _clean(wanted: Clean, material: Material) -> str:
+def _clean(name: str, wanted: Clean, material: Material) -> str:
     rows = []
     for head, stated in wanted.heads.items():
         for result in material.results:
@@ -161,7 +184,7 @@ def _clean(wanted: Clean, material: Material) -> str:
                     if clean is not None:
                         rows.append((head, f"{stated:.2f} %", f"{clean:.2f} %", result.system, describe_data(result)))
     if not rows:
-        raise InputError(f"the figures on clean pictures need {wanted.needs}")
+        raise InputError(f"{name} needs {wanted.needs}")
     missing = [head for head in wanted.heads if head not in {row[0] for row in rows}]
     text = table(["head", f"paper, {wanted.paper_data}", "here", "system", "data here"], rows)
     return text + "".join(f"\n\nNot measured here: {head}." for head in missing)
@@ -209,10 +232,11 @@ def _instead(data: str, paper_data: str) -> str:
     return f"{data}, in place of the paper's {paper_data}"
 
 
-def _note(wanted: Curves | Pictures, material: Material) -> str:
-    return f"{wanted.claims} {material.source}.".strip()
+def _note(wanted: AnyFigure, material: Material) -> str:
+    against = f"Within the paper: {' '.join(wanted.contradictions)}" if wanted.contradictions else ""
+    return " ".join(filter(None, [wanted.claims, against, f"{material.source}."]))
 
 
-def overview(figures: Mapping[str, Curves | Pictures | Clean | AccountOf]) -> list[tuple[str, str, str]]:
+def overview(figures: Mapping[str, AnyFigure]) -> list[tuple[str, str, str]]:
     """Name, title and needs of each."""
     return [(name, figure.title, figure.needs) for name, figure in figures.items()]

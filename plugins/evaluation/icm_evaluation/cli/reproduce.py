@@ -38,8 +38,11 @@ def run(
     """Draw the paper's figures from results, with the paper's own points beside them.
 
     With --data and --models, what is missing is measured first, into the same folder; a result that lies there is
-    taken as it is. A figure that lacks what it needs is named, and the others are drawn.
+    taken as it is. A figure that lacks what it needs, or whose curves differ in something else than it is about, is
+    named with the reason, and the others are drawn. Results at several picture sizes make several figures.
     """
+    from dataclasses import replace
+
     from icm_evaluation.papers import Pictures, find_figures, paper
     from icm_evaluation.reproduce import Material, draw, overview
 
@@ -59,12 +62,12 @@ def run(
     names = parse_models(models or [])
     registry = build_registry()
     found = [read_result(path) for path in results or ()]
-    material = Material(found, registry, source.source, names)
+    material = Material(found, registry, source.source, names, sizes=source.sizes)
     if data is not None and names:
         options = [
             Options(name, data, data_params, split, limit=limit, workers=workers, device=device) for name in names
         ]
-        if any(figure.kind in ("curves", "clean") for figure in wanted.values()):
+        if any(figure.kind in ("curves", "clean", "tradeoff") for figure in wanted.values()):
             make_folder(output)
             for one in options:
                 path = output / f"{Path(one.model).stem}.{one.data_name}.json"
@@ -77,7 +80,7 @@ def run(
         if any(isinstance(figure, Pictures) for figure in wanted.values()):
             opened = open_dataset(data, split, registry, options[0].data_params())
             pipes = [load(name, device=device, registry=registry) for name in names]
-            material = Material(found, registry, source.source, names, pipes, opened, f"{options[0].data_name} {split}")
+            material = replace(material, pipes=pipes, data=opened, data_name=f"{options[0].data_name} {split}")
     missing = False
     for name, figure in wanted.items():
         try:
