@@ -6,7 +6,7 @@ line prints it on stderr and exits with code 2.
 
 from __future__ import annotations
 
-__all__ = ["BitstreamError", "IcmError", "InputError", "SpecError", "TrainingError", "WeightsError"]
+__all__ = ["BitstreamError", "IcmError", "InputError", "SpecError", "TrainingError", "WeightsError", "out_of_memory"]
 
 
 class IcmError(Exception):
@@ -31,3 +31,9 @@ class WeightsError(IcmError):
 
 class TrainingError(IcmError):
     """A training that cannot go on, because a value is not a number any more."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out; torch says it of the machine's and the GPU's by a RuntimeError."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text

@@ -185,6 +185,18 @@ def read(blob: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
     return Container(height, width, Quality(step), layers, truncated)
 
 
+def base_length(blob: bytes) -> int:
+    """Bytes up to the end of a file's base layer, as its header has them; the file need not be so long.
+
+    Raises:
+        BitstreamError: it ends inside its headers.
+    """
+    if len(blob) < HEADER_BYTES + LAYER_HEADER_BYTES:
+        raise BitstreamError(f"the file is cut: it ends after {len(blob)} bytes, inside its base layer")
+    number, _, size, _ = _LAYER.unpack_from(blob, HEADER_BYTES)
+    return HEADER_BYTES + LAYER_HEADER_BYTES + _extra(number) + int(size)
+
+
 def _read_layers(blob: bytes) -> tuple[tuple[Layer, ...], bool]:
     """All whole layers behind the header, and whether an enhancement layer was cut off."""
     layers: list[Layer] = []

@@ -6,7 +6,15 @@ that layer's CRC-32, which covers the picture's size, quality, fingerprint and e
 
 from __future__ import annotations
 
-from icm_core.bitstream.container import HEADER_BYTES, LAYER_HEADER_BYTES, MAGIC, MAX_PIXELS, PART_MAGIC, read
+from icm_core.bitstream.container import (
+    HEADER_BYTES,
+    LAYER_HEADER_BYTES,
+    MAGIC,
+    MAX_PIXELS,
+    PART_MAGIC,
+    base_length,
+    read,
+)
 from icm_core.errors import BitstreamError, InputError
 
 CRC_BYTES = 4
@@ -57,6 +65,16 @@ def join(base: bytes, enhancement: bytes, *, max_pixels: int = MAX_PIXELS) -> by
     if read(blob, max_pixels=max_pixels).truncated:
         raise BitstreamError(f"the enhancement part is cut: it ends after {len(enhancement)} bytes")
     return blob
+
+
+def apart(both: bytes) -> tuple[bytes, bytes]:
+    """A base file and the enhancement part that follows it, for `join`; neither is looked into.
+
+    Raises:
+        BitstreamError: the base file is cut inside its headers.
+    """
+    length = base_length(both)
+    return both[:length], both[length:]
 
 
 def _base_crc(base: bytes) -> bytes:

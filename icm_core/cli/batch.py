@@ -9,7 +9,7 @@ from typing import TypedDict, TypeVar
 import typer
 
 from icm_core.cli.console import complain, message_of, print_table, progress
-from icm_core.errors import IcmError, InputError
+from icm_core.errors import IcmError, InputError, out_of_memory
 
 Row = TypeVar("Row")
 
@@ -57,8 +57,6 @@ def _within_memory(work: Callable[[Path], Row], path: Path) -> Row:
     try:
         return work(path)
     except (MemoryError, RuntimeError) as error:
-        # torch reports both kinds of memory, the machine's and the GPU's, as a RuntimeError.
-        text = str(error).lower()
-        if isinstance(error, MemoryError) or "out of memory" in text or "not enough memory" in text:
+        if out_of_memory(error):
             raise InputError(f"{path}: not enough memory for a picture of this size") from error
         raise
