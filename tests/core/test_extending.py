@@ -121,6 +121,15 @@ def test_a_spec_extends_a_shipped_one(write: Write, shipping: Registry, data: di
     assert parse_spec(found.to_json()) == found
 
 
+def test_what_a_base_is_for_is_not_said_of_what_extends_it(write: Write, shipping: Registry, base: Path) -> None:
+    base.write_text(json.dumps({**json.loads(base.read_text()), "description": "for streets"}))
+    assert read_spec(base, shipping).description == "for streets"
+    assert read_spec(write("mine", {"extends": "base"}), shipping).description == ""
+    assert (
+        read_spec(write("said", {"extends": "base", "description": "for rooms"}), shipping).description == "for rooms"
+    )
+
+
 def test_a_new_head_decodes_files_from_before_it_existed(
     write: Write, base: Path, shipping: Registry, picture: torch.Tensor, tmp_path: Path
 ) -> None:

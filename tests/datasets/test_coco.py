@@ -129,12 +129,13 @@ def test_keypoints_of_the_class_that_has_some(opened, things) -> None:
         Keypoints().check_target(sample.target, tuple(sample.picture.shape[1:]), data.legend)
 
 
-def test_points_outside_of_the_picture_are_not_labelled(opened, things) -> None:
+@pytest.mark.parametrize("place", [[6, 1], [-0.1, 1], [2, 4], [2, -0.1]], ids=["right", "left", "below", "above"])
+def test_points_outside_of_the_picture_are_not_labelled(opened, things, place) -> None:
     def beyond(found: dict[str, Any]) -> None:
-        found["annotations"][0]["keypoints"] = [6, 1, 2, 5.9, 3.9, 2, 2, -0.1, 1]
+        found["annotations"][0]["keypoints"] = [*place, 2, 5.9, 3.9, 2, 0, 0, 1]
 
-    target = opened("coco", things(beyond), targets="keypoints")[1].target
-    assert target["keypoints"][0, :, 2].tolist() == [0.0, 2.0, 0.0] and target["keypoints"][0, 0].tolist() == [0, 0, 0]
+    points = opened("coco", things(beyond), targets="keypoints")[1].target["keypoints"][0]
+    assert points[:, 2].tolist() == [0.0, 2.0, 1.0] and points[0].tolist() == [0, 0, 0]
 
 
 def test_a_thing_without_any_points_is_kept(opened, things) -> None:

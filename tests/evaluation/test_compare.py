@@ -14,7 +14,8 @@ from icm_core.kinds.segmentation import miou_of
 from icm_evaluation.bd import NO_OVERLAP, NO_RATES, TOO_FEW, bd_rate, bd_value, bits_at, ratio_at
 from icm_evaluation.bootstrap import Resampler, draws
 from icm_evaluation.compare import compare, sentence
-from icm_evaluation.curves import Points, curves_of
+from icm_evaluation.curves import Points, curves_of, same_head
+from icm_evaluation.figure_info import FigureInfo
 from icm_evaluation.results import Result, read_result
 
 RATES = [0.1, 0.2, 0.35, 0.6]
@@ -152,6 +153,36 @@ def test_overlap_is_the_common_share_of_both_ranges() -> None:
     assert (found.overlap, found.low, found.high) == (pytest.approx(0.25), 5, 10)
 
 
+def test_of_values_the_rates_overlap_in_their_logarithm() -> None:
+    found = bd_value(Points.of([0.1, 1], [0, 10]), Points.of([0.01, 0.2, 0.4], [5, 20, 21]))
+    whole = np.log10(1 / 0.01)
+    assert found.overlap == pytest.approx(np.log10(0.4 / 0.1) / whole)
+    assert (found.low, found.high) == (pytest.approx(0.1), pytest.approx(0.4))
+
+
+@pytest.mark.parametrize(
+    ("unit", "one", "other", "same"),
+    [
+        ("%", 50.0, 50.09, True), ("%", 50.0, 50.11, False), ("%", 0.5, 0.59, True),
+        ("m", 50.0, 50.04, True), ("m", 50.0, 50.06, False), ("m", 0.5, 0.51, False), ("m", 0.0, 0.0, True),
+    ],
+)  # fmt: skip
+def test_shares_differ_by_their_difference_and_other_figures_by_its_share(unit, one, other, same) -> None:
+    about = FigureInfo(title="it", unit=unit)
+    assert same_head(one, other, about) == same_head(other, one, about) == same
+
+
+def test_bits_are_those_of_anchor_and_test_in_the_middle_of_what_both_cover(result) -> None:
+    double = scaled(result, 2, "double")
+    (found,) = (one for one in compare([double, result], count=0)
+                if (one.anchor, one.test, one.metric) == ("double coarse", "scalable coarse", "psnr"))  # fmt: skip
+    (at,) = found.at
+    assert at.level == pytest.approx(sum(found.common) / 2)
+    (curve,) = (curve for curve in curves_of(result) if (curve.task, curve.metric) == ("coarse", "psnr"))
+    assert at.test_bpp == pytest.approx(bits_at(curve.points, at.level))
+    assert at.anchor_bpp == pytest.approx(2 * at.test_bpp)
+
+
 def test_systems_at_half_the_bytes_need_half_the_bits_whatever_pictures_are_drawn(result) -> None:
     double = scaled(result, 2, "double")
     said = set()
@@ -173,6 +204,18 @@ def test_a_draw_of_every_picture_once_is_the_curve_itself(result) -> None:
         (drawn,) = Resampler(np.ones((1, len(result.pictures)))).points(curve)
         assert drawn.rates == pytest.approx(curve.points.rates)
         assert drawn.values == pytest.approx(curve.points.values, rel=1e-6)
+
+
+def test_a_draw_of_one_picture_alone_has_its_rates_and_values(result) -> None:
+    count = len(result.pictures)
+    resampler = Resampler(count * np.eye(count))
+    curves = [curve for curve in curves_of(result) if curve.metric == "psnr"]
+    assert [curve.task for curve in curves] == ["coarse", "fine"]
+    for curve in curves:
+        for row, drawn in zip(result.pictures, resampler.points(curve), strict=True):
+            sizes = [one.bytes if curve.task == "fine" else one.base_bytes for one in row.points]
+            assert drawn.rates == pytest.approx([8 * size / (row.width * row.height) for size in sizes])
+            assert drawn.values == pytest.approx([one.tasks[curve.task]["psnr"] for one in row.points])
 
 
 def test_the_same_seed_draws_the_same_pictures() -> None:

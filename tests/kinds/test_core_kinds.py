@@ -80,6 +80,13 @@ def test_ms_ssim_counts_grey_levels_of_255() -> None:
     assert 0.9 < tally["ms_ssim"] < 1
 
 
+def test_ms_ssim_is_of_the_picture_rounded_to_8_bits() -> None:
+    picture = torch.full((3, 180, 180), 100, dtype=torch.uint8)
+    off = torch.where(torch.arange(180) % 2 == 0, 0.45, -0.45)
+    tally = Reconstruction().tally(Prediction("reconstruction", (picture + off)[None] / 255), picture)
+    assert tally == {"psnr": None, "ms_ssim": pytest.approx(1, abs=1e-6)}
+
+
 def test_an_equal_picture_has_no_psnr_and_a_small_one_no_ms_ssim() -> None:
     picture = torch.randint(256, (3, 20, 30), generator=rng(0)).to(torch.uint8)
     tally = Reconstruction().tally(Prediction("reconstruction", picture[None].float() / 255), picture)
@@ -109,6 +116,10 @@ def test_values_are_measured_in_the_heads_order_and_unknown_ones_left_out() -> N
     target = kind.renumber(torch.tensor([3.0, 1.0]), numbers, Legend(("far", "near")))
     tally = kind.tally(Prediction("regression", torch.tensor([[1.5, 100.0, 1.0]])), target)
     assert tally == {"errors": [0.5, None, 2.0], "mae": 1.25}
+    whole = kind.tally(Prediction("regression", torch.tensor([[4.0, 0.0, 0.0]])), torch.zeros(3))
+    figures = kind.figures([tally, whole], Legend(("near", "middle", "far")))
+    assert figures["mae"].value == pytest.approx((1.25 + 4 / 3) / 2)
+    assert (figures["mae.near"].value, figures["mae.middle"].value) == (2.25, None)
 
 
 @pytest.mark.parametrize("kind", [Classification(), Segmentation(), Regression()])
@@ -215,6 +226,17 @@ def test_the_truth_has_the_best_figures(kind: TaskKind) -> None:
     tally = kind.tally(truth, kind.renumber(target, (0, 1, 2), ROAD))
     main = next(iter(kind.figures([tally], ROAD).values()))
     assert main.value == (100 if main.higher_is_better else 0)
+
+
+@pytest.mark.parametrize("target", [-1, 3, 255])
+def test_a_class_without_a_label_has_no_right_answer(target: int) -> None:
+    assert Classification().truth(torch.tensor(target), ROAD) is None
+
+
+def test_made_up_maps_leave_out_a_few_pixels_and_hold_every_class() -> None:
+    made = Segmentation().example_target((40, 60), Legend(ROAD.labels, ignore=9), rng(0))
+    assert (made == 9).nonzero().tolist() == [[0, column] for column in range(30)]
+    assert made.unique().tolist() == [0, 1, 2, 9]
 
 
 def test_divergence_is_zero_for_the_same_answer_and_per_picture() -> None:

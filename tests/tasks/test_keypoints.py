@@ -343,6 +343,15 @@ def test_an_answer_is_right_as_far_as_its_points_are_near():
         assert values([KIND.tally(answer, things)], Legend(("tip",)))["ap"] == pytest.approx(expected)
 
 
+def test_things_without_a_labelled_point_are_not_to_be_found():
+    """As in COCO: an answer where such a thing stands is neither right nor wrong."""
+    unknown = [(0, 0, 0)] * 3
+    right = KIND.tally(said(ONE), target(ONE))
+    for others in (said(), said(ONE, scores=[1.0])):
+        found = values([right, KIND.tally(others, target(unknown))])
+        assert found == {"ap": pytest.approx(100), "ap50": pytest.approx(100), "ap75": pytest.approx(100)}
+
+
 def test_the_twenty_best_answers_count():
     far = [(70, 50, 1), (71, 51, 1), (72, 52, 1)]
     for others, expected in ((20, 0), (19, 5)):
