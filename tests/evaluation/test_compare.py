@@ -214,8 +214,9 @@ def test_a_draw_of_one_picture_alone_has_its_rates_and_values(result) -> None:
     for curve in curves:
         for row, drawn in zip(result.pictures, resampler.points(curve), strict=True):
             sizes = [one.bytes if curve.task == "fine" else one.base_bytes for one in row.points]
-            assert drawn.rates == pytest.approx([8 * size / (row.width * row.height) for size in sizes])
-            assert drawn.values == pytest.approx([one.tasks[curve.task]["psnr"] for one in row.points])
+            rates = [8 * size / (row.width * row.height) for size in sizes]
+            expected = Points.of(rates, [one.tasks[curve.task]["psnr"] for one in row.points])
+            assert drawn.rates == pytest.approx(expected.rates) and drawn.values == pytest.approx(expected.values)
 
 
 def test_the_same_seed_draws_the_same_pictures() -> None:
