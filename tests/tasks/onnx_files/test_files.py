@@ -19,6 +19,7 @@ from icm_core.pipeline.fill import fill
 from icm_core.spec.extends import compose
 from icm_core.spec.files import copy_files
 from icm_core.types import Features
+from icm_tasks.onnx_files.writing import write
 
 DATA = Path(os.environ.get("ICM_DATA", Path(__file__).parents[4] / "shared/data"))
 
@@ -67,6 +68,24 @@ def test_weights_that_are_trained_begin_as_the_files_and_belong_to_the_pipeline(
     torch.testing.assert_close(own(image), fixed(image))
     with pytest.raises(SpecError, match="knows no pretrained weights 'imagenet'; known: file"):
         own.start_from("imagenet")
+
+
+@pytest.mark.parametrize("write_network", [small.classifier, small.grid], ids=["classifier", "detector"])
+def test_trained_weights_become_a_file_that_says_the_same(tmp_path, head, write_network):
+    path = write_network(tmp_path / "net.onnx")
+    kind = {"kind": "classification"}
+    if write_network is small.grid:
+        kind = {"kind": "detection", "layout": {"form": "grid", "strides": [8, 16]}}
+    own = head(path, trained=True, **kind)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in own.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    write(own, tmp_path / "mine.onnx")
+    image = Features({"image": torch.rand(1, 3, 64, 64, generator=generator)}, (64, 64))
+    for engine in ("torch", "onnxruntime"):
+        mine = head(tmp_path / "mine.onnx", engine=engine, **kind)
+        torch.testing.assert_close(mine(image), own(image), rtol=1e-3, atol=1e-4)
 
 
 def test_trained_weights_are_written_by_import(tmp_path, registry):

@@ -57,7 +57,17 @@ def network(path: Path, outputs: Sequence[str]) -> nn.Module:
         WeightsError: there is no such file, it is too large, damaged, or keeps weights in other files.
         SpecError: the packages are not installed, it has no such output, or an operator of it has no counterpart.
     """
-    return _Network(copy.deepcopy(_converted(*_stamp(path))), signature(path).outputs, outputs)
+    return _Network(copy.deepcopy(converted(path)), signature(path).outputs, outputs)
+
+
+def parsed(path: Path) -> ModelProto:
+    """The file's content, which nobody changes; see `network` for errors."""
+    return _read(*_stamp(path))[0]
+
+
+def converted(path: Path) -> nn.Module:
+    """The network of PyTorch that a file's became, which nobody changes; see `network` for errors."""
+    return _converted(*_stamp(path))
 
 
 class _Network(nn.Module):
