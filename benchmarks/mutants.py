@@ -3,6 +3,7 @@
 python benchmarks/mutants.py MODULE...       plants and stores what came of it; a path, or the end of one: coding/rans
 python benchmarks/mutants.py MODULE --list   shows the bugs
 python benchmarks/mutants.py MODULE --only 7 plants one and shows what the tests say
+python benchmarks/mutants.py MODULE --sample 40 plants so many of the bugs, drawn by --seed, and stores what came of it
 python benchmarks/mutants.py --page          writes docs/testing.md from what is stored
 python benchmarks/mutants.py --check         exit code 1 if the page is not what the stored results say
 
@@ -22,6 +23,7 @@ import importlib.abc
 import importlib.machinery
 import json
 import os
+import random
 import signal
 import sys
 import tempfile
@@ -185,8 +187,15 @@ def tried(module: str, source: str, tests: Sequence[str], limit: float) -> Outco
     return Outcome(LATE if code is None else NOTICED if code else SURVIVED, seconds, said)
 
 
-def measured(module: str, tests: Sequence[str], most: int | None) -> dict[str, Any]:
-    """Plants every bug of a module, and says what came of them."""
+def drawn(count: int, sample: int | None, seed: int) -> list[int]:
+    """Numbers of the bugs that are planted, from 0: all, or so many of them by chance, in order."""
+    if sample is None or sample >= count:
+        return list(range(count))
+    return sorted(random.Random(seed).sample(range(count), sample))
+
+
+def measured(module: str, tests: Sequence[str], sample: int | None, seed: int) -> dict[str, Any]:
+    """Plants the bugs of a module, or a sample of them, and says what came of them."""
     from mutations import mutants
 
     source = (ROOT / module).read_text()
@@ -194,18 +203,23 @@ def measured(module: str, tests: Sequence[str], most: int | None) -> dict[str, A
     if plain.what != SURVIVED:
         sys.exit(f"{module}: its tests fail without any bug\n{plain.said}")
     found = mutants(source)
-    print(f"{module}: {len(found)} bugs, {plain.seconds:.1f} s a run without one", flush=True)
+    numbers = drawn(len(found), sample, seed)
+    some = f"{len(numbers)} of " if len(numbers) < len(found) else ""
+    print(f"{module}: {some}{len(found)} bugs, {plain.seconds:.1f} s a run without one", flush=True)
     began, survivors, late = time.monotonic(), [], 0
-    for number, one in enumerate(found[:most], 1):
+    for number in numbers:
+        one = found[number]
         outcome = tried(module, one.source, tests, 30 + 5 * plain.seconds)
         late += outcome.what == LATE
         if outcome.what == SURVIVED:
             survivors.append({"line": one.line, "was": one.was, "becomes": one.becomes})
-            print(f"  {number}: survived, line {one.line}: {one.was}  ->  {one.becomes}", flush=True)
+            print(f"  {number + 1}: survived, line {one.line}: {one.was}  ->  {one.becomes}", flush=True)
     return {
         "module": module,
         "tests": list(tests),
-        "bugs": len(found[:most]),
+        "bugs": len(numbers),
+        "of": len(found),
+        **({"seed": seed} if some else {}),
         "late": late,
         "seconds": round(time.monotonic() - began),
         "source_sha256": hashlib.sha256(source.encode()).hexdigest(),
@@ -240,9 +254,8 @@ def page() -> str:
         reasons = [judged(result["module"], one) for one in result["survivors"]]
         open_ones = reasons.count(None)
         noticed = result["bugs"] - len(reasons)
-        rows.append(
-            [f"`{result['module']}`", result["bugs"], noticed, len(reasons) - open_ones, open_ones, result["seconds"]]
-        )
+        some = f"{result['bugs']} of {result['of']}" if result["bugs"] < result["of"] else result["bugs"]
+        rows.append([f"`{result['module']}`", some, noticed, len(reasons) - open_ones, open_ones, result["seconds"]])
         verdicts += [
             [f"`{Path(result['module']).name}`, {one['line']}", *_apart(one["was"], one["becomes"]), why or "open"]
             for one, why in zip(result["survivors"], reasons, strict=True)
@@ -284,7 +297,8 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--only", type=int, metavar="NUMBER")
-    parser.add_argument("--most", type=int, metavar="COUNT", help="only the first so many bugs; nothing is stored")
+    parser.add_argument("--sample", type=int, metavar="COUNT", help="so many of the bugs, drawn by chance")
+    parser.add_argument("--seed", type=int, default=0, help="of a sample; 0 by default")
     parser.add_argument("--page", action="store_true")
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
@@ -313,13 +327,12 @@ def main() -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     open_ones = 0
     for module in modules:
-        result = measured(module, configuration()[module]["tests"], given.most)
+        result = measured(module, configuration()[module]["tests"], given.sample, given.seed)
         open_ones += sum(judged(module, one) is None for one in result["survivors"])
         noticed = result["bugs"] - len(result["survivors"])
         print(f"{module}: {noticed} of {result['bugs']} bugs noticed, {result['seconds']} s")
-        if given.most is None:
-            (RESULTS / f"{dotted(ROOT / module)}.json").write_text(json.dumps(result, indent=1) + "\n")
-            PAGE.write_text(page())
+        (RESULTS / f"{dotted(ROOT / module)}.json").write_text(json.dumps(result, indent=1) + "\n")
+        PAGE.write_text(page())
     if open_ones:
         sys.exit(f"{open_ones} survived: each wants a test, or a reason in {CONFIGURATION.name}")
 

@@ -15,15 +15,19 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-W", "ignore", str(ROOT / "benchmarks/mutants.py")]
 
 
+def imported(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"icm_{name}", ROOT / f"benchmarks/{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[f"icm_{name}"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="module")
 def mutations() -> ModuleType:
     pytest.importorskip("cosmic_ray", reason="bugs are made with the extra mutants")
-    spec = importlib.util.spec_from_file_location("icm_mutations", ROOT / "benchmarks/mutations.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["icm_mutations"] = module
-    spec.loader.exec_module(module)
-    return module
+    return imported("mutations")
 
 
 def test_the_page_is_made_from_the_stored_results() -> None:
@@ -35,6 +39,14 @@ def test_modules_and_their_tests_are_there() -> None:
     configuration = json.loads((ROOT / "benchmarks/mutants.json").read_text())
     named = [path for module, one in configuration.items() for path in (module, *one["tests"])]
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_a_sample_follows_from_its_seed() -> None:
+    drawn = imported("mutants").drawn
+    first = drawn(1000, 40, 0)
+    assert len({*first}) == 40 and first == sorted(first) and first[-1] > 500
+    assert drawn(1000, 40, 0) == first != drawn(1000, 40, 1)
+    assert drawn(7, 7, 0) == drawn(7, 40, 3) == drawn(7, None, 0) == list(range(7))
 
 
 def test_own_bugs_are_those_of_their_examples(mutations: ModuleType) -> None:
