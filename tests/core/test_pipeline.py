@@ -252,6 +252,18 @@ def test_modes_are_put_back(pipeline: Pipeline, picture: torch.Tensor) -> None:
     assert [module.training for module in pipeline.modules()] == modes
 
 
+def test_both_sides_refine_the_picture_that_is_shown(pipeline: Pipeline, picture: torch.Tensor) -> None:
+    file = read(pipeline.encode(picture, 2.5))
+    found = pipeline.decode(file)
+    enhancement = pipeline.enhancement
+    assert enhancement is not None and file.enhancement is not None
+    refining = found["coarse"].output, found.side, Quality.of(2.5)
+    payloads = [file.enhancement.payload]
+    with torch.inference_mode():
+        assert enhancement.encode(picture, *refining) == payloads
+        assert torch.equal(enhancement.decode(payloads, *refining), found["fine"].output)
+
+
 def test_analyse_gives_what_the_decoder_has(pipeline: Pipeline, picture: torch.Tensor) -> None:
     side = pipeline.analyse(picture, 2)
     decoded = pipeline.decode(pipeline.encode(picture, 2), []).side
