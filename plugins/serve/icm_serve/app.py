@@ -126,9 +126,7 @@ class Service:
                 raise ClientDisconnect
             if waiting:
                 raise TooLateError
-            raise RefusedError(
-                504, f"the answer would have taken more than {seconds:g} seconds; send a smaller picture"
-            )
+            raise RefusedError(504, f"the answer takes more than {seconds:g} seconds; send a smaller picture")
         except TooLateError as error:
             sentence = f"the request waited for {seconds:g} seconds, which is as long as it may; come back later"
             raise busy(sentence, self.batcher.wait) from error

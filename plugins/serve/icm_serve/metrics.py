@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PATHS = ("/encode", "/decode", "/refine", "/models", "/health", "/metrics", "/openapi.json")
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+SIZES = (1, 2, 4, 8, 16, 32)
 
 
 class Metrics:
@@ -26,9 +27,7 @@ class Metrics:
         self.requests = Counter("icm_requests", "Requests by path and status.", ["path", "status"], registry=own)
         self.seconds = Histogram("icm_request_seconds", "Seconds from request to response.", ["path"], registry=own)
         self.received = Counter("icm_received_bytes", "Bytes of bodies.", registry=own)
-        self.batches = Histogram(
-            "icm_batch_size", "Requests done together.", buckets=(1, 2, 4, 8, 16, 32), registry=own
-        )
+        self.batches = Histogram("icm_batch_size", "Requests done together.", buckets=SIZES, registry=own)
         self.work = Counter("icm_work_seconds", "Seconds of work.", registry=own)
         Gauge("icm_waiting", "Requests that wait for the model.", registry=own).set_function(waiting)
         Gauge("icm_places_taken", "Requests that are read, wait or are worked on.", registry=own).set_function(taken)
