@@ -7,11 +7,13 @@ the symbols of an earlier one. Words are little-endian, as the coder writes them
 from __future__ import annotations
 
 import torch
-from compressai.ans import BufferedRansEncoder, RansDecoder
 from torch import Tensor
 
+from icm_core.coding.coder import extension
 from icm_core.coding.tables import CdfTables
 from icm_core.errors import BitstreamError
+
+_ans = extension("ans")
 
 MAX_SYMBOL = 2**14
 """Largest magnitude of a symbol; encoders clamp to it, and a decoder that meets a larger one refuses."""
@@ -33,7 +35,7 @@ class StreamEncoder:
     """Collects symbols with their table rows; `finish` gives the bytes."""
 
     def __init__(self) -> None:
-        self._encoder = BufferedRansEncoder()
+        self._encoder = _ans.BufferedRansEncoder()
         self._count = 0
         self._finished = False
 
@@ -69,7 +71,7 @@ class StreamDecoder:
             raise BitstreamError(f"a coded stream has {len(payload)} bytes; it must be a multiple of 4, at least 8")
         self._payload = payload
         self._again = StreamEncoder()
-        self._decoder = RansDecoder()
+        self._decoder = _ans.RansDecoder()
         self._bits, self._count = 0.0, 0
         # The coder reads on without looking for the end. Zeros behind the payload are enough for any
         # payload: a symbol takes at most one word, and an escape's length is counted in the payload's nibbles.

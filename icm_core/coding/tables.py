@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from icm_core.coding.coder import extension
 from icm_core.coding.fixed import FRACTION_BITS
 from icm_core.errors import WeightsError
 
@@ -83,9 +84,7 @@ class CdfTables:
 
 def quantize_pmf(pmf: Sequence[float]) -> list[int]:
     """Cumulative frequencies of a pmf whose last entry is the escape: every entry gets at least 1 of 65536."""
-    from compressai._CXX import pmf_to_quantized_cdf
-
-    return [int(v) for v in pmf_to_quantized_cdf(list(pmf), PRECISION)]
+    return [int(v) for v in extension("_CXX").pmf_to_quantized_cdf(list(pmf), PRECISION)]
 
 
 def sigma_index(log2_sigma: Tensor, log2_gain: Tensor) -> Tensor:

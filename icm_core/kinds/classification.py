@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from pydantic import JsonValue
 from torch import Generator, Tensor
-from torchmetrics.functional.classification import multiclass_accuracy
 
 from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
 from icm_core.kinds.labels import check_classes, match_labels, renumbered
@@ -88,6 +87,10 @@ class Classification(TaskKind):
 
     def tally(self, prediction: Prediction, target: Nest) -> Tally:
         """``top1`` and, from 6 classes on, ``top5``: whether the class is the first, or among the first five."""
+        from torchmetrics.functional.classification import (
+            multiclass_accuracy,  # slow to import, so only where it is used
+        )
+
         output = prediction.output
         classes = output.shape[1]
         check_classes(target, classes)

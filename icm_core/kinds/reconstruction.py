@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from pydantic import JsonValue
 from torch import Generator, Tensor
-from torchmetrics.functional.image import multiscale_structural_similarity_index_measure, peak_signal_noise_ratio
 from torchvision import tv_tensors
 
 from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
@@ -84,6 +83,11 @@ class Reconstruction(TaskKind):
 
         ``psnr`` is None where the pictures are equal, ``ms_ssim`` where a side is shorter than 176 pixels.
         """
+        from torchmetrics.functional.image import (  # slow to import
+            multiscale_structural_similarity_index_measure,
+            peak_signal_noise_ratio,
+        )
+
         shown = prediction.output.clamp(0, 1).mul(255).round().double()
         true = target.unsqueeze(0).to(shown.device).double()
         psnr = float(peak_signal_noise_ratio(shown, true, data_range=255.0))

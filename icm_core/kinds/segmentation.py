@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import JsonValue
 from torch import Generator, Tensor
-from torchmetrics.classification import MulticlassJaccardIndex
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 from torchvision import tv_tensors
 
 from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
@@ -116,6 +114,8 @@ class Segmentation(TaskKind):
 
     def tally(self, prediction: Prediction, target: Nest) -> Tally:
         """``confusion``: pixels by truth (row) and prediction (column), K * K numbers."""
+        from torchmetrics.functional.classification import multiclass_confusion_matrix  # slow to import
+
         output = prediction.output
         check_classes(target[target != IGNORED], output.shape[1])
         counts = multiclass_confusion_matrix(
@@ -142,6 +142,8 @@ def mean_iou(counts: Tensor) -> float | None:
     """Mean intersection over union, in percent, of the classes that occur in a (K, K) confusion matrix."""
     if not int(counts.sum()):
         return None
+    from torchmetrics.classification import MulticlassJaccardIndex  # slow to import
+
     metric = MulticlassJaccardIndex(counts.shape[0])
     metric.merge_state({"confmat": counts})
     with warnings.catch_warnings():

@@ -1,4 +1,7 @@
-"""Learned codecs from CompressAI's model classes, coded to real bytes with CompressAI's coder."""
+"""Learned codecs from CompressAI's model classes, coded to real bytes with CompressAI's coder.
+
+CompressAI takes longer to import than PyTorch, so it is imported where a model is made.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
-from compressai.models import Cheng2020Anchor, JointAutoregressiveHierarchicalPriors, ScaleHyperprior, get_scale_table
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -69,6 +71,8 @@ class LearnedCodec(ModelCodec):
         return self._memo.get([self.net], self._build_tables)
 
     def _build_tables(self) -> _Tables:
+        from compressai.models import get_scale_table
+
         net = cast(Any, self.net)
         # Copies: what is written into the model itself would count as a change of its weights.
         bottleneck, gaussian = (
@@ -131,6 +135,8 @@ class ScaleHyperpriorCodec(LearnedCodec):
 
     def models(self) -> list[nn.Module]:
         """CompressAI's model."""
+        from compressai.models import ScaleHyperprior
+
         return [ScaleHyperprior(self.params.n, self.params.m)]
 
     def _hyper_input(self, y: Tensor) -> Tensor:
@@ -162,6 +168,8 @@ class ContextCodec(LearnedCodec):
     def models(self) -> list[nn.Module]:
         """CompressAI's model."""
         params = cast(HyperpriorParams, self.params)
+        from compressai.models import JointAutoregressiveHierarchicalPriors
+
         return [JointAutoregressiveHierarchicalPriors(params.n, params.m)]
 
     def _encode_latent(self, stream: StreamEncoder, y: Tensor, hyper: Tensor) -> None:
@@ -212,6 +220,8 @@ class Cheng2020AnchorCodec(ContextCodec):
 
     def models(self) -> list[nn.Module]:
         """CompressAI's model."""
+        from compressai.models import Cheng2020Anchor
+
         return [Cheng2020Anchor(cast(Cheng2020AnchorCodec.Params, self.params).n)]
 
 

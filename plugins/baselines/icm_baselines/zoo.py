@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from compressai.models import Cheng2020Anchor, JointAutoregressiveHierarchicalPriors, ScaleHyperprior
-from compressai.zoo.pretrained import load_pretrained
 from torch import Tensor
 
 from icm_baselines.learned import Cheng2020AnchorCodec, ContextCodec, LearnedCodec, ScaleHyperpriorCodec
@@ -72,6 +70,8 @@ def _read(path: Path) -> LearnedCodec:
     state = found.get("state_dict", found) if isinstance(found, Mapping) else found
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path}: it holds no state dict")
+    from compressai.zoo.pretrained import load_pretrained  # slow to import
+
     try:
         return _filled(load_pretrained(dict(state)))
     except (KeyError, RuntimeError) as error:
@@ -82,6 +82,8 @@ def _read(path: Path) -> LearnedCodec:
 
 def _filled(state: dict[str, Tensor]) -> LearnedCodec:
     """The codec whose weights a state dict of CompressAI holds."""
+    from compressai.models import Cheng2020Anchor, JointAutoregressiveHierarchicalPriors, ScaleHyperprior
+
     model: Any
     codec: LearnedCodec
     if "g_a.0.conv1.weight" in state:
