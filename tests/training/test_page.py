@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import types
 from pathlib import Path
 
@@ -71,7 +72,9 @@ def test_every_shipped_recipe_and_loss_is_on_the_page(registry: Registry) -> Non
 
 
 def test_the_commands_of_the_page_name_recipes_and_fields_that_are_there(registry: Registry) -> None:
-    commands = [line.split() for line in PAGE.replace("\\\n", " ").splitlines() if "train " in line and " -o " in line]
+    commands = [
+        shlex.split(line) for line in PAGE.replace("\\\n", " ").splitlines() if "train " in line and " -o " in line
+    ]
     assert len(commands) >= 8
     for words in commands:
         name = words[words.index("train") + 1]

@@ -172,11 +172,49 @@ def test_the_papers_schedule_on_imagenet_and_smaller_pictures(registry: Registry
     recipe, _ = find_recipe("paper-imagenet", registry)
     assert paces(recipe) == {"classification": [(3, 1e-4), (3, pytest.approx(1e-5)), (3, pytest.approx(1e-6))]}
     assert recipe.stages[0].feeds[0].batch == 64
+    assert recipe.stages[0].feeds[0].augment.resize is None  # trained and measured at one size, the data set's
+    assert [data.params["size"] for data in recipe.data.values()] == [[384, 384], [384, 384]]
     for size in ("512x1024", "256x512"):
         recipe, _ = find_recipe(f"paper-cityscapes-{size}", registry)
         assert paces(recipe) == {"segmentation": [(40, 1e-6)]}
         assert {data.params["size"] for data in recipe.data.values()} == {size}
         assert recipe.start == "runs/paper-cityscapes/segmentation/weights.safetensors"
+
+
+def test_table_1s_other_row_is_trained_as_its_first_but_for_200_epochs(registry: Registry) -> None:
+    (plain,) = find_recipe("paper-trseg", registry)[0].stages
+    trseg = find_recipe("paper-cityscapes", registry)[0].stages[1]
+    assert (plain.schedule.epochs, plain.train[0].lr, plain.train[0].modules) == (
+        200,
+        5e-5,
+        ("tasks.segmentation.head",),
+    )
+    assert (plain.feeds[0].batch, plain.feeds[0].augment) == (4, trseg.feeds[0].augment)
+    assert plain.optimizer == trseg.optimizer
+
+
+def test_the_losses_of_equations_12_and_13_count_the_final_map_alone(registry: Registry) -> None:
+    for name in [name for name in NAMES if name.startswith("paper-cityscapes") or name == "paper-fusion-cityscapes"]:
+        for stage in find_recipe(name, registry)[0].stages:
+            for loss in [loss for feed in stage.feeds for loss in feed.losses if loss.task == "segmentation"]:
+                clean = loss.input == "clean"  # Sec. 5.1, as TrSeg trains
+                assert clean or loss.params == {"output": 0}, (name, stage.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "like", "last"),
+    [("paper-fusion-cityscapes", "paper-cityscapes-rate-low", 3), ("paper-fusion-imagenet", "paper-imagenet", 1)],
+)
+def test_figures_20_and_21_train_as_the_papers_own_stages_do(
+    name: str, like: str, last: int, registry: Registry
+) -> None:
+    """But for where the fusion block begins, which no structure shares, and for the rate's weight."""
+    own = find_recipe(name, registry)[0].stages
+    paper = find_recipe(like, registry)[0].stages[:last]
+    assert [stage.name for stage in own] == [stage.name for stage in paper]
+    for stage, model in zip(own, paper, strict=True):
+        assert (stage.train, stage.schedule, stage.optimizer) == (model.train, model.schedule, model.optimizer)
+        assert not any(start.copy_of or start.module.endswith("adapter") for start in stage.start or ())
 
 
 def test_the_three_side_rates_differ_in_lambda_alone() -> None:

@@ -51,6 +51,7 @@ class CodedBatch:
         seeds: of the noise of each picture.
         views: numbers of fixed views, or -1 each.
         kept: where results of frozen modules for fixed views are.
+        base: quality of the base layer, (B,), where it is another.
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class CodedBatch:
         seeds: Sequence[int],
         views: Sequence[int],
         kept: Kept,
+        base: Tensor | None = None,
     ) -> None:
+        self._base = quality if base is None else base
         self.pipe, self.pictures, self.target, self.quality, self.done = pipe, pictures, target, quality, done
         self.seeds, self.views, self._kept = seeds, views, kept
         self._found: dict[str, object] = {}
@@ -79,7 +82,7 @@ class CodedBatch:
 
     def _code(self) -> CodecOutput:
         with noise_of(self.seeds):
-            found: CodecOutput = self.pipe.codec(self.pictures, self.quality)
+            found: CodecOutput = self.pipe.codec(self.pictures, self._base)
         return found
 
     def side(self) -> SideInfo:

@@ -73,10 +73,9 @@ def feed_data(feed: FeedSpec, data: Mapping[str, DataSet], registry: Registry, w
 def quality_range(stage: StageSpec, pipe: Pipeline, where: str) -> tuple[float, float]:
     """The codec's range of qualities, in which the stage's own have to be."""
     low, high = pipe.codec.quality_range
-    if stage.quality.range is not None:
-        first, last = stage.quality.range
-        if not low <= first <= last <= high:
-            raise SpecError(f"{where}.quality.range is {first:g} to {last:g}; the codec has {low:g} to {high:g}")
+    for name, ends in (("range", stage.quality.range), ("base", stage.quality.base)):
+        if ends is not None and not low <= ends[0] <= ends[1] <= high:
+            raise SpecError(f"{where}.quality.{name} is {ends[0]:g} to {ends[1]:g}; the codec has {low:g} to {high:g}")
     if stage.validate_on is not None:
         for number, quality in enumerate(stage.validate_on.qualities):
             if not low <= quality <= high:
@@ -94,7 +93,14 @@ def _check_stage(stage: StageSpec, where: str, pipe: Pipeline, data: Mapping[str
                 f"{world}"
             )
     quality_range(stage, pipe, where)
-    groups_of(pipe, stage.train, where)
+    groups = groups_of(pipe, stage.train, where)
+    if stage.quality.base is not None:
+        coding = {id(parameter) for parameter in pipe.codec.parameters()}
+        if pipe.enhancement is None or any(id(one) in coding for group in groups for one in group.parameters):
+            raise SpecError(
+                f"{where}.quality.base is for stages that train an enhancement behind a codec that stays; here "
+                + ("there is no enhancement" if pipe.enhancement is None else "the codec trains as well")
+            )
     mixed = [feed_data(feed, data, registry, f"{where}.feeds[{number}]") for number, feed in enumerate(stage.feeds)]
     StageModule(pipe, stage, mixed, registry, where)
 

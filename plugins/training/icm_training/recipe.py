@@ -164,6 +164,11 @@ class QualitySpec(_Model):
 
     range: tuple[float, float] | None = Field(None, description="lowest and highest; None: the codec's")
     trained: float = Field(0.5, ge=0, le=1, description="share drawn among whole numbers, the rest anywhere between")
+    base: tuple[float, float] | None = Field(
+        None,
+        description="lowest and highest quality of the base layer where it is drawn apart, anywhere between; the other "
+        "is the enhancement's then, and what by_quality is about. None: one quality for both layers",
+    )
 
 
 class ValidationSpec(_Model):

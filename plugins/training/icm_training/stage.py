@@ -17,7 +17,7 @@ from icm_core.plugins.registry import Registry
 from icm_core.training import Loss
 from icm_registry import unknown
 from icm_training.batch import CleanBatch, CodedBatch, Kept
-from icm_training.feed import RawBatch
+from icm_training.feed import RawBatch, seed_of
 from icm_training.mixture import Mixture
 from icm_training.recipe import FeedSpec, LossSpec, Ramp, StageSpec
 
@@ -67,6 +67,7 @@ class StageModule(nn.Module):
         self.losses = nn.ModuleList(term.loss for terms in self.feeds for term in terms)
         self.kept = [Kept() for _ in stage.feeds]
         self.bounds = pipe.codec.quality_range
+        self.base = stage.quality.base
 
     def forward(self, raw: Sequence[RawBatch], done: float) -> Terms:
         """The terms of one step.
@@ -80,7 +81,8 @@ class StageModule(nn.Module):
         for terms, kind, batch, kept in zip(self.feeds, self.kinds, raw, self.kept, strict=True):
             pictures = (batch.pictures.float() / 255).contiguous(memory_format=torch.channels_last)
             quality = pictures.new_tensor(batch.quality)
-            coded = CodedBatch(self.pipe, pictures, batch.target, quality, done, batch.seeds, batch.views, kept)
+            base = None if self.base is None else pictures.new_tensor(base_qualities(batch, self.base))
+            coded = CodedBatch(self.pipe, pictures, batch.target, quality, done, batch.seeds, batch.views, kept, base)
             for term in terms:
                 value, mean = self._value(term, coded, kind, batch.numbers)
                 found[term.label] = mean.detach()
@@ -111,6 +113,15 @@ class StageModule(nn.Module):
         factors = weight * by_quality(coded.quality[chosen], spec.by_quality, self.bounds)
         # Divided by the number of pictures that are chosen on average, so that means do not depend on the devices.
         return (each * factors).sum() / (share * len(numbers)), each.mean()
+
+
+def base_qualities(batch: RawBatch, ends: tuple[float, float]) -> list[float]:
+    """A quality of the base layer for each picture, drawn apart; that of a fixed view is the same in every epoch."""
+    found = []
+    for seed, view in zip(batch.seeds, batch.views, strict=True):
+        generator = torch.Generator().manual_seed(seed_of(view if view >= 0 else seed, "base"))
+        found.append(ends[0] + (ends[1] - ends[0]) * float(torch.rand((), generator=generator)))
+    return found
 
 
 def by_quality(quality: Tensor, ends: tuple[float, float] | None, bounds: tuple[float, float]) -> Tensor:
