@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Fit = Literal["stretch", "corner", "letterbox", "cover"]
+Fit = Literal["stretch", "corner", "letterbox", "cover", "least"]
 """How a picture fills an input of another shape: squeezed; scaled into the upper left corner, or into the middle, and
-the rest filled; or scaled until it covers the input, and what sticks out cut off."""
+the rest filled; or scaled until it covers the input, and what sticks out cut off. With ``"least"`` it is scaled by that
+of both sides' ratios that is nearer to 1, and the input is as large as it is then."""
 
 Size = int | tuple[int, int] | None
 """Of an input: the shorter side of the picture in it, or height and width, or None for the picture's own."""
@@ -45,6 +46,11 @@ class Fitted:
         moved[..., 0::2] = x.clamp(0, self.size[1]) if cut else x
         moved[..., 1::2] = y.clamp(0, self.size[0]) if cut else y
         return moved
+
+    def placed(self, boxes: Tensor) -> Tensor:
+        """Boxes (..., 4) in pixels of the picture, in pixels of the input: the way there."""
+        (down, across), (top, left) = self.scale, self.start
+        return boxes * boxes.new_tensor([across, down, across, down]) + boxes.new_tensor([left, top, left, top])
 
     def points(self, points: Tensor) -> Tensor:
         """Points (..., 3), x and y in pixels of the input and something of their own, in pixels of the picture."""
@@ -90,17 +96,21 @@ def fit_into(
         fill: value of what is filled up, in [0, 1].
         longest: with a number as size, the longer side is at most this, and the shorter one shorter where it has to be.
         multiple: sides of an input without a fixed height and width are multiples of this. What is missing is filled up
-            on the right and below; with a number as size and ``"stretch"``, sides are rounded to the nearest multiple.
+            on the right and below; but with a number as size and ``"stretch"`` sides are rounded down, and with
+            ``"least"`` to the nearest multiple, and the picture is resized to that.
         smooth: whether pictures are low-pass filtered where they shrink, as Pillow does and OpenCV does not.
         resample: how pictures are resized; bicubic values are cut at 0 and 1.
     """
     own = (image.shape[-2], image.shape[-1])
-    if isinstance(size, tuple):
+    if isinstance(size, tuple) and fit == "least":
+        ratio = min((size[0] / own[0], size[1] / own[1]), key=lambda ratio: abs(1 - ratio))
+        inner = outer = (_nearest(own[0] * ratio, multiple), _nearest(own[1] * ratio, multiple))
+    elif isinstance(size, tuple):
         inner, outer = _inside(own, size, fit), size
     else:
         inner = own if size is None else _scaled(own, size, longest)
         if size is not None and fit == "stretch":
-            inner = (_nearest(inner[0], multiple), _nearest(inner[1], multiple))
+            inner = (_below(inner[0], multiple), _below(inner[1], multiple))
         outer = (-(-inner[0] // multiple) * multiple, -(-inner[1] // multiple) * multiple)
     placed = image
     if inner != own:
@@ -134,7 +144,11 @@ def _scaled(own: tuple[int, int], shorter: int, longest: int | None) -> tuple[in
     return max(1, round(own[0] * ratio)), max(1, round(own[1] * ratio))
 
 
-def _nearest(side: int, multiple: int) -> int:
+def _below(side: int, multiple: int) -> int:
+    return max(multiple, side // multiple * multiple)
+
+
+def _nearest(side: float, multiple: int) -> int:
     return max(multiple, round(side / multiple) * multiple)
 
 

@@ -8,10 +8,22 @@ from icm_tasks.kinds import Depth, Detection, Embedding, Instances, Keypoints
 from icm_tasks.modified_trseg import ModifiedTrSeg
 from icm_tasks.onnx_files import Onnx
 from icm_tasks.pyramid import Pyramid
+from icm_tasks.torchvision_detector import TorchvisionDetector
+from icm_tasks.transformers_models import Transformers
 from icm_tasks.trseg import TrSeg
 from icm_tasks.vit import ViT
 
-__all__ = ["ModifiedTrSeg", "Onnx", "Pyramid", "TrSeg", "ViT", "icm_heads", "icm_kinds"]
+__all__ = [
+    "ModifiedTrSeg",
+    "Onnx",
+    "Pyramid",
+    "TorchvisionDetector",
+    "TrSeg",
+    "Transformers",
+    "ViT",
+    "icm_heads",
+    "icm_kinds",
+]
 
 icm_interface = 2
 
@@ -19,7 +31,7 @@ icm_interface = 2
 @hookimpl
 def icm_heads() -> list[type[TaskHead]]:
     """The heads of this plugin."""
-    return [ViT, TrSeg, ModifiedTrSeg, Pyramid, Onnx]
+    return [ViT, TrSeg, ModifiedTrSeg, Pyramid, TorchvisionDetector, Transformers, Onnx]
 
 
 @hookimpl

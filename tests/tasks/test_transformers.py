@@ -1,0 +1,500 @@
+"""`tasks.transformers`: tiny networks of transformers that the tests write, from their folders."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import icm_core
+from icm_core import InputError, SpecError, WeightsError, build_registry
+from icm_core.interfaces import SpecPath
+from icm_core.testing import HeadCase, run_checks
+from icm_core.types import Features, Level
+from icm_tasks.transformers_models import Transformers
+
+t = pytest.importorskip("transformers", reason="transformers (extra 'transformers') is not installed")
+
+NAMES = {0: "road", 1: "car", 2: "sky"}
+LABELS = {"id2label": NAMES, "label2id": {name: index for index, name in NAMES.items()}}
+WIDE = {"initializer_range": 0.25}
+"""The usual 0.02 makes networks of a few channels say the same of every picture."""
+LAYERS = {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16], "depths": [1] * 4, "layer_type": "basic"}
+KINDS = {
+    "segformer": "segmentation",
+    "yolos": "detection",
+    "detr": "detection",
+    "rt_detr": "detection",
+    "dpt": "depth",
+    "depth_anything": "depth",
+    "glpn": "depth",
+    "vit": "classification",
+}
+_UNUSED = "transformers builds weights that the network does not use, such as a token for masks"
+TRAINED = {
+    "dpt": {"check_gradients": _UNUSED},
+    "yolos": {"check_gradients": _UNUSED},
+    "detr": {"check_gradients": "before the first layer queries are 0, so that what they attend to has no gradient"},
+    "depth_anything": {"check_gradients": _UNUSED},
+}
+PICKLES = {"depth_anything": {"check_pickling": "transformers hooks some backbones with functions that do not pickle"}}
+
+
+def segformer() -> Any:
+    sizes = {"hidden_sizes": [8, 8, 16, 16], "decoder_hidden_size": 16, "sr_ratios": [4, 2, 1, 1]}
+    config = t.SegformerConfig(depths=[1] * 4, num_attention_heads=[1, 1, 2, 2], **sizes, **LABELS, **WIDE)
+    return t.SegformerForSemanticSegmentation(config), t.SegformerImageProcessor(size={"height": 64, "width": 64})
+
+
+def yolos() -> Any:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = t.YolosConfig(image_size=[64, 64], patch_size=16, num_detection_tokens=10, **sizes, **LABELS, **WIDE)
+    return t.YolosForObjectDetection(config), t.YolosImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})
+
+
+def detr() -> Any:
+    backbone = t.ResNetConfig(out_features=["stage4"], **LAYERS)
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    layers = {"encoder_layers": 1, "decoder_layers": 1, "d_model": 16, "num_queries": 10}
+    config = t.DetrConfig(backbone_config=backbone, **heads, **layers, **LABELS)
+    return t.DetrForObjectDetection(config), t.DetrImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})
+
+
+def rt_detr() -> Any:
+    backbone = t.RTDetrResNetConfig(out_features=["stage2", "stage3", "stage4"], **LAYERS)
+    config = t.RTDetrConfig(
+        backbone_config=backbone,
+        encoder_hidden_dim=16,
+        encoder_in_channels=[8, 16, 16],
+        encoder_layers=1,
+        encoder_ffn_dim=16,
+        encoder_attention_heads=2,
+        d_model=16,
+        num_queries=10,
+        decoder_in_channels=[16] * 3,
+        decoder_ffn_dim=16,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+        num_denoising=4,
+        hidden_expansion=1.0,
+        **LABELS,
+    )
+    return t.RTDetrForObjectDetection(config), t.RTDetrImageProcessor(size={"height": 64, "width": 64})
+
+
+def dpt() -> Any:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 16}
+    neck = {"neck_hidden_sizes": [8, 8, 16, 16], "fusion_hidden_size": 16, "backbone_out_indices": [0, 1, 2, 3]}
+    net = t.DPTForDepthEstimation(t.DPTConfig(image_size=64, patch_size=16, **sizes, **neck, **WIDE))
+    torch.nn.init.constant_(net.head.head[-2].bias, 2.0)  # behind it is a ReLU
+    return net, t.DPTImageProcessor(size={"height": 64, "width": 64})
+
+
+def depth_anything() -> Any:
+    stages = [f"stage{number}" for number in range(1, 5)]
+    sizes = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "mlp_ratio": 1}
+    sizes |= {"image_size": 56, "patch_size": 14, "reshape_hidden_states": False}
+    backbone = t.Dinov2Config(out_features=stages, **sizes, **WIDE)
+    neck = {"reassemble_hidden_size": 16, "neck_hidden_sizes": [8, 8, 16, 16], "fusion_hidden_size": 16}
+    config = t.DepthAnythingConfig(
+        backbone_config=backbone, head_hidden_size=8, depth_estimation_type="metric", max_depth=10, **neck, **WIDE
+    )
+    shape = {"keep_aspect_ratio": True, "ensure_multiple_of": 14}
+    return t.DepthAnythingForDepthEstimation(config), t.DPTImageProcessor(size={"height": 56, "width": 56}, **shape)
+
+
+def glpn() -> Any:
+    sizes = {"hidden_sizes": [8, 8, 16, 16], "decoder_hidden_size": 16, "num_attention_heads": [1, 1, 2, 2]}
+    return t.GLPNForDepthEstimation(t.GLPNConfig(depths=[1] * 4, **sizes, **WIDE)), t.GLPNImageProcessor()
+
+
+def vit() -> Any:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = t.ViTConfig(image_size=32, patch_size=8, **sizes, **LABELS, **WIDE)
+    return t.ViTForImageClassification(config), t.ViTImageProcessor(size={"height": 32, "width": 32})
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("networks")
+    for name in KINDS:
+        torch.manual_seed(0)
+        net, processor = globals()[name]()
+        net.save_pretrained(root / name)
+        processor.save_pretrained(root / name)
+    return root
+
+
+def params(folder: Path, kind: str | None = None, **more: object) -> dict[str, object]:
+    kind = kind or KINDS[folder.name]
+    extra = {"depth": "distance"} if folder.name == "dpt" and "depth" not in more else {}
+    return {"folder": SpecPath(folder.name, folder), "kind": kind, **extra, **more}
+
+
+def head(folder: Path, kind: str | None = None, **more: object) -> Transformers:
+    made = Transformers.Params.model_validate(params(folder, kind, **more))
+    return Transformers(made, {"image": Level(3, 1)}).eval()
+
+
+def features(height: int, width: int, batch: int = 1) -> Features:
+    image = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1))
+    return Features({"image": image}, (height, width))
+
+
+@pytest.mark.parametrize(
+    ("name", "trained"), [*((name, False) for name in KINDS), *((name, True) for name in ("segformer", *TRAINED))]
+)
+def test_conformance(name: str, trained: bool, folders: Path) -> None:
+    unpromised = PICKLES.get(name, {}) | (TRAINED.get(name, {}) if trained else {})
+    given = params(folders / name, trained=trained, **({"least": 0} if KINDS[name] == "detection" else {}))
+    assert run_checks(HeadCase(Transformers, given, sizes=((64, 64), (33, 50)), unpromised=unpromised)) == []
+
+
+# --- what it answers is what the library answers ---------------------------------------------------------------------
+
+
+def original(folder: Path, cls: str, picture: torch.Tensor) -> Any:
+    processor = t.AutoImageProcessor.from_pretrained(folder)
+    net = getattr(t, cls).from_pretrained(folder).eval()
+    with torch.no_grad():
+        return processor, net(**processor(Image.fromarray(picture.permute(1, 2, 0).numpy()), return_tensors="pt"))
+
+
+def levels(height: int, width: int, smooth: bool = False) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(2)
+    if not smooth:
+        return torch.randint(0, 256, (3, height, width), generator=generator).to(torch.uint8)
+    coarse = torch.rand(1, 3, 7, 9, generator=generator)
+    grown = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1)
+    return (grown[0] * 255).round().to(torch.uint8)
+
+
+def of(picture: torch.Tensor) -> Features:
+    return Features({"image": picture[None] / 255}, (picture.shape[1], picture.shape[2]))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (90, 120), (40, 100), (300, 200)])
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "glpn"])  # which cuts pictures to multiples of 32
+def test_networks_see_what_the_librarys_processors_make(folders: Path, name: str, size: tuple[int, int]) -> None:
+    picture, own = levels(*size, smooth=True), head(folders / name)
+    processor = t.AutoImageProcessor.from_pretrained(folders / name)
+    expected = processor(Image.fromarray(picture.permute(1, 2, 0).numpy()), return_tensors="pt")["pixel_values"]
+    found = own.wants.normalised(own.wants.fit_in(of(picture).maps["image"]).image)
+    assert found.shape == expected.shape
+    steps = (found - expected).abs() * torch.tensor(own.wants.std).view(1, 3, 1, 1) * 255
+    assert float(steps.max()) < 1.5  # resized pictures are rounded to 8 bits there
+
+
+def test_class_maps_are_the_librarys(folders: Path) -> None:
+    picture = levels(64, 64)
+    processor, answer = original(folders / "segformer", "SegformerForSemanticSegmentation", picture)
+    (expected,) = processor.post_process_semantic_segmentation(answer, target_sizes=[(64, 64)])
+    assert torch.equal(head(folders / "segformer")(of(picture)).argmax(1)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("detr", "DetrForObjectDetection"),
+        ("yolos", "YolosForObjectDetection"),
+        ("rt_detr", "RTDetrForObjectDetection"),
+    ],
+)
+def test_boxes_are_the_librarys(folders: Path, name: str, cls: str) -> None:
+    picture = levels(64, 64)
+    processor, answer = original(folders / name, cls, picture)
+    (expected,) = processor.post_process_object_detection(answer, threshold=0.0, target_sizes=[(64, 64)])
+    (found,) = head(folders / name, least=0, most=10).predict(of(picture)).output
+    order = expected["scores"].argsort(descending=True)
+    assert len(found["scores"]) == len(order) == 10
+    torch.testing.assert_close(found["scores"], expected["scores"][order])
+    assert found["labels"].tolist() == expected["labels"][order].tolist()
+    torch.testing.assert_close(found["boxes"], expected["boxes"][order].clamp(0, 64), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "cls", "size"),
+    [("depth_anything", "DepthAnythingForDepthEstimation", (56, 56)), ("dpt", "DPTForDepthEstimation", (64, 64))],
+)
+def test_distances_are_the_librarys(folders: Path, name: str, cls: str, size: tuple[int, int]) -> None:
+    picture = levels(*size)
+    processor, answer = original(folders / name, cls, picture)
+    (expected,) = processor.post_process_depth_estimation(answer, target_sizes=[size])
+    found = head(folders / name)(of(picture))
+    assert found.shape == (1, 1, *size) and found.std() > 0.1
+    torch.testing.assert_close(found[0, 0], expected["predicted_depth"].clamp_min(1e-6), rtol=0.01, atol=0.01)
+
+
+def test_classes_are_the_librarys(folders: Path) -> None:
+    picture = levels(32, 32)
+    _, answer = original(folders / "vit", "ViTForImageClassification", picture)
+    torch.testing.assert_close(head(folders / "vit")(of(picture)), answer.logits)
+
+
+# --- parameters ------------------------------------------------------------------------------------------------------
+
+
+def test_kind_labels_and_unit_come_from_parameters_and_config(folders: Path) -> None:
+    boxes = head(folders / "detr")
+    assert (boxes.kind, boxes.labels, boxes.unit) == ("detection", ("road", "car", "sky"), "")
+    assert head(folders / "detr", class_names=("a", "b", "c")).labels == ("a", "b", "c")
+    distances = head(folders / "glpn", unit="m")
+    assert (distances.kind, distances.labels, distances.unit) == ("depth", (), "m")
+
+
+def test_depth_that_is_not_said_to_be_distance_is_refused(folders: Path) -> None:
+    with pytest.raises(SpecError, match=r"dpt does not say that its depths are distances; .* parameter depth"):
+        head(folders / "dpt", depth=None)
+
+
+def test_inverse_depth_is_turned_round(folders: Path) -> None:
+    plain = head(folders / "dpt")(features(64, 64))
+    inverse = head(folders / "dpt", depth="inverse", scale=0.5, shift=0.25)(features(64, 64))
+    torch.testing.assert_close(inverse, 1 / (0.5 * plain + 0.25))
+
+
+def test_sizes_of_the_spec_win(folders: Path) -> None:
+    assert head(folders / "segformer", size=(32, 48)).wants.size == (32, 48)
+    own = head(folders / "segformer", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)).wants
+    assert (own.mean, own.size) == ((0.0, 0.0, 0.0), (64, 64))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"folder": None}, "a folder beside the spec or a repository of the hub"),
+        ({"hub": "hf://a/b"}, "one of the two"),
+        ({"folder": "../elsewhere"}, "inside it, not as '../elsewhere'"),
+        ({"folder": "/etc"}, "inside it, not as '/etc'"),
+        ({"folder": None, "hub": "https://a/b"}, "pattern"),
+        ({"mean": (0, 0, 0)}, "mean and std are given together"),
+        ({"mean": (0, 0, 0), "std": (1, 0, 1)}, "its values are above 0"),
+        ({"size": 8}, "size is 8; sides are 16 to 4096"),
+        ({"kind": "keypoints"}, "'classification', 'segmentation', 'detection' or 'depth'"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused(changed: dict[str, object], message: str, folders: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        Transformers.Params.model_validate(params(folders / "segformer") | changed)
+
+
+def test_class_names_are_as_many_as_classes(folders: Path) -> None:
+    with pytest.raises(SpecError, match="2 names for 3 classes"):
+        head(folders / "segformer", class_names=("a", "b"))
+
+
+# --- folders that somebody else wrote --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def changed(folders: Path, tmp_path: Path) -> Any:
+    """A copy of a folder whose config.json or preprocessor_config.json is changed."""
+
+    def change(name: str, file: str = "config.json", **values: object) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        for path in (folders / name).iterdir():
+            (folder / path.name).write_bytes(path.read_bytes())
+        data = json.loads((folder / file).read_text()) | values
+        (folder / file).write_text(json.dumps({key: value for key, value in data.items() if value is not None}))
+        return folder
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model_type": "bert"}, "config.json: model_type: unknown network for segmentation 'bert'"),
+        ({"model_type": None}, "unknown network for segmentation 'None'"),
+        ({"num_encoder_blocks": 10**9}, "num_encoder_blocks is 1000000000, and the limit is 256"),
+        ({"depths": [1, 1, 1, 5000]}, "the limit is 256"),
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "quantization_config: weights of fewer bits"),
+        ({"hidden_sizes": "many"}, "transformers cannot"),
+    ],
+)
+def test_configs_that_cannot_be_are_refused(changed: Any, values: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        head(changed("segformer", **values), "segmentation")
+
+
+def test_a_backbone_on_the_hub_is_refused(changed: Any) -> None:
+    folder = changed("detr", backbone_config={"model_type": "timm_backbone", "backbone": "hf-hub:somebody/net"})
+    with pytest.raises(SpecError, match="backbone is 'hf-hub:somebody/net', which timm does not have"):
+        head(folder)
+
+
+def test_code_beside_the_config_is_not_run(changed: Any) -> None:
+    folder = changed("segformer", auto_map={"AutoModelForSemanticSegmentation": "evil.Net"}, _attn_implementation="a/b")
+    (folder / "evil.py").write_text("raise SystemExit('it was run')")
+    assert head(folder)(features(64, 64)).shape == (1, 3, 64, 64)
+
+
+def test_pickles_are_not_read(changed: Any) -> None:
+    folder = changed("segformer")
+    torch.save({}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"no weights, such as model.safetensors; other formats are not read"):
+        head(folder)
+
+
+def test_damaged_weights_are_refused(changed: Any) -> None:
+    folder = changed("segformer")
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="segformer: the weights cannot be read"):
+        head(folder)
+
+
+def test_weights_of_another_network_are_refused(changed: Any, folders: Path) -> None:
+    folder = changed("segformer")
+    (folder / "model.safetensors").write_bytes((folders / "vit/model.safetensors").read_bytes())
+    with pytest.raises(WeightsError, match=r"the weights lack '.*' of SegformerForSemanticSegmentation"):
+        head(folder)
+
+
+def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"config.json: no such file"):
+        head(tmp_path, "segmentation")
+
+
+def test_pictures_have_to_be_explained(changed: Any) -> None:
+    folder = changed("segformer")
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(SpecError, match=r"no preprocessor_config.json, .* parameters mean, std and size"):
+        head(folder)
+    assert head(folder, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), size=64).wants.size == 64
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"image_mean": [0.5]}, r"image_mean is \[0.5\]; it should be three numbers"),
+        ({"size": {"area": 5}}, "it should have height and width, or shortest_edge"),
+        ({"size": "large"}, "size is 'large'"),
+        ({"ensure_multiple_of": 0.5}, "multiples of 0.5; it should be a whole number"),
+        ({"image_std": [0, 1, 1]}, "those of std above 0"),
+    ],
+)
+def test_pictures_that_cannot_be_are_refused(changed: Any, values: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=f"preprocessor_config.json: .*{message}"):
+        head(changed("segformer", "preprocessor_config.json", **values))
+
+
+def test_a_size_that_the_network_does_not_take_is_an_error(folders: Path) -> None:
+    with pytest.raises(SpecError, match=r"vit: the network does not take 48x48 pixels"):
+        head(folders / "vit", size=(48, 48))(features(64, 64))
+
+
+def test_without_the_package_one_sentence_says_what_to_install(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(SpecError, match=r"pip install 'icm-framework\[transformers\]'"):
+        head(folders / "segformer")
+
+
+# --- pipelines -------------------------------------------------------------------------------------------------------
+
+
+def spec(folder: Path, name: str, trained: bool) -> Path:
+    task = {
+        "adapter": {"use": "core.decoded_picture", "params": {"of": "coarse"}},
+        "head": {"use": "tasks.transformers", "params": {"folder": name, "kind": KINDS[name], "trained": trained}},
+    }
+    shown = {"adapter": {"use": "sicmh.multi_scale"}, "head": {"use": "sicmh.coarse"}}
+    made = {"icm": 1, "name": "own", "extends": "sicmh-small", "tasks": {"coarse": shown, "own": task}}
+    path = folder / "own.json"
+    path.write_text(json.dumps(made | ({"weights": "own.safetensors"} if trained else {})))
+    return path
+
+
+@pytest.fixture
+def beside(folders: Path, tmp_path: Path) -> Any:
+    def make(name: str, trained: bool) -> Path:
+        (tmp_path / name).symlink_to(tmp_path / "copied")
+        (tmp_path / "copied").mkdir()
+        for path in (folders / name).iterdir():
+            (tmp_path / "copied" / path.name).write_bytes(path.read_bytes())
+        return spec(tmp_path, name, trained)
+
+    return make
+
+
+def test_a_spec_is_all_that_a_network_needs(beside: Any, folders: Path) -> None:
+    pipe = icm_core.load(beside("segformer", False), device="cpu")
+    assert not [key for key in pipe.state_dict() if key.startswith("tasks.own.")]
+    blob = pipe.encode(Image.new("RGB", (70, 50), (90, 120, 30)), quality=1)
+    found = pipe.decode(blob)["own"]
+    alone = head(folders / "segformer")(Features({"image": pipe.decode(blob)["coarse"].output}, (50, 70)))
+    torch.testing.assert_close(found.output, alone)
+
+
+def test_weights_that_are_trained_belong_to_the_pipeline(beside: Any, folders: Path) -> None:
+    from icm_core.pipeline.fill import fill
+
+    path = beside("segformer", True)
+    with pytest.raises(WeightsError, match=r"own\.safetensors: the weights are missing"):
+        icm_core.load(path, device="cpu")
+    fill(path, build_registry(), {"tasks.own.head": "start:file"})
+    pipe = icm_core.load(path, device="cpu")
+    theirs = head(folders / "segformer").net
+    stored = pipe.state_dict()
+    for name, tensor in theirs.named_buffers():
+        torch.testing.assert_close(stored[f"tasks.own.head.net.{name}"].float(), tensor.half().float())
+    with pytest.raises(SpecError, match="knows no pretrained weights 'imagenet'; known: file"):
+        pipe.tasks["own"].head.start_from("imagenet")
+
+
+def test_frozen_weights_are_no_parameters_and_let_gradients_through(folders: Path) -> None:
+    for name in ("segformer", "detr", "rt_detr"):
+        own = copy.deepcopy(head(folders / name)).train()
+        assert not list(own.parameters()) and not own.state_dict() and not own.net.training
+        image = features(64, 64).maps["image"].requires_grad_()
+        seen = Features({"image": image}, (64, 64))
+        boxes = {"boxes": torch.tensor([[5.0, 5, 40, 30]]), "labels": torch.tensor([1])}
+        target = torch.zeros(1, 64, 64, dtype=torch.int64) if name == "segformer" else (boxes,)
+        own.losses(seen, target).sum().backward()
+        assert image.grad is not None and bool(image.grad.any())
+
+
+def test_crowds_are_left_out_of_the_loss(folders: Path) -> None:
+    own = head(folders / "detr")
+    one = {"boxes": torch.tensor([[5.0, 5, 40, 30]]), "labels": torch.tensor([1])}
+    crowd = {
+        "boxes": torch.cat((one["boxes"], torch.tensor([[0.0, 0, 60, 60]]))),
+        "labels": torch.tensor([1, 2]),
+        "iscrowd": torch.tensor([0, 1]),
+    }
+    seen = features(64, 64, 2)
+    both = own.losses(Features({"image": seen.maps["image"][:1].expand(2, -1, -1, -1)}, (64, 64)), (one, crowd))
+    torch.testing.assert_close(both[0], both[1])
+    with pytest.raises(SpecError, match=r"by losses\(\)"):
+        own.loss(own(seen), (one, one))
+
+
+# --- hub -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_repository_of_the_hub_is_read_where_it_was_fetched(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    given = {"hub": "hf://somebody/streets@v1", "kind": "segmentation"}
+    with pytest.raises(
+        InputError,
+        match=r"hf://somebody/streets@v1 is not on this machine; fetch it once with: hf download somebody/streets "
+        r"--revision v1 --include '\*.json' --include '\*.safetensors'",
+    ):
+        Transformers(Transformers.Params.model_validate(given), {"image": Level(3, 1)})
+    commit = "0" * 40
+    place = tmp_path / "models--somebody--streets"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs/v1").write_text(commit)
+    (place / "snapshots").mkdir()
+    (place / "snapshots" / commit).symlink_to(folders / "segformer")
+    fetched = Transformers(Transformers.Params.model_validate(given), {"image": Level(3, 1)}).eval()
+    torch.testing.assert_close(fetched(features(64, 64)), head(folders / "segformer")(features(64, 64)))
