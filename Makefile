@@ -1,4 +1,4 @@
-# Everything from a fresh machine that has Python >= 3.10 with venv:
+# Everything from a fresh machine that has Python 3.10 to 3.12 with venv, or uv, or conda:
 #   make demo                       code real photographs, print a table, write demo-out/index.html
 #   make demo IMAGE="a.jpg b.png"   the same with your own pictures
 #   make test                       lint and the whole test suite
@@ -9,8 +9,8 @@
 
 SHELL := /bin/bash
 # The tested set of constraints.txt was made with 3.11, and every dependency has wheels for 3.10 to 3.12.
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
-	$$p -c 'import ensurepip, venv' >/dev/null 2>&1 && echo $$p && break; done)
+# Asked when an environment is made, and not before: it may have to be downloaded.
+PYTHON ?= $$(./find-python.sh)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -43,7 +43,7 @@ matrix: .venv-oldest/.made .venv-newest/.made
 .venv-newest/.made: TORCH := torch torchvision
 .venv-oldest/.made .venv-newest/.made: pyproject.toml
 	rm -rf $(@D)
-	$(PYTHON) -m venv $(@D)
+	python="$(PYTHON)" && "$$python" -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) --editable '.[test]'
 	@touch $@
 
@@ -58,11 +58,10 @@ docs: $(VENV)/.docs
 
 # A changed dependency starts the environment anew; a stamp says which extras are in it.
 $(VENV)/.made: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "no python3 with venv found; install it or say PYTHON=..." >&2; exit 2; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
-		|| { echo "$(PYTHON) is not Python 3.10, 3.11 or 3.12; say PYTHON=..." >&2; exit 2; }
-	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
+	@python="$(PYTHON)" && \
+	{ "$$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
+		{ echo "$$python is not Python 3.10, 3.11 or 3.12; say PYTHON=..." >&2; exit 2; }; } && \
+	rm -rf $(VENV) && "$$python" -m venv $(VENV)
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.made
@@ -86,4 +85,4 @@ $(VENV)/.docs: $(VENV)/.made
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-newest demo-out site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest .venv-newest demo-out .python site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
