@@ -183,7 +183,7 @@ class TorchvisionDetector(ModuleHead):
         return cast(nn.Module, net)
 
     def forward(self, features: Features) -> dict[str, Nest]:
-        """``things``, a list of a dict for each picture as the kind has it, and ``maps`` of the backbone, (B, C, h, w)."""
+        """``things``, a list of a dict for each picture, as the kind has it, and ``maps`` (B, C, h, w): the backbone's."""
         maps: dict[str, Tensor] = {}
 
         def keep(_: nn.Module, __: object, found: Tensor | Mapping[str, Tensor]) -> None:
