@@ -6,7 +6,7 @@ line prints it on stderr and exits with code 2.
 
 from __future__ import annotations
 
-__all__ = ["BitstreamError", "IcmError", "InputError", "SpecError", "TrainingError", "WeightsError", "out_of_memory"]
+__all__ = ["BitstreamError", "IcmError", "InputError", "SpecError", "TrainingError", "WeightsError"]
 
 
 class IcmError(Exception):
