@@ -35,7 +35,7 @@ def recipe(smoke: Smoke) -> RecipeSpec:
     changes: dict[str, object] = {
         f"stages.{SEG}.start": [],
         f"stages.{SEG}.schedule": {"steps": 3, "shape": "constant"},
-        f"stages.{SEG}.ema": 0.5,
+        f"stages.{SEG}.ema": 0.8,
         "checkpoint_every": 1,
         "log_every": 1,
         "keep": 3,
@@ -157,7 +157,7 @@ def test_the_result_is_the_running_mean_of_the_weights(done: RunFolder, pipe: Pi
     apart = 0
     for key, mean in own.items():
         for state in states:
-            mean = 0.5 * mean + 0.5 * state[f"pipe.{key}"]
+            mean = 0.8 * mean + 0.2 * state[f"pipe.{key}"]
         torch.testing.assert_close(after[key], mean.detach())
         apart += not torch.equal(after[key], states[-1][f"pipe.{key}"])
     assert apart > len(own) / 2

@@ -259,6 +259,10 @@ def test_a_mixture_is_its_parts_one_after_the_other(shapes: Shapes) -> None:
 def test_a_mixture_of_different_classes_is_refused_and_of_kinds_has_none(shapes: Shapes) -> None:
     with pytest.raises(SpecError, match=r"and test\.blocks of one feed differ in their classes"):
         Mixture([shapes(2), Blocks()], core())
+    counted = Blocks()
+    counted.ignore_index = None
+    with pytest.raises(SpecError, match="differ in the value that counts nowhere"):
+        Mixture([Blocks(), counted], core())
     both = Mixture([Blocks(), Bare()], core())
     assert (both.of, both.kind, both.serves, both.labels, both.ignore_index) == (None, "pictures", (), (), None)
     assert both[0].target is None and both[5].target is None

@@ -31,10 +31,10 @@ class Four(Shapes):
 
 @pytest.fixture
 def batch(pipe: Pipeline) -> CodedBatch:
-    """Three pictures of noise with class maps, 20 columns of the last of which are ignored."""
+    """Three pictures of noise with class maps; they are padded to be coded."""
     generator = torch.Generator().manual_seed(1)
-    pictures = torch.rand(3, 3, 64, 64, generator=generator)
-    target = torch.randint(3, (3, 64, 64), generator=generator)
+    pictures = torch.rand(3, 3, 56, 72, generator=generator)
+    target = torch.randint(3, (3, 56, 72), generator=generator)
     quality = torch.tensor([1.0, 1.5, 2.0])
     return CodedBatch(pipe, pictures, target, quality, 0.0, (1, 2, 3), (-1, -1, -1), Kept())
 
@@ -72,7 +72,7 @@ def test_rate_is_bits_over_the_pixels_of_the_picture(make: Any, batch: CodedBatc
     side, more = batch.coded().total_bits, batch.fine()[1]
     assert side.shape == (3,) and bool((side > 0).all())
     for of, bits in (("side", side), ("enhancement", more), ("all", side + more)):
-        torch.testing.assert_close(make("rate", of=of)(batch), bits / 64**2)
+        torch.testing.assert_close(make("rate", of=of)(batch), bits / (56 * 72))
 
 
 @torch.no_grad()
@@ -213,9 +213,9 @@ def test_the_rate_of_one_bit_a_pixel_is_one(make: Any, batch: CodedBatch) -> Non
     with torch.no_grad():
         bits = batch.coded().bits
     for name in bits:
-        bits[name].fill_(64 * 64 / len(bits))
+        bits[name].fill_(56 * 72 / len(bits))
     assert make("rate")(batch).tolist() == [pytest.approx(1.0)] * 3
-    assert math.isclose(float(batch.coded().total_bits[0]), 4096)
+    assert math.isclose(float(batch.coded().total_bits[0]), 56 * 72)
 
 
 class Turned(Shapes):

@@ -69,6 +69,20 @@ def test_a_share_chooses_every_so_many_pictures(pipe: Pipeline, shapes: Shapes, 
     assert mean == pytest.approx((each[3] + each[7]) / 2, rel=1e-4)
 
 
+def test_a_share_counts_as_much_as_the_whole_would(pipe: Pipeline, shapes: Shapes, registry: Registry) -> None:
+    data, ends = shapes(8), (9.0, 1.0)
+    batch = raw(data, range(8))
+    qualities = torch.tensor(batch.quality)[[3, 7]]
+    assert qualities[0] != qualities[1]
+    every = module(pipe, data, registry, [{**CE, "label": "x"}])
+    some = module(pipe, data, registry, [{**CE, "share": 0.25, "weight": 0.5, "by_quality": ends}])
+    with torch.no_grad():
+        each = torch.tensor([float(every([raw(data, [number])], 0.0)["x"]) for number in (3, 7)])
+        found = float(some([batch], 0.0)["loss"])
+    factors = by_quality(qualities, ends, pipe.codec.quality_range)
+    assert found == pytest.approx(0.5 * float((factors * each).mean()), rel=1e-4)
+
+
 def test_a_step_that_chooses_nothing_has_a_gradient_of_nothing(
     pipe: Pipeline, shapes: Shapes, registry: Registry
 ) -> None:
