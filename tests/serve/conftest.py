@@ -21,7 +21,8 @@ from PIL import Image
 from icm_core import Pipeline, build, build_registry, parse_spec
 from icm_core.bitstream.container import Container
 from icm_core.pictures import png_bytes
-from icm_serve import Limits, build_app
+from icm_serve.app import build_app
+from icm_serve.limits import Limits
 from icm_serve.protocol import timed
 
 TINY = Path(__file__).parents[1] / "core/icm_tiny.py"

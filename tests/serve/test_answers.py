@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -185,3 +186,12 @@ def test_the_command_says_what_it_cannot_do(tmp_path, service) -> None:
     ):
         result = CliRunner().invoke(app, ["serve", *arguments])
         assert result.exit_code == 2 and says in result.stderr, result.stderr
+
+
+def test_the_program_says_what_is_not_installed(monkeypatch) -> None:
+    from icm_core.cli import app
+
+    monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not there
+    result = CliRunner().invoke(app, ["serve"])
+    assert result.exit_code == 2
+    assert result.stderr == "icm: icm serve needs uvicorn: pip install 'icm-framework[serve]'\n"

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from icm_core.bitstream.container import read, write
-from icm_serve import Limits
 from icm_serve.batching import Batcher, TooLateError, Work
+from icm_serve.limits import Limits
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

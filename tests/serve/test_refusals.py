@@ -12,7 +12,7 @@ from PIL import Image
 from icm_core import BitstreamError
 from icm_core.bitstream.container import read, write
 from icm_core.pictures import png_bytes
-from icm_serve import Limits
+from icm_serve.limits import Limits
 
 
 @pytest.mark.parametrize(

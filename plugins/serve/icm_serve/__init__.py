@@ -1,6 +1,4 @@
-"""An HTTP service around pipelines: pictures to `.icm` files, and files to what tasks say of them."""
+"""An HTTP service around pipelines: pictures to `.icm` files, and files to what tasks say of them.
 
-from icm_serve.app import build_app
-from icm_serve.limits import Limits
-
-__all__ = ["Limits", "build_app"]
+`icm_serve.app.build_app` makes the service, `icm_serve.limits.Limits` says how much it takes on.
+"""
