@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from icm_core.errors import InputError
+from icm_evaluation.common import by_pictures
 from icm_evaluation.curves import Curve, curves_of
+from icm_evaluation.kinds import Kinds
 from icm_evaluation.papers import Curves, Shared, Wanted
 from icm_evaluation.results import Result, describe_data
 
@@ -17,20 +19,22 @@ Groups = dict[str, list[Curve]]
 Sizes = Mapping[tuple[int, int], str]
 
 
-def groups_of(name: str, wanted: Curves, results: Sequence[Result], sizes: Sizes) -> Groups:
+def groups_of(name: str, wanted: Curves, results: Sequence[Result], sizes: Sizes, kinds: Kinds | None = None) -> Groups:
     """The curves of a figure by what they were measured on, each group a figure of its own.
 
     Args:
         name: the figure's.
         wanted: what it shows.
         results: what there is.
+        kinds: where the kinds of answers are looked up; figures of fewer pictures are made by them.
         sizes: the figure of this kind that the paper shows for each of its picture sizes, (height, width).
 
     Raises:
         InputError: there are none, or they differ in something else than the figure is about, or not in that.
     """
     of = wanted.of
-    curves = [curve for result in results for curve in curves_of(result) if _shown(curve, of)]
+    shared = [result for some in by_pictures(results, kinds).values() for result in some]
+    curves = [curve for result in shared for curve in curves_of(result) if _shown(curve, of)]
     if not curves:
         raise InputError(f"{name} needs {wanted.needs}; {_there(results)}")
     groups: Groups = {}

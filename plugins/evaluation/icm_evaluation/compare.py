@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from icm_core.errors import InputError
 from icm_evaluation.bd import Method, bd_rate, bd_value, bits_at, ratio_at
 from icm_evaluation.bootstrap import DRAWS, Resampler, draws, interval
+from icm_evaluation.common import by_pictures
 from icm_evaluation.curves import Curve, Points, check_comparable, curves_of, same_head
 from icm_evaluation.figure_info import FigureInfo
 from icm_evaluation.kinds import Kinds
@@ -104,7 +105,9 @@ def compare(
 def compare_by_data(
     results: Sequence[Result], *, anchor: str | None = None, count: int = DRAWS, kinds: Kinds | None = None
 ) -> list[Comparison]:
-    """`compare` among results of each data set; where the anchor was not measured, the first result stands for it.
+    """`compare` among results of each data set over the pictures that they have in common.
+
+    Where the anchor was not measured, the first result stands for it.
 
     Raises:
         InputError: as `compare` does.
@@ -113,7 +116,7 @@ def compare_by_data(
     if anchor is not None and anchor not in names:
         raise InputError(unknown("system", anchor, names))
     found = []
-    for some in by_data(results).values():
+    for some in by_pictures(results, kinds).values():
         if len(some) > 1:
             own = anchor if anchor in [result.system for result in some] else None
             found += compare(some, anchor=own, count=count, kinds=kinds)

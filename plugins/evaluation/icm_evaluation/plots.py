@@ -182,6 +182,15 @@ def write_plot(path: Path, drawn: Any) -> None:
     write_atomically(path, plot_bytes(drawn, path.suffix.lower()))
 
 
+def _log(ax: Any) -> None:
+    """Rates on a logarithmic axis, on which an equal share of bits is an equal length, with plain numbers on it."""
+    ticker = need("matplotlib.ticker")
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(ticker.NullFormatter())
+
+
 def _draw(ax: Any, panel: Panel, looks: Mapping[str, Style]) -> None:
     for line in panel.lines:
         look = looks[line.label]
@@ -202,7 +211,7 @@ def _draw(ax: Any, panel: Panel, looks: Mapping[str, Style]) -> None:
         ax.axhline(value, color="#777777", linewidth=1, linestyle=(0, (1 + 3 * index, 2)), label=label, zorder=0)
     ax.set_xlabel(RATE_AXIS)
     ax.set_ylabel(panel.axis)
-    ax.set_xlim(left=0)
+    _log(ax)
     ax.grid(color="#dddddd", linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
     handles, labels = ax.get_legend_handles_labels()

@@ -13,10 +13,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from icm_evaluation.compare import Comparison, by_data, sentence
+from icm_evaluation.common import by_pictures
+from icm_evaluation.compare import Comparison, sentence
 from icm_evaluation.extras import need
 from icm_evaluation.figure_info import FigureInfo
 from icm_evaluation.gallery import Shot
+from icm_evaluation.kinds import Kinds
 from icm_evaluation.plots import RATE_AXIS, Panel, looks_of, panels_of
 from icm_evaluation.results import Result
 from icm_evaluation.styles import Style
@@ -27,18 +29,25 @@ MAX_SIDE = 1200
 WEBP_QUALITY = 92
 
 
-def report(results: Sequence[Result], comparisons: Sequence[Comparison] = (), shots: Sequence[Shot] = ()) -> str:
+def report(
+    results: Sequence[Result],
+    comparisons: Sequence[Comparison] = (),
+    shots: Sequence[Shot] = (),
+    *,
+    kinds: Kinds | None = None,
+) -> str:
     """The page's HTML.
 
     Args:
-        results: systems; those of one data set share their plots.
+        results: systems; those of one data set share their plots and tables, over the pictures that all of them have.
         comparisons: what ``compare`` says about them.
         shots: pictures to show.
+        kinds: where the kinds of answers are looked up.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["inline"] = _inline
     template = environment.from_string(files("icm_evaluation").joinpath("report.html").read_text("utf-8"))
-    groups = by_data(results)
+    groups = by_pictures(results, kinds)
     panels = [panels_of(some) for some in groups.values()]
     looks = looks_of([panel for some in panels for panel in some])
     plots = [[_plot(panel, looks) for panel in some] for some in panels]
@@ -84,7 +93,7 @@ def _plot(panel: Panel, looks: Mapping[str, Style]) -> dict[str, Any]:
     beside = {"xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom", "showarrow": False}
     notes = [{**beside, "text": label, "y": value} for label, value in panel.levels]
     layout = {
-        "xaxis": {"title": {"text": RATE_AXIS}, "rangemode": "tozero", "gridcolor": "#ddd"},
+        "xaxis": {"title": {"text": RATE_AXIS}, "type": "log", "dtick": "D2", "gridcolor": "#ddd"},
         "yaxis": {"title": {"text": panel.axis}, "gridcolor": "#ddd"},
         "legend": {"orientation": "h", "y": -0.25},
         "margin": {"l": 60, "r": 15, "t": 40, "b": 50},

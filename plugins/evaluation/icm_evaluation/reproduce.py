@@ -80,7 +80,9 @@ def draw(name: str, wanted: AnyFigure, material: Material, folder: Path) -> list
 
 
 def _curves(name: str, wanted: Curves, material: Material, folder: Path) -> list[Path]:
-    groups = groups_of(name, wanted, material.results, material.sizes.get(wanted.of.metric, {}))
+    groups = groups_of(
+        name, wanted, material.results, material.sizes.get(wanted.of.metric, {}), Kinds(material.registry)
+    )
     marks = [Mark(point.label, point.bpp, point.value, point.relation) for point in wanted.points]
     written = []
     for number, (data, curves) in enumerate(groups.items()):

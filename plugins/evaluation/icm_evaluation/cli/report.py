@@ -68,5 +68,5 @@ def run(
             for done, number in enumerate(numbers):
                 advance(done, len(numbers), "")
                 shots.append(shoot(pipes, opened, number, kinds=kinds))
-    write_atomically(output, report(read, comparisons, shots).encode())
+    write_atomically(output, report(read, comparisons, shots, kinds=kinds).encode())
     typer.echo(f"page: {output}")

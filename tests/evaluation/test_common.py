@@ -1,0 +1,71 @@
+"""Systems that were measured on different numbers of pictures stand in one plot over those that they have in common."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from icm_evaluation.common import by_pictures, in_common
+from icm_evaluation.compare import compare, compare_by_data
+from icm_evaluation.report import report
+from icm_evaluation.results import read_result, write_result
+
+
+@pytest.fixture
+def results(measure, measured):
+    """Five pictures of one system, two of the other."""
+    return [read_result(measured["scalable"]), measure("single", qualities=None, limit=2)]
+
+
+def test_figures_over_common_pictures_are_those_of_measuring_these_alone(results, measure) -> None:
+    ours, other = in_common(results)
+    alone = measure("scalable", qualities=None, limit=2)
+    assert [row.key for row in ours.pictures] == [row.key for row in other.pictures]
+    assert ours.data == alone.data
+    for point, same in zip(ours.points, alone.points, strict=True):
+        assert (point.bpp, point.base_bpp) == pytest.approx((same.bpp, same.base_bpp))
+        for task, figures in same.tasks.items():
+            assert point.tasks[task] == pytest.approx(figures)
+    assert other is results[1]
+
+
+def test_results_of_the_same_pictures_stay_what_they_are(measured) -> None:
+    same = [read_result(path) for path in measured.values()]
+    assert all(one is other for one, other in zip(in_common(same), same, strict=True))
+
+
+def test_they_share_a_group_and_are_compared_in_it(results) -> None:
+    ((data, group),) = by_pictures(results).items()
+    assert "2 of 5 pictures" in data and [result.system for result in group] == ["scalable", "single"]
+    found, expected = compare_by_data(results, count=0), compare(in_common(results), count=0)
+    assert found == expected and found
+
+
+def test_they_share_the_reports_plots(results) -> None:
+    page = report(results)
+    assert len(re.findall(r"<h2", page)) == 1 and "2 of 5 pictures" in page
+
+
+def test_without_a_picture_in_common_they_stay_apart(measure, results) -> None:
+    first, other = results
+    apart = first.model_copy(update={"pictures": [row for row in first.pictures if row.key != other.pictures[0].key
+                                                  and row.key != other.pictures[1].key]})  # fmt: skip
+    assert in_common([apart, other]) == []
+    assert sum(map(len, by_pictures([apart, other]).values())) == 2
+
+
+def test_another_size_or_split_is_another_group(results) -> None:
+    first, other = results
+    split = other.model_copy(update={"data": other.data.model_copy(update={"split": "test"})})
+    assert len(by_pictures([first, split])) == 2
+
+
+def test_the_papers_figures_are_drawn_over_common_pictures(results, run, tmp_path) -> None:
+    paths = []
+    for result in results:
+        paths += ["--results", tmp_path / f"{result.system}-result.json"]
+        write_result(paths[-1], result)
+    run("reproduce", "fig13", *paths, "-o", tmp_path / "figures")
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"fig13.png", "fig13.svg"}
+    assert "2 of 5 pictures" in " ".join((tmp_path / "figures" / "fig13.svg").read_text().split())
