@@ -21,7 +21,7 @@ import icm_datasets
 import icm_sicmh
 import icm_tasks
 from icm_core import Pipeline, Registry, build, build_registry, parse_spec
-from icm_core.interfaces import DataSet
+from icm_core.interfaces import DataSet, Sample
 from icm_core.nests import tensors
 from icm_core.plugins import own
 from icm_training import plugin as icm_training
@@ -78,10 +78,18 @@ def things(kind: str, registry: Registry) -> Mixture:
     return Mixture([Things(Things.Params.model_validate({"kind": f"things.{kind}"}))], registry)
 
 
+class Wide(ShapesData):
+    """Pictures that are wider than high."""
+
+    def __getitem__(self, number: int) -> Sample:
+        whole = super().__getitem__(number)
+        return Sample(whole.key, whole.picture[:, :40], whole.target[:40])
+
+
 @torch.no_grad()
-def test_old_kinds_keep_their_names_and_scales(pipe: Pipeline, shapes: Shapes, registry: Registry, seen: Seen) -> None:
+def test_old_kinds_keep_their_names_and_scales(pipe: Pipeline, registry: Registry, seen: Seen) -> None:
     """Mean IoU between 0 and 1, PSNR in dB, against numpy; MS-SSIM needs larger pictures."""
-    data = shapes(5, 64)
+    data = Wide(Wide.Params(count=5, size=64), Path(), "")
     found = validate(pipe.train(), Mixture([data], registry), SPEC, seen.log, 4)
     assert [*found] == [f"val {name} q{quality}" for quality in (1, 2) for name in ("bpp", "segmentation", "coarse")]
     for quality in (1, 2):
@@ -90,7 +98,7 @@ def test_old_kinds_keep_their_names_and_scales(pipe: Pipeline, shapes: Shapes, r
             sample = data[number]
             x = sample.picture[None].float() / 255
             out = pipe.eval().codec(x, torch.tensor([float(quality)]))
-            bits.append(float(out.total_bits) / 64**2)
+            bits.append(float(out.total_bits) / (40 * 64))
             classes = pipe.task("segmentation")(out.side)[0].argmax(0).numpy()
             np.add.at(counts, (sample.target.numpy(), classes), 1)
             picture = np.rint(pipe.task("coarse")(out.side)[0].clamp(0, 1).numpy() * 255)

@@ -166,7 +166,7 @@ def _columns(tally: Tally, part: str) -> dict[str, list[Any]]:
 
 def _evaluated(tallies: Sequence[Tally], measure: Measure, classes: list[int], sigmas: Sequence[float]) -> Any:
     """A ``COCOeval`` after ``evaluate``."""
-    coco, evaluation, mask = _tools()
+    coco, evaluation, _ = _tools()
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         sides = []
         for part in ("truth", "found"):
@@ -175,7 +175,7 @@ def _evaluated(tallies: Sequence[Tally], measure: Measure, classes: list[int], s
                 "info": {},
                 "images": [_image(number, tally) for number, tally in enumerate(tallies)],
                 "categories": [{"id": label} for label in classes],
-                "annotations": _annotations(tallies, part, mask),
+                "annotations": _annotations(tallies, part),
             }
             side.createIndex()
             sides.append(side)
@@ -195,8 +195,11 @@ def _image(number: int, tally: Tally) -> dict[str, Any]:
     return {"id": number, "height": height, "width": width}
 
 
-def _annotations(tallies: Sequence[Tally], part: str, mask: Any) -> list[dict[str, Any]]:
-    """The things of one side as COCO writes them; their numbers count from 1, since 0 stands for no match."""
+def _annotations(tallies: Sequence[Tally], part: str) -> list[dict[str, Any]]:
+    """The things of one side as COCO writes them; their numbers count from 1, since 0 stands for no match.
+
+    Areas matter to keypoints alone: things of all sizes count.
+    """
     found: list[dict[str, Any]] = []
     for number, tally in enumerate(tallies):
         columns = _columns(tally, part)
@@ -215,7 +218,6 @@ def _annotations(tallies: Sequence[Tally], part: str, mask: Any) -> list[dict[st
                 one["score"] = columns["scores"][row]
             if "masks" in columns:
                 one["segmentation"] = columns["masks"][row]
-                one["area"] = float(mask.area(columns["masks"][row]))
             if "keypoints" in columns:
                 points = columns["keypoints"][row]
                 one["keypoints"] = [value for point in points for value in point]

@@ -43,7 +43,7 @@ class Things(TaskKind):
     --        scores        (N,) in [0, 1]
     iscrowd   --            optional, (N,) bool or int64: 1 where a box stands for a crowd, as in COCO. An answer
                             inside counts neither as found nor as wrong.
-    area      --            optional, (N,) float32: square pixels of the thing, by default those of its box or mask;
+    area      --            optional, (N,) float32: square pixels of the thing, by default those of its box;
                             distances of keypoints are measured by it
     ========  ============  ===================================================================================
 
