@@ -18,7 +18,8 @@ import experiments
 
 from icm_evaluation.ablated import page, panels
 from icm_evaluation.compare import compare, sentence
-from icm_evaluation.plots import curves_plot, figure, write_plot
+from icm_evaluation.curves import curves_of
+from icm_evaluation.plots import curves_plot, figure, panels_of, write_plot
 from icm_evaluation.results import Result, describe_data, read_result
 from icm_evaluation.summary import points_of
 from icm_evaluation.tables import page_of_tables, table
@@ -269,20 +270,62 @@ channels-last, read with two threads in float32: {exact["different"]} differ in 
 {points}"""
 
 
+TITLES = {
+    SMALL: "SICMH, `sicmh-small`",
+    f"{SMALL}+search10": "the same, searched (`--effort 10`)",
+    "jpeg-camvid": "[JPEG](https://libjpeg-turbo.org)",
+    "webp-camvid": "[WebP](https://developers.google.com/speed/webp)",
+    "hevc-camvid": "[HEVC](https://www.x265.org), x265",
+    "vvc-camvid": "[VVC](https://github.com/fraunhoferhhi/vvenc), VVenC",
+}
+"""What the README calls the systems that it compares, in its order."""
+
+
+@cache
+def levels() -> tuple[int, float, float]:
+    """Where the README compares: a share of the clean mIoU in percent, which our plain files reach, and its mIoU; and
+    the fine picture's PSNR."""
+    points = ours()[0].points
+    clean = points[0].tasks["segmentation"]["clean"]
+    reached = max(point.tasks["segmentation"]["miou"] or 0 for point in points)
+    assert clean is not None
+    share = 5 * int(20 * reached / clean)
+    return share, share / 100 * clean, round(median(point.tasks["fine"]["psnr"] or 0 for point in points))
+
+
+def bits_at(result: Result, metric: str, task: str, level: float) -> str:
+    """Bits per pixel that a system needs for a figure of a task."""
+    for other in (one for one in (*others(), *ours()) if one.system != result.system):
+        for found in compare([other, result], levels={metric: level}, count=0):
+            if found.metric == metric and found.test.endswith(task):
+                (at,) = found.at
+                if at.test_bpp is not None:
+                    return f"{at.test_bpp:.3f}"
+                lowest = next(
+                    curve for curve in curves_of(result) if curve.label == found.test and curve.metric == metric
+                )
+                rate, value = min(zip(lowest.points.rates, lowest.points.values, strict=True))
+                return f"less than {rate:.3f}" if value > level else "not reached"
+    return "-"
+
+
 def readme_block() -> str:
-    """The table between the README's markers."""
-    camvid, imagenet = of("camvid"), of("imagenet")
+    """Chart and table between the README's markers."""
+    share, miou, decibels = levels()
+    known = {result.system: result for result in (*ours(), *others())}
+    rows = []
+    for system, title in TITLES.items():
+        found = known[system]
+        fine = "fine" if system.startswith(SMALL) else ""
+        rows.append([title, bits_at(found, "miou", "", miou), bits_at(found, "psnr", fine, decibels)])
+    head = ["bits per pixel for", f"label maps at {miou:.1f} % mIoU", f"a picture at {decibels:.0f} dB"]
+    searched = seconds_searched()
     return (
-        f"{camvid_table(camvid)}\n\n"
-        f"{describe_data(camvid)}, CPU; the same head on clean pictures: {clean(camvid, 'segmentation')} mIoU.\n\n"
-        f"{classes_table(imagenet)}\n\n"
-        f"ILSVRC val ({describe_data(imagenet)}), out of 1000 classes; the same network, which was not trained for "
-        f"coded pictures, on clean ones: {clean(imagenet, 'classification')} top-1.\n\n"
-        f"With a search by the encoder (`--effort 10 --for {','.join(of('camvid', SEARCH).searched)} --precision "
-        f"{of('camvid', SEARCH).precision}`) and the same decoder; {seconds_searched()} ([more](docs/search.md)):\n\n"
-        f"{searched_table('camvid', 'segmentation', 'miou', 'mIoU')}\n\n"
-        f"Against other codecs, with the same head and with one tuned on what the codec decodes (`-tft`) "
-        f"({describe_data(ours()[0])}):\n\n{headlines()}"
+        f"![Accuracy of label maps, and quality of pictures, over bits per pixel](docs/rate-accuracy.png)\n\n"
+        f"{table(head, rows)}\n\n"
+        f"Road scenes ({describe_data(ours()[0])}), the same network behind every codec; {miou:.1f} % is {share} % of "
+        f"what it reaches on the clean pictures. Bytes of whole files, for label maps of what they need. With the "
+        f"search, {searched}."
     )
 
 
@@ -290,15 +333,14 @@ def seconds_searched() -> str:
     """How long the encoding of a base layer takes, without a search and with one; from one run."""
     speed = json.loads((RESULTS / f"{SMALL}.coding.json").read_text())["speed"]
     plain, searched = (median(p[key] for p in speed["points"]) for key in ("encode_seconds", "search_seconds"))
-    return f"a base layer of {speed['size']} then takes {searched:.1f} s in place of {plain:.2f} s ({speed['device']})"
+    return f"a base layer of {speed['size']} takes {searched:.1f} s in place of {plain:.2f} s ({speed['device']})"
 
 
-def headlines() -> str:
-    """Of what `said` says, bits at equal label maps and at equal fine pictures."""
-    lines = [line for line in said().splitlines() if "-clean" not in line and "MS-SSIM" not in line]
-    maps = [line for line in lines if "mIoU" in line]
-    fine = [line for line in lines if " fine uses" in line and "search" not in line and "-tft" not in line]
-    return "\n".join([*maps, *fine])
+def readme_chart() -> Any:
+    """Label maps and fine pictures of the systems in the README's table."""
+    shown = [result for result in (*ours(), *others()) if result.system in TITLES]
+    panels = [panel for panel in panels_of(shown) if "mIoU" in panel.axis or "PSNR" in panel.axis]
+    return figure(panels, describe_data(ours()[0]))
 
 
 def _number(value: float | None) -> str:
@@ -342,7 +384,14 @@ do not rely on it for safety, and expect worse results on other scenes.
 
 **Results.** See `docs/results.md`.
 
-{readme_block().replace("](docs/", "](")}
+{camvid_table(of("camvid"))}
+
+{describe_data(of("camvid"))}; the same head on clean pictures: {clean(of("camvid"), "segmentation")} mIoU.
+
+{classes_table(of("imagenet"))}
+
+ILSVRC val ({describe_data(of("imagenet"))}), out of 1000 classes; the same network on clean pictures:
+{clean(of("imagenet"), "classification")} top-1.
 """
 
 
@@ -381,6 +430,7 @@ def main() -> int:
     for path, text in pages.items():
         path.write_text(text)
     write_plot(ROOT / "docs/results-compared.png", curves_plot([*ours(), *others()]))
+    write_plot(ROOT / "docs/rate-accuracy.png", readme_chart())
     found = json.loads(ABLATION.read_text())
     write_plot(ROOT / "docs/ablation.png", figure(panels(found), f"Ablation, {found['data']}"))
     return 0
