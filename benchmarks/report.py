@@ -301,10 +301,8 @@ def bits_at(result: Result, metric: str, task: str, level: float) -> str:
                 (at,) = found.at
                 if at.test_bpp is not None:
                     return f"{at.test_bpp:.3f}"
-                lowest = next(
-                    curve for curve in curves_of(result) if curve.label == found.test and curve.metric == metric
-                )
-                rate, value = min(zip(lowest.points.rates, lowest.points.values, strict=True))
+                curves = [curve for curve in curves_of(result) if (curve.label, curve.metric) == (found.test, metric)]
+                rate, value = min(zip(curves[0].points.rates, curves[0].points.values, strict=True))
                 return f"less than {rate:.3f}" if value > level else "not reached"
     return "-"
 
