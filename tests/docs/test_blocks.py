@@ -1,4 +1,4 @@
-"""Every block of code on the pages of the site does what it says."""
+"""Every block of code on the pages of the site, and in the README, does what it says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from icm_demo.samples import shipped_photographs
 
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
