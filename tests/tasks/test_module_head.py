@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -10,9 +12,17 @@ from torch import Tensor, nn
 
 from icm_core import InputError, SpecError
 from icm_core.interfaces import ComponentParams
-from icm_core.testing import ConformanceError, HeadCase, check_loss_is_finite, parametrize_with_checks
+from icm_core.testing import (
+    ConformanceError,
+    HeadCase,
+    check_builds_on_meta,
+    check_loss_is_finite,
+    check_loss_per_picture,
+    check_prediction,
+    parametrize_with_checks,
+)
 from icm_core.types import Features, Level
-from icm_core.wrap import IMAGENET_MEAN, IMAGENET_STD, Input, ModuleHead
+from icm_core.wrap import IMAGENET_MEAN, IMAGENET_STD, DetectorHead, Input, ModuleHead
 
 IMAGE = {"image": Level(3, 1)}
 
@@ -347,3 +357,62 @@ def test_weights_under_the_networks_own_names_fit():
     assert set(head.adopt(head.net.state_dict())) == set(head.state_dict())
     for tensors in (head.state_dict(), {"unknown": torch.zeros(1)}):
         assert head.adopt(tensors) is tensors
+
+
+# --- detectors -------------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs/own-network.md").read_text("utf-8")
+
+
+def page_blocks(title: str) -> str:
+    (found,) = re.findall(rf'```python title="{title}"\n(.*?)```', PAGE, re.DOTALL)
+    return found
+
+
+def test_the_pages_detector_is_a_component_in_fifteen_lines() -> None:
+    """The page's own test, which runs with the page, puts it through the whole kit without an exception."""
+    text = page_blocks("mylab_boxes.py")
+    assert len([line for line in text.splitlines() if line.strip()]) <= 15
+    assert "exceptions" not in page_blocks("test_boxes.py") and "unpromised" not in page_blocks("test_boxes.py")
+    names: dict[str, Any] = {"__name__": "mylab_boxes"}
+    exec(compile(text, "mylab_boxes.py", "exec"), names)
+    case = HeadCase(names["Boxes"], sizes=((64, 64), (50, 70)))
+    for check in (check_builds_on_meta, check_loss_is_finite, check_loss_per_picture, check_prediction):
+        check(case)
+
+
+class Called(nn.Module):
+    """A detector that is called as torchvision's are, and has nothing else of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, pictures: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
+        if self.training:
+            assert targets is not None and len(pictures) == len(targets) == 1
+            return {"boxes": targets[0]["boxes"].sum() * (1 + self.bias), "labels": targets[0]["labels"].sum() * 1.0}
+        box = torch.tensor([[1.0, 2, 30, 40]])
+        return [{"boxes": box, "labels": torch.tensor([2]), "scores": self.bias.sigmoid()[None]} for _ in pictures]
+
+
+class Foreign(DetectorHead):
+    """Somebody's detector."""
+
+    name = "test.foreign"
+    kind = "detection"
+    labels = ("car", "bus")
+
+    def network(self) -> nn.Module:
+        return Called()
+
+
+def test_a_detector_that_is_called_as_torchvisions_is_enough():
+    head, seen = built(Foreign), features(64, 64)
+    assert [things["labels"].tolist() for things in head.predict(seen).output] == [[1], [1]]
+    one = {"boxes": torch.tensor([[0.0, 0, 3, 4]]), "labels": torch.tensor([1])}
+    two = {"boxes": torch.tensor([[0.0, 0, 1, 1], [9.0, 9, 9, 9]]), "labels": torch.tensor([0, 1])}
+    crowd = two | {"iscrowd": torch.tensor([False, True])}
+    assert head.losses(seen, (one, crowd)).tolist() == [7 + 2, 2 + 1]
+    with pytest.raises(SpecError, match="its network has no maps of a backbone"):
+        head.divergence(head(seen), head(seen))

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
-import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torchvision.models import detection, get_model_builder, get_model_weights, list_models
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
-from torchvision.models.detection.image_list import ImageList
 from torchvision.ops.misc import FrozenBatchNorm2d
 from typing_extensions import Self
 
 from icm_core.errors import SpecError, WeightsError
 from icm_core.interfaces import ComponentParams
-from icm_core.nests import Nest
 from icm_core.pipeline.weights import read_tensors
-from icm_core.types import Features, Prediction
-from icm_core.wrap import ModuleHead
+from icm_core.wrap import DetectorHead
 from icm_registry import unknown
 from icm_tasks.inputs import check_class_names
 
 _KINDS = {"maskrcnn": "instances", "keypointrcnn": "keypoints"}
 _SUFFIX = ".safetensors"
-_BACKGROUND = 1
-"""Classes of torchvision's detectors before those of targets: class 0 is the background."""
 
 
 class TorchvisionDetectorParams(ComponentParams):
@@ -112,7 +104,7 @@ class TorchvisionDetectorParams(ComponentParams):
         return self.classes or len(self.class_names) or (1 if self.kind == "keypoints" else 90)
 
 
-class TorchvisionDetector(ModuleHead):
+class TorchvisionDetector(DetectorHead):
     """Things in pictures, by one of torchvision's detection networks.
 
     Kind ``detection``, of maskrcnn_* ``instances``, of keypointrcnn_* ``keypoints``, whose labels are names of points.
@@ -120,8 +112,7 @@ class TorchvisionDetector(ModuleHead):
 
     Nothing is downloaded. Weights are a state dict of the network that its user keeps as a safetensors file:
     ``icm import SPEC --head TASK=FILE``, or in a recipe ``"pretrained": "FILE.safetensors"`` with the head as module,
-    which keeps layers for another number of classes as they are. Outputs are compared, for distillation and search, by
-    the maps of the network's backbone.
+    which keeps layers for another number of classes as they are.
 
     Args:
         params: see `TorchvisionDetectorParams`.
@@ -154,7 +145,7 @@ class TorchvisionDetector(ModuleHead):
         known = _trained_on(self.params.model)
         if self.kind == "keypoints":
             return self.params.keypoints or tuple(known["keypoint_names"])
-        classes = tuple(known["categories"][_BACKGROUND:])
+        classes = tuple(known["categories"][DetectorHead.background :])
         if self.params.class_names or len(classes) == self.params.class_count:
             return self.params.class_names or classes
         return tuple(f"class {index}" for index in range(self.params.class_count))
@@ -164,9 +155,9 @@ class TorchvisionDetector(ModuleHead):
         params = self.params
         options: dict[str, Any] = {"num_keypoints": len(self.labels)} if self.kind == "keypoints" else {}
         net = get_model_builder(params.model)(
-            weights=None, weights_backbone=None, num_classes=params.class_count + _BACKGROUND, **options
+            weights=None, weights_backbone=None, num_classes=params.class_count + DetectorHead.background, **options
         )
-        last = net.roi_heads if _has_stages(net) else net
+        last = net.roi_heads if hasattr(net, "roi_heads") else net
         for name, value in (
             ("score_thresh", params.score_threshold),
             ("nms_thresh", params.nms_threshold),
@@ -181,49 +172,6 @@ class TorchvisionDetector(ModuleHead):
         if params.norm == "frozen":
             _freeze(net, params.norm_eps)
         return cast(nn.Module, net)
-
-    def forward(self, features: Features) -> dict[str, Nest]:
-        """``things``, a list of a dict for each picture, as the kind has it, and ``maps`` (B, C, h, w): the backbone's."""
-        maps: dict[str, Tensor] = {}
-
-        def keep(_: nn.Module, __: object, found: Tensor | Mapping[str, Tensor]) -> None:
-            maps.update({"0": found} if isinstance(found, Tensor) else found)
-
-        handle = cast(nn.Module, self.net.backbone).register_forward_hook(keep)
-        try:
-            return {"things": self._things(features), "maps": maps}
-        finally:
-            handle.remove()
-
-    def predict(self, features: Features) -> Prediction:
-        """The things in each picture."""
-        return Prediction(self.kind, self._things(features), self.labels)
-
-    def losses(self, features: Features, target: Nest) -> Tensor:
-        """The sum of the network's own losses for each picture, (B,); crowds are left out.
-
-        Layers that see all pictures at once, such as batch normalisation, see the batch.
-        """
-        pictures, things = list(features.cropped("image")), [_as_torchvision(one) for one in target]
-        with self._pass(training=True):
-            terms = (
-                _two_stages(self.net, pictures, things) if _has_stages(self.net) else self._one_stage(pictures, things)
-            )
-        return torch.stack([torch.stack([term.float() for term in each.values()]).sum() for each in terms])
-
-    def loss(self, output: Nest, target: Nest) -> Tensor:
-        """Not asked: the network makes its loss with the picture."""
-        del output, target
-        raise SpecError(f"head {self.name!r} makes its loss from features and targets, by losses()")
-
-    def divergence(self, output: Nest, reference: Nest) -> Tensor:
-        """Squared error of the backbone's maps as a share of the clean picture's, the mean over maps, (B,)."""
-        shares = []
-        for name, clean in reference["maps"].items():
-            error = (output["maps"][name] - clean).float().square().flatten(1).mean(1)
-            power = clean.float().square().flatten(1).mean(1).clamp_min(torch.finfo(torch.float32).tiny)
-            shares.append(error / power)
-        return torch.stack(shares).mean(0)
 
     def start_from(self, source: str) -> None:
         """Fill the network from a safetensors file; layers for another number of classes or points stay as they are.
@@ -267,83 +215,10 @@ class TorchvisionDetector(ModuleHead):
             )
         return found
 
-    def _things(self, features: Features) -> list[dict[str, Tensor]]:
-        with self._pass(training=False):
-            found = self.net(list(features.cropped("image")))
-        # RetinaNet and FCOS have scores for class 0 as for any other.
-        kept = [(things, things["labels"] >= _BACKGROUND) for things in found]
-        return [
-            {name: value[rows] - (_BACKGROUND if name == "labels" else 0) for name, value in things.items()}
-            for things, rows in kept
-        ]
-
-    def _one_stage(self, pictures: list[Tensor], things: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-        """The terms of each picture's loss: the network asks its own compute_loss once, and we ask it for each."""
-        net: Any = self.net
-        of_batch, found = net.compute_loss, []
-
-        def of_each(targets: Any, outputs: Any, anchors: Any, *more: Any) -> dict[str, Tensor]:
-            for row in range(len(targets)):
-                own = {name: value[row : row + 1] for name, value in outputs.items()}
-                # SSD adds a tensor for each picture, FCOS numbers that are the same for all.
-                rest = [[part[row]] if isinstance(part[0], Tensor) else part for part in more]
-                found.append(of_batch([targets[row]], own, [anchors[row]], *rest))
-            return {}
-
-        net.compute_loss = of_each
-        try:
-            net(pictures, things)
-        finally:
-            del net.compute_loss
-        return found
-
-    @contextmanager
-    def _pass(self, training: bool) -> Iterator[None]:
-        """Which of its two passes the network makes; layers inside stay in the mode that they are in."""
-        parts = [self.net, *(getattr(self.net, name, None) for name in ("transform", "rpn", "roi_heads"))]
-        deciding = [part for part in parts if part is not None]
-        before = [part.training for part in deciding]
-        for part in deciding:
-            part.training = training
-        try:
-            yield
-        finally:
-            for part, mode in zip(deciding, before, strict=True):
-                part.training = mode
-
-
-def _has_stages(net: nn.Module) -> bool:
-    """Whether a network proposes regions first and looks at them then, as R-CNNs do."""
-    return isinstance(net, GeneralizedRCNN)
-
-
-def _two_stages(net: Any, pictures: list[Tensor], things: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-    """The terms of each picture's loss, by the steps of torchvision's `GeneralizedRCNN.forward`; maps are made of all
-    pictures together, and what follows samples regions of each."""
-    images, targets = net.transform(pictures, things)
-    maps = net.backbone(images.tensors)
-    found = []
-    for row, target in enumerate(targets):
-        one = ImageList(images.tensors[row : row + 1], images.image_sizes[row : row + 1])
-        own = {name: value[row : row + 1] for name, value in maps.items()}
-        regions, of_regions = net.rpn(one, own, [target])
-        _, of_things = net.roi_heads(own, regions, one.image_sizes, [target])
-        found.append({**of_regions, **of_things})
-    return found
-
 
 def _trained_on(model: str) -> Mapping[str, Any]:
     """What torchvision says of its weights for a network: names of classes and points."""
     return cast(Mapping[str, Any], next(iter(get_model_weights(model))).meta)
-
-
-def _as_torchvision(things: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A target as torchvision's detectors take it, without crowds."""
-    single = torch.ones_like(things["labels"], dtype=torch.bool)
-    if "iscrowd" in things:
-        single = ~things["iscrowd"].bool()
-    kept = {name: things[name][single] for name in ("boxes", "labels", "masks", "keypoints") if name in things}
-    return {**kept, "labels": kept["labels"] + _BACKGROUND}
 
 
 def _freeze(module: nn.Module, eps: float | None) -> None:
