@@ -212,6 +212,29 @@ def test_noise_follows_the_picture_and_not_its_place() -> None:
     assert float(first.min()) >= -0.5 and float(first.max()) < 0.5
 
 
+@torch.no_grad()
+def test_codec_and_enhancement_have_noise_of_their_own(pipe: Pipeline) -> None:
+    assert pipe.enhancement is not None
+    found: dict[str, torch.Tensor] = {}
+
+    def draws(name: str) -> Callable[..., None]:
+        def note(*_: object) -> None:
+            found[name] = uniform_noise(torch.zeros(2, 6))
+
+        return note
+
+    for name, part in (("codec", pipe.codec), ("enhancement", pipe.enhancement)):
+        part.register_forward_pre_hook(draws(name))
+    pictures = torch.full((2, 3, 64, 64), 0.4)
+    noise = []
+    for seeds in ((5, 9), (9, 5)):
+        CodedBatch(pipe, pictures, None, torch.ones(2), 0.0, seeds, (-1, -1), Kept()).fine()
+        noise.append(dict(found))
+    for name in ("codec", "enhancement"):
+        assert torch.equal(noise[0][name], noise[1][name].flip(0))
+    assert not torch.isin(noise[0]["codec"], noise[0]["enhancement"]).any()
+
+
 @pytest.mark.parametrize("of", ["coarse", "fine"])
 def test_a_task_behind_a_decoded_picture_reads_and_moves_what_makes_it(
     pipe: Pipeline, registry: Registry, of: str
