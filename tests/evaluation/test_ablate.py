@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -164,6 +166,44 @@ def test_variants_are_trained_measured_and_told_of(files: Path, tmp_path: Path) 
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors") if "run" in path.parts}
     ablate(files, out, *vary)
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_variants_run_beside_one_another_as_processes_and_give_the_same(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray or not: here it is told to be missing. The second variant waits for the stage that it takes over."""
+    vary = ("--vary", "recipe.stages.segmentation.clip=0.5,1.0", "--tasks", "segmentation")
+    ablate(files, tmp_path / "one", *vary)
+    monkeypatch.setattr("icm_evaluation.ablation.find_spec", lambda _: None)
+    ablate(files, tmp_path / "two", *vary, "--parallel", "2")
+    one, two = (json.loads((tmp_path / name / "ablation.json").read_text()) for name in ("one", "two"))
+    assert set(one["variants"]) == {"clip-0.5", "clip-1.0"}
+    for name, variant in one["variants"].items():
+        assert list(variant["points"][0]["tasks"]) == ["segmentation"]
+        assert two["variants"][name]["points"] == variant["points"]
+
+
+def test_every_figure_of_every_seed_is_a_row_of_the_table_for_pandas(files: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ablate(files, out, "--vary", "recipe.stages.segmentation.clip=0.5,1.0", "--seeds", "0,1")
+    with (out / "ablation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = json.loads((out / "ablation.json").read_text())["variants"]
+    for name, variant in found.items():
+        for point in variant["points"]:
+            cells = [row for row in rows if row["system"] == name and float(row["quality"]) == point["quality"]]
+            assert {row["seed"] for row in cells} == {"0", "1"}
+            values = [float(row["value"]) for row in cells if row["figure"] == "miou"]
+            assert statistics.fmean(values) == pytest.approx(point["tasks"]["segmentation"]["miou"]["mean"])
+            rates = [float(row["bpp"]) for row in cells if row["figure"] == "miou"]
+            assert statistics.fmean(rates) == pytest.approx(point["base_bpp"]["mean"])
+
+
+def test_a_task_that_there_is_not_is_told_before_the_first_training(files: Path, tmp_path: Path) -> None:
+    words = ["ablate", str(files / "toy.json"), "--recipe", str(files / "recipe.json"), "--data", f"shapes:{files}"]
+    found = CliRunner().invoke(app, [*words, "-t", "segmentatio", "-o", str(tmp_path / "out"), "--vary", ADAPTERS])
+    assert found.exit_code == 2
+    assert "unknown task 'segmentatio'; did you mean 'segmentation'" in " ".join(found.output.split())
 
 
 def test_variants_run_beside_one_another_with_ray(files: Path, tmp_path: Path) -> None:

@@ -16,12 +16,13 @@ from icm_evaluation.figure_info import CLEAN, DROP, FigureInfo, earlier_figures
 from icm_evaluation.plots import Line, Panel, figure, write_plot
 from icm_evaluation.results import Result, describe_data
 from icm_evaluation.tables import table
+from icm_evaluation.tidy import write_tidy
 
-NAMES = ("ablation.json", "ablation.md", "ablation.png", "ablation.svg")
+NAMES = ("ablation.json", "ablation.md", "ablation.csv", "ablation.png", "ablation.svg")
 
 
 def write_summary(out: Path, jobs: Sequence[Job], results: Sequence[Result], command: str) -> list[Path]:
-    """Write all four files; the plot has the mean over seeds, the table the spread as well.
+    """Write all five files; the plot has the mean over seeds, the table the spread as well, the CSV file each seed.
 
     Args:
         out: the ablation's folder.
@@ -33,8 +34,9 @@ def write_summary(out: Path, jobs: Sequence[Job], results: Sequence[Result], com
     paths = [out / name for name in NAMES]
     write_atomically(paths[0], (json.dumps(found, indent=1) + "\n").encode())
     write_atomically(paths[1], page(found).encode())
+    write_tidy(paths[2], [(job.variant.name, job.seed, result) for job, result in zip(jobs, results, strict=True)])
     drawn = figure(panels(found), f"Ablation, {found['data']}")
-    for path in paths[2:]:
+    for path in paths[3:]:
         write_plot(path, drawn)
     return paths
 

@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -28,7 +31,7 @@ from icm_evaluation.plan import make_plan
 from icm_evaluation.results import Result, read_result
 from icm_evaluation.run import evaluate
 from icm_evaluation.variants import Variant
-from icm_evaluation.work import whole_qualities
+from icm_evaluation.work import process_context, whole_qualities
 from icm_training.checking import check as check_training
 from icm_training.engine import Options as TrainOptions
 from icm_training.engine import pipeline_of, train
@@ -121,7 +124,8 @@ def check(plan: Plan, registry: Registry) -> None:
             check_training(recipe, spec, [stage.name for stage in recipe.stages], options, registry)
             with torch.device("meta"):
                 pipe = build(spec, registry)
-            make_plan(pipe, measured, registry, plan.measure.qualities or whole_qualities(pipe))
+            qualities = plan.measure.qualities or whole_qualities(pipe)
+            make_plan(pipe, measured, registry, qualities, only=plan.measure.tasks)
         except (InputError, SpecError, WeightsError) as error:
             raise type(error)(f"variant {name!r}: {error}") from error
 
@@ -148,7 +152,8 @@ def run(plan: Plan, *, parallel: int = 1, told: Callable[[str], None] = lambda _
 
     Args:
         plan: the ablation.
-        parallel: jobs at a time; more than one needs the extra ``ray``. Jobs that share a stage wait for its owner.
+        parallel: jobs at a time, by Ray where it is installed, else as processes of this machine. Jobs that share a
+            stage wait for its owner.
         told: gets a line about each step.
 
     Raises:
@@ -156,23 +161,54 @@ def run(plan: Plan, *, parallel: int = 1, told: Callable[[str], None] = lambda _
     """
     works = work_of(plan.jobs)
     if parallel > 1:
-        ray = need("ray", "ray")
-        ray.init(num_cpus=parallel, include_dashboard=False, logging_level="warning", log_to_driver=False)
-        try:
-            gpus = 0 if plan.train.device == "cpu" else torch.cuda.device_count()
-            remote = ray.remote(num_cpus=1, num_gpus=min(1, gpus / parallel))(_do)
-            for wave in ([w for w in works if not w.shared], [w for w in works if w.shared]):
-                for work, reference in [(one, remote.remote(plan, one)) for one in wave]:
-                    ray.get(reference)
-                    told(f"{work.job.variant.name}, seed {work.job.seed}: done")
-        finally:
-            ray.shutdown()
+        beside = _with_ray if find_spec("ray") is not None else _with_processes
+        for work in beside(plan, works, parallel):
+            told(f"{work.job.variant.name}, seed {work.job.seed}: done")
     else:
         registry = build_registry()
         for work in works:
             told(f"{work.job.variant.name}, seed {work.job.seed}")
             _do(plan, work, registry)
     return [read_result(job.result) for job in plan.jobs]
+
+
+def _waves(works: Sequence[Work]) -> tuple[list[Work], list[Work]]:
+    """Those that wait for nobody, then those that take stages over."""
+    return [work for work in works if not work.shared], [work for work in works if work.shared]
+
+
+def _with_ray(plan: Plan, works: Sequence[Work], parallel: int) -> Iterator[Work]:
+    """Jobs beside one another on a Ray of this machine, each with its share of the GPUs, as they are done."""
+    ray = need("ray", "ray")
+    ray.init(num_cpus=parallel, include_dashboard=False, logging_level="warning", log_to_driver=False)
+    try:
+        gpus = 0 if plan.train.device == "cpu" else torch.cuda.device_count()
+        remote = ray.remote(num_cpus=1, num_gpus=min(1, gpus / parallel))(_do)
+        for wave in _waves(works):
+            for work, reference in [(one, remote.remote(plan, one)) for one in wave]:
+                ray.get(reference)
+                yield work
+    finally:
+        ray.shutdown()
+
+
+def _with_processes(plan: Plan, works: Sequence[Work], parallel: int) -> Iterator[Work]:
+    """Jobs beside one another as processes, which share the cores and whatever GPU there is, as they are done."""
+    threads = max(1, torch.get_num_threads() // parallel)
+    pool = ProcessPoolExecutor(
+        parallel, mp_context=process_context(), initializer=torch.set_num_threads, initargs=(threads,)
+    )
+    try:
+        for wave in _waves(works):
+            for work, future in [(one, pool.submit(_do, plan, one)) for one in wave]:
+                future.result()
+                yield work
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"one of {parallel} processes ended by itself, perhaps for lack of memory; try fewer with --parallel"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _do(plan: Plan, work: Work, registry: Registry | None = None) -> None:

@@ -24,6 +24,7 @@ class Options:
         qualities: None for all whole numbers that the pipeline has.
         enhancement: qualities of the enhancement layer, so that one of the two layers stays while the other changes;
             None for those of the base layer.
+        tasks: the outputs that are measured; None for all that can be.
         limit: so many pictures, spread over the data set evenly; None for all.
         workers: processes; None for one a core, at most 8 and one for 4 pictures, and for one on a GPU.
         device, precision: as in `icm_core.load`.
@@ -41,6 +42,7 @@ class Options:
     split: str = "val"
     qualities: tuple[float, ...] | None = None
     enhancement: tuple[float, ...] | None = None
+    tasks: tuple[str, ...] | None = None
     limit: int | None = None
     workers: int | None = None
     device: str = "auto"

@@ -17,6 +17,7 @@ from icm_core.spec.model import FINE
 from icm_core.types import Legend
 from icm_evaluation.kinds import Kinds, match, told
 from icm_evaluation.results import TaskInfo
+from icm_registry import unknown
 
 
 @dataclass(frozen=True)
@@ -101,20 +102,27 @@ def make_plan(
     enhancement: Sequence[float] | None = None,
     effort: int = 0,
     search_for: Sequence[str] | None = None,
+    only: Sequence[str] | None = None,
 ) -> Plan:
     """A task is measured where the data set has what it is about; pictures are measured on every data set.
 
     Raises:
-        InputError: the pipeline has no such quality or search, or nothing of it can be measured.
+        InputError: the pipeline has no such quality, search or task, or nothing of it can be measured.
         SpecError: the kind of the data set's targets is not installed.
     """
     searched = tuple(searched_tasks(pipe, effort, search_for))
     settings = _settings(pipe, qualities, enhancement)
+    known = [*pipe.spec.tasks, *([FINE] if pipe.spec.enhancement is not None else [])]
+    for name in only or ():
+        if name not in known:
+            raise InputError(unknown("task", name, known))
     kinds = Kinds(registry)
     targets = None if data.kind == PICTURES else kinds.get(data.kind, data.name)
     tasks: dict[str, Measured] = {}
     skipped: dict[str, str] = {}
     for name, task in pipe.spec.tasks.items():
+        if only is not None and name not in only:
+            continue
         kind, head = pipe.kind(name), pipe.task(name).head
         numbers = None if kind.is_picture else match(kind, head.legend, data, kinds)
         if isinstance(numbers, str):
@@ -124,7 +132,7 @@ def make_plan(
         tasks[name] = Measured(
             kind, legend, numbers, _info(kind, legend, task.head.use, task.adapter.use, whole=pipe.reads_fine(name))
         )
-    if pipe.spec.enhancement is not None:
+    if pipe.spec.enhancement is not None and (only is None or FINE in only):
         kind, legend = pipe.kind(FINE), Legend()
         tasks[FINE] = Measured(kind, legend, None, _info(kind, legend, pipe.spec.enhancement.use, "", whole=True))
     if not tasks:

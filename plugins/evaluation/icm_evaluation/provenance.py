@@ -54,6 +54,8 @@ def command_of(options: Options, settings: Sequence[Setting]) -> str:
     words += ["--split", options.split, "-q", _list(setting.quality for setting in settings)]
     if settings[0].enhancement is not None:
         words += ["--enhancement-quality", _list(setting.enhancement for setting in settings)]
+    if options.tasks is not None:
+        words += ["--tasks", ",".join(options.tasks)]
     if options.limit is not None:
         words += ["--limit", str(options.limit)]
     if options.effort:

@@ -75,6 +75,7 @@ def _identity(site: Site) -> dict[str, object]:
         "weights": weights_digest(site.pipe),
         "data": [options.data, options.params, options.split, len(site.data)],
         "qualities": [one.quality if one.enhancement is None else one.name for one in site.plan.settings],
+        **({} if options.tasks is None else {"tasks": sorted(options.tasks)}),
         "search": [site.plan.effort, *site.plan.searched],
         "device": [device_name(site.pipe), options.precision],
         "versions": versions(site.registry),

@@ -50,7 +50,16 @@ class Site:
         data = open_dataset(options.data, options.split, registry, options.data_params())
         pipe = load(options.model, device=options.device, precision=options.precision, registry=registry)
         qualities = options.qualities or whole_qualities(pipe)
-        plan = make_plan(pipe, data, registry, qualities, options.enhancement, options.effort, options.search_for)
+        plan = make_plan(
+            pipe,
+            data,
+            registry,
+            qualities,
+            options.enhancement,
+            effort=options.effort,
+            search_for=options.search_for,
+            only=options.tasks,
+        )
         return cls(options, registry, pipe, data, plan)
 
     def row(self, number: int) -> PictureRow:
@@ -87,7 +96,7 @@ def _here(site: Site, numbers: Sequence[int]) -> Rows:
 
 
 def _there(options: Options, numbers: Sequence[int], workers: int) -> Rows:
-    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin, initargs=(options,))
+    pool = ProcessPoolExecutor(workers, mp_context=process_context(), initializer=_begin, initargs=(options,))
     try:
         waiting = {pool.submit(_row, number) for number in numbers}
         while waiting:
@@ -102,7 +111,7 @@ def _there(options: Options, numbers: Sequence[int], workers: int) -> Rows:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _context() -> BaseContext:
+def process_context() -> BaseContext:
     """Workers are not forked from here: a forked PyTorch may hang in its thread pools.
 
     Where there is a fork server, it imports the libraries once for all workers and computes nothing.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icm_core.cli.console import print_table
-from icm_core.cli.options import Device
+from icm_core.cli.options import Device, parse_names
 from icm_core.errors import InputError
-from icm_evaluation.cli.options import DataParams, Limit, Split
+from icm_evaluation.cli.options import DataParams, Limit, Split, Tasks
 
 if TYPE_CHECKING:
     from icm_evaluation.ablation import Work
@@ -44,6 +44,7 @@ def run(
     qualities: Annotated[
         str, typer.Option("--qualities", "-q", metavar="Q,...", help="All whole numbers that there are, if not given.")
     ] = "",
+    tasks: Tasks = "",
     limit: Limit = None,
     changes: Annotated[
         list[str] | None,
@@ -60,12 +61,14 @@ def run(
             help="Weights that what is not varied starts from; by default SPEC's own, 'none' for none.",
         ),
     ] = None,
-    parallel: Annotated[int, typer.Option("--parallel", min=1, metavar="N", help="Variants at a time, with Ray.")] = 1,
+    parallel: Annotated[
+        int, typer.Option("--parallel", min=1, metavar="N", help="Variants at a time, by Ray if it is there.")
+    ] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the work and do nothing.")] = False,
     device: Device = "auto",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that read pictures in training.")] = 1,
 ) -> None:
-    """Train a pipeline's variants, measure them, and write one table, one plot and one JSON file.
+    """Train a pipeline's variants, measure them, and write a table, a plot, a JSON file and a CSV file.
 
     Every combination of the varied values is a variant. What no path touches starts from the same weights in all of
     them; what is varied starts untrained in all of them. A stage that two variants have in common is trained once. A
@@ -109,6 +112,7 @@ def run(
             params=data_params,
             split=split,
             qualities=parse_numbers(qualities, "-q") if qualities else None,
+            tasks=parse_names(tasks),
             limit=limit,
             workers=None if parallel == 1 else 1,
             device=device,
@@ -124,6 +128,7 @@ def run(
         + [word for one in changes or [] for word in ("--set", one)]
         + ["--seeds", seeds, "--data", f"{data.partition(':')[0]}:DIR", "--split", split]
         + (["-q", qualities] if qualities else [])
+        + (["--tasks", tasks] if tasks else [])
         + (["--limit", str(limit)] if limit is not None else [])
     )
     paths = write_summary(output, jobs, results, command)

@@ -34,6 +34,10 @@ def run(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curves into this .png or .svg file.")
     ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write every figure of every system into this .csv file."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare systems that were measured on the same pictures.
@@ -53,6 +57,10 @@ def run(
         from icm_evaluation.plots import curves_plot, write_plot
 
         write_plot(plot, curves_plot(read))
+    if table is not None:
+        from icm_evaluation.tidy import write_tidy
+
+        write_tidy(table, [(result.system, None, result) for result in read])
     if as_json:
         print_json([one.model_dump(mode="json") for one in found])
         return

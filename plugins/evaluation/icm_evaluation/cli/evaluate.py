@@ -9,7 +9,7 @@ import typer
 
 from icm_core.cli.console import bar, print_table
 from icm_core.cli.options import Device, Effort, Precision, SearchFor, parse_names
-from icm_evaluation.cli.options import DataParams, Limit, Split
+from icm_evaluation.cli.options import DataParams, Limit, Split, Tasks
 
 if TYPE_CHECKING:
     from icm_evaluation.results import Result
@@ -33,6 +33,7 @@ def run(
             "--enhancement-quality", metavar="Q,...", help="Of the enhancement layer alone; -q has one then, or this."
         ),
     ] = "",
+    tasks: Tasks = "",
     limit: Limit = None,
     workers: Annotated[
         int | None,
@@ -68,6 +69,7 @@ def run(
         split=split,
         qualities=parse_numbers(qualities, "-q") if qualities else None,
         enhancement=parse_numbers(enhancement, "--enhancement-quality") if enhancement else None,
+        tasks=parse_names(tasks),
         limit=limit,
         workers=workers,
         device=device,

@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 Split = Annotated[str, typer.Option("--split", metavar="SPLIT", help="Part of the data set.")]
+Tasks = Annotated[
+    str, typer.Option("--tasks", "-t", metavar="TASK,...", help="Measure these alone; fine is the refined picture.")
+]
 Limit = Annotated[
     int | None,
     typer.Option("--limit", metavar="N", help="So many pictures, spread over the data set evenly; all if not given."),

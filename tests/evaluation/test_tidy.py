@@ -1,0 +1,59 @@
+"""Results as a table of one row for each system, quality, task and figure; and results of some tasks alone."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from icm_core.errors import InputError
+from icm_evaluation.results import read_result
+from icm_evaluation.tidy import COLUMNS
+
+
+def number(cell: str) -> float | None:
+    return float(cell) if cell else None
+
+
+def test_compare_writes_every_figure_of_every_system(run, measured, tmp_path) -> None:
+    run("compare", *measured.values(), "--draws", 0, "--csv", tmp_path / "all.csv")
+    with (tmp_path / "all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    expected = []
+    for path in measured.values():
+        result = read_result(path)
+        for point in result.points:
+            for task, figures in point.tasks.items():
+                rate = point.bpp if result.tasks[task].whole else point.base_bpp
+                for figure, value in figures.items():
+                    own = None if figure == "clean" else rate
+                    expected.append((result.system, point.quality, task, figure, own, value))
+    seen = [
+        (row["system"], float(row["quality"]), row["task"], row["figure"], number(row["bpp"]), number(row["value"]))
+        for row in rows
+    ]
+    assert seen == expected  # numbers read back as the same
+    assert {row["higher_is_better"] for row in rows if row["figure"] == "drop"} == {"false"}
+    assert {row["seed"] for row in rows} == {""}
+
+
+def test_a_table_says_both_qualities(run, measure, measured, tmp_path) -> None:
+    measure("scalable", qualities=(1.0,), enhancement=(2.0, 4.0))
+    run("compare", tmp_path / "scalable.json", measured["single"], "--draws", 0, "--csv", tmp_path / "all.csv")
+    with (tmp_path / "all.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["system"] == "scalable+base1"]
+    assert {(row["quality"], row["enhancement_quality"]) for row in rows} == {("1.0", "2.0"), ("1.0", "4.0")}
+
+
+def test_only_the_tasks_that_were_asked_for_are_measured(measure) -> None:
+    whole, some = measure(), measure(tasks=("fine", "segmentation"))
+    assert set(some.tasks) == {"segmentation", "fine"} and not set(some.skipped) & {"coarse"}
+    for point, same in zip(some.points, whole.points, strict=True):
+        assert point.tasks == {name: same.tasks[name] for name in point.tasks}
+    assert "--tasks fine,segmentation" in some.command
+
+
+def test_a_task_that_the_pipeline_has_not_is_named_with_the_nearest(measure) -> None:
+    with pytest.raises(InputError, match="unknown task 'segmentaton'; did you mean 'segmentation'"):
+        measure(tasks=("segmentaton",))
