@@ -51,9 +51,7 @@ def cached(address: str) -> Path:
     hub = _library()
     try:
         return Path(
-            hub.snapshot_download(
-                repository, revision=revision, allow_patterns=list(_FILES), local_files_only=True
-            )
+            hub.snapshot_download(repository, revision=revision, allow_patterns=list(_FILES), local_files_only=True)
         )
     except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
         at = f" --revision {revision}" if revision else ""
