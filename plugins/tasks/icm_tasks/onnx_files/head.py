@@ -16,6 +16,7 @@ from icm_core.kinds import Classification, Regression, Segmentation
 from icm_core.nests import Nest
 from icm_core.types import FeatureLayout, Features, Prediction
 from icm_core.wrap import Fit, Fitted, Input, ModuleHead
+from icm_tasks.frozen import freeze
 from icm_tasks.kinds import Depth, Detection, Embedding
 from icm_tasks.onnx_files import candidates
 from icm_tasks.onnx_files.layouts import Candidates, Layout, read
@@ -148,7 +149,7 @@ class Onnx(ModuleHead):
             return Runtime(path, signature(path), self._outputs)
         net = network(path, self._outputs)
         if not self.params.trained:
-            _freeze(net)
+            freeze(net)
         return net.to(place)
 
     @property
@@ -290,13 +291,3 @@ class Onnx(ModuleHead):
         if self.kind != "detection":
             return KINDS[self.kind]().divergence(output, reference)
         return candidates.divergence(Candidates(**output), Candidates(**reference))
-
-
-def _freeze(net: nn.Module) -> None:
-    """Make a network's weights buffers that are in no state: they are the file's, which is there."""
-    for module in net.modules():
-        for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
-            if tensor is None:
-                continue
-            delattr(module, name)
-            module.register_buffer(name, tensor.detach(), persistent=False)
