@@ -217,7 +217,9 @@ def _names(title: str, modules: Iterable[str]) -> Iterator[str]:
         yield f"## `{name}`\n\n{_markdown(inspect.cleandoc(module.__doc__ or ''))}\n"
         for one in sorted(module.__all__, key=str.lower):
             if not one.startswith("_") and not one.isupper():
-                yield f"::: {name}.{one}\n    options:\n      heading_level: 3\n"
+                # A pipeline's methods stand in its two sides, which are no public names of their own.
+                inherited = "      inherited_members: true\n" if one == "Pipeline" else ""
+                yield f"::: {name}.{one}\n    options:\n      heading_level: 3\n{inherited}"
 
 
 def _fields(model: type[BaseModel]) -> Iterator[str]:

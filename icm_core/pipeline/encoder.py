@@ -1,0 +1,135 @@
+"""The coding side of a pipeline: pictures to files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from icm_core.bitstream.container import Container, Layer, LayerKind, write
+from icm_core.bitstream.control_hash import control_hash
+from icm_core.pictures import as_batch
+from icm_core.pipeline.answers import Answers
+from icm_core.pipeline.parts import Parts, hashes, one_value
+from icm_core.pipeline.search import Objective, searched_tasks
+from icm_core.quality import Quality
+from icm_core.types import SideInfo
+
+
+class Encoder(Parts):
+    """Pictures to the contents of ``.icm`` files."""
+
+    def analyse(self, image: Image.Image | Tensor, quality: float = 3.0) -> SideInfo:
+        """The side information that a decoder would have of a picture, without making a file.
+
+        Raises:
+            InputError: as in `encode`.
+        """
+        step = self._quality(quality)
+        with self._inference():
+            x = as_batch(image).to(self.device)
+            return self.codec.encode_with_side(x, step)[1]
+
+    def encode(
+        self,
+        image: Image.Image | Tensor,
+        quality: float = 3.0,
+        *,
+        enhancement: bool = True,
+        enhancement_quality: float | None = None,
+        control: bool = False,
+        effort: int = 0,
+        search_for: Sequence[str] | None = None,
+    ) -> bytes:
+        """A picture as the content of an ``.icm`` file.
+
+        Args:
+            image: a PIL picture, or a tensor (3, H, W) or (1, 3, H, W), uint8 or floats in [0, 1].
+            quality: from 1 (fewest bits) to the codec's highest, in steps of 1/16.
+            enhancement: if False, or if the pipeline has no enhancement, the file has a base layer only.
+            enhancement_quality: of the enhancement layer alone, so that the base layer's bytes and answers stay while
+                the fine picture changes; None: ``quality``. Where it is another, the file is one byte longer.
+            control: if True, each layer carries 4 bytes of a hash of what it decodes to, for `decode(verify=True)`.
+                It says what the encoder coded.
+            effort: steps of encoder-side search (`icm_core.pipeline.search`); 0 for none.
+            search_for: names of the tasks that are searched for; by default all whose spec has a ``search``.
+
+        Raises:
+            InputError: the picture, a quality, the effort or a task cannot be used.
+        """
+        (blob,) = self.encode_batch(
+            [image],
+            quality,
+            enhancement=enhancement,
+            enhancement_quality=enhancement_quality,
+            control=control,
+            effort=effort,
+            search_for=search_for,
+        )
+        return blob
+
+    def encode_batch(
+        self,
+        images: Sequence[Image.Image | Tensor],
+        quality: float = 3.0,
+        *,
+        enhancement: bool = True,
+        enhancement_quality: float | None = None,
+        control: bool = False,
+        effort: int = 0,
+        search_for: Sequence[str] | None = None,
+    ) -> list[bytes]:
+        """Pictures of one size as the contents of ``.icm`` files, computed together; arguments as in `encode`.
+
+        What float networks compute may differ in the last bits from what they compute of a picture alone, so a file
+        need not be the same byte for byte. Each decodes by itself.
+
+        Raises:
+            InputError: as in `encode`, or the pictures have different sizes.
+        """
+        step = self._quality(quality)
+        finer = self.enhancement_step(step, enhancement_quality, enhancement=enhancement)
+        searched = searched_tasks(self, effort, search_for)
+        with self._inference():
+            pictures = [as_batch(image) for image in images]
+            height, width = one_value([_size(picture) for picture in pictures], "pictures of one size")
+            x = torch.cat(pictures).to(self.device) if len(pictures) > 1 else pictures[0].to(self.device)
+            fingerprint = self.enhancement_fingerprint if enhancement else None
+            side: SideInfo | None = None
+            if searched:
+                payloads = self._searched(x, step, effort, searched)
+                # What comes behind is made from the decoded side information, as a decoder has it.
+                side = self.codec.decode(payloads, (height, width), step) if fingerprint or control else None
+            elif fingerprint or control:
+                payloads, side = self.codec.encode_with_side(x, step)
+            else:
+                payloads = self.codec.encode(x, step)
+            layers = [
+                [Layer(LayerKind.BASE, self.base_fingerprint, payload, hashed)]
+                for payload, hashed in zip(payloads, hashes(side if control else None, len(payloads)), strict=True)
+            ]
+            if fingerprint and side is not None and self.enhancement is not None and self.over is not None:
+                coarse = Answers(self, side).of(self.over).output
+                payloads = self.enhancement.encode(x, coarse, side, finer or step)
+                latent = self.enhancement.latent(payloads, side, finer or step) if control else None
+                for number, payload in enumerate(payloads):
+                    hashed = b"" if latent is None else control_hash([latent[number : number + 1]])
+                    layers[number].append(Layer(LayerKind.ENHANCEMENT, fingerprint, payload, hashed, finer))
+        return [write(Container(height, width, step, tuple(one), truncated=False)) for one in layers]
+
+    def _searched(self, x: Tensor, quality: Quality, effort: int, tasks: Sequence[str]) -> list[bytes]:
+        # Outside of inference mode, whose tensors have no gradients; its kept casts of weights have none either.
+        enabled = torch.is_autocast_enabled(self.device.type)
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False),
+        ):
+            x = x.clone(memory_format=torch.channels_last)
+            return self.codec.search(x, quality, Objective(self, x, quality, tasks), effort)
+
+
+def _size(x: Tensor) -> tuple[int, int]:
+    return x.shape[-2], x.shape[-1]
