@@ -165,6 +165,65 @@ def test_operators_without_a_counterpart_are_all_named(tmp_path, head):
     assert answer.shape == (2, 3)
 
 
+def modern(path, opset=20):
+    """What today's exporters write: shared weights through Identity, axes as inputs, newer operators."""
+    g = small.Graph(opset=opset)
+    body = g.conv("images", 3, 8, stride=4)
+    shared = g.node("Identity", g.weight(8))
+    once = g.node("Conv", body, g.weight(8, 8, 1, 1), shared)
+    twice = g.node("Conv", once, g.weight(8, 8, 1, 1), g.node("Identity", shared))
+    parts = [f"part{number}" for number in range(2)]
+    more = {"num_outputs": 2} if opset >= 18 else {}
+    g.nodes.append(helper.make_node("Split", [twice], parts, name="split", axis=1, **more))
+    active = g.node("Gelu", parts[0], approximate="tanh") if opset >= 20 else g.node("Relu", parts[0])
+    added = g.node("Add", active, parts[1])
+    axes = g.constant(np.array([2, 3], np.int64))
+    mean = g.node("ReduceMean", added, axes, keepdims=0) if opset >= 18 else g.node("ReduceMean", added, axes=[2, 3])
+    mean = mean if opset >= 18 else g.node("Flatten", mean)
+    constant = g.node("Constant", value_float=2.5)
+    g.out(g.node("Mul", mean, constant), "classes", ["n", 4])
+    return g.write(path)
+
+
+@pytest.mark.parametrize("opset", [17, 18, 20])
+def test_what_today_s_exporters_write_is_read(tmp_path, head, opset):
+    path = modern(tmp_path / "net.onnx", opset)
+    image = Features({"image": torch.rand(2, 3, 64, 64)}, (64, 64))
+    mine, theirs = head(path, "regression"), head(path, "regression", engine="onnxruntime")
+    torch.testing.assert_close(mine(image), theirs(image), rtol=1e-4, atol=1e-5)
+    own = head(path, "regression", trained=True)
+    with torch.no_grad():
+        for parameter in own.parameters():
+            parameter.add_(0.1 * torch.rand(parameter.shape))
+    write(own, tmp_path / "mine.onnx")
+    written = head(tmp_path / "mine.onnx", "regression", engine="onnxruntime")
+    torch.testing.assert_close(written(image), own(image), rtol=1e-4, atol=1e-4)
+
+
+def test_newer_attributes_that_change_the_answer_are_refused(tmp_path, head):
+    g = small.Graph(opset=19)
+    sizes = g.constant(np.array([1, 3, 16, 24], np.int64))
+    g.out(g.node("Resize", "images", "", "", sizes, mode="linear", antialias=1), "maps", ["n", 3, 16, 24])
+    with pytest.raises(SpecError, match=r"without a counterpart in PyTorch here: Resize \(antialias\)"):
+        head(g.write(tmp_path / "net.onnx"), "segmentation")
+
+
+def test_a_converted_network_that_says_something_else_is_refused(tmp_path, head, monkeypatch):
+    import onnx2torch
+
+    convert = onnx2torch.convert
+
+    def wrong(model):
+        net = convert(model)
+        with torch.no_grad():
+            next(net.parameters()).mul_(1.5)
+        return net
+
+    monkeypatch.setattr(onnx2torch, "convert", wrong)
+    with pytest.raises(SpecError, match=r"output 'classes' differs by up to .* so an operator has another meaning"):
+        head(small.classifier(tmp_path / "net.onnx"), "classification")
+
+
 def test_inputs_that_are_no_pictures_are_refused(tmp_path, head):
     model = onnx.load(str(small.classifier(tmp_path / "good.onnx")))
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4

@@ -15,12 +15,21 @@ import torch
 from torch import Tensor, nn
 
 from icm_core.errors import SpecError, WeightsError
+from icm_tasks.onnx_files.preparing import odd_attributes, prepared
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 MAX_BYTES = 1_000_000_000
 """Largest file that is read; the protocol itself ends at two gigabytes."""
+
+_TRIED = (224, 288)
+"""Size of the picture on which networks are compared whose input has any size."""
+
+_NEAR = 1e-2
+"""A converted network may differ by this share of its largest value: sums in another order, over many layers."""
+
+_ENGINE = "set engine to 'onnxruntime' where nothing is trained through it"
 
 INSTALL = "install it with: pip install 'icm-framework[onnx]'"
 
@@ -85,7 +94,7 @@ class _Network(nn.Module):
             # lists of slices, for which nothing changes.
             warnings.filterwarnings("ignore", message=".*non-tuple sequence.*")
             found = self.graph(image)
-        outputs = tuple(found) if isinstance(found, (list, tuple)) else (found,)
+        outputs = _tuple(found)
         return tuple(outputs[index] for index in self._chosen)
 
 
@@ -146,22 +155,65 @@ def _signature(path: Path, model: Any, onnx: Any) -> Signature:
 
 @lru_cache(maxsize=4)
 def _converted(path: Path, changed: int, size: int) -> nn.Module:
-    model, _ = _read(path, changed, size)
+    model, found = _read(path, changed, size)
     onnx2torch = _library("onnx2torch")
+    model = prepared(model)
     _check_operators(path, model)
     try:
         with torch.device("cpu"):
             made: nn.Module = onnx2torch.convert(model)
     except Exception as error:  # the converter raises whatever its operators happen to raise
         raise SpecError(f"{path}: the network cannot be made one of PyTorch: {_line(error)}") from error
-    return made.eval()
+    made.eval()
+    _compare(path, made, found)
+    return made
+
+
+def _compare(path: Path, made: nn.Module, found: Signature) -> None:
+    """Raise `SpecError` unless the converted network says what onnxruntime says of the file, on a picture of noise.
+
+    The converter may know an operator as it was in another version. Where the file leaves the input's size open and the
+    network takes none of the size that is tried, or this runtime does not know an operator, nothing is compared.
+    """
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(found.batch or 1, 3, *(found.size or _TRIED), generator=generator)
+    try:
+        session = _library("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        wanted = session.run(None, {found.input: image.numpy()})
+    except SpecError:
+        return
+    except Exception:  # onnxruntime has a class of its own for each of its states
+        return
+    with warnings.catch_warnings(), torch.no_grad(), torch.autocast("cpu", enabled=False):
+        warnings.simplefilter("ignore")
+        try:
+            outputs = made(image)
+        except Exception as error:
+            raise SpecError(f"{path}: the network cannot run as one of PyTorch: {_line(error)}") from error
+    for name, one, other in zip(found.outputs, _tuple(outputs), map(torch.from_numpy, wanted), strict=True):
+        if one.shape != other.shape:
+            raise SpecError(
+                f"{path}: as a network of PyTorch its output {name!r} has the shape {tuple(one.shape)}, and should "
+                f"have {tuple(other.shape)}; {_ENGINE}"
+            )
+        apart = float((one.float() - other.float()).abs().max()) if one.numel() else 0.0
+        large = float(other.float().abs().max()) if one.numel() else 0.0
+        if not apart <= _NEAR * max(large, _NEAR):
+            raise SpecError(
+                f"{path}: as a network of PyTorch its output {name!r} differs by up to {apart:.3g}, of values up to "
+                f"{large:.3g}, so an operator has another meaning there; {_ENGINE}"
+            )
+
+
+def _tuple(outputs: Any) -> tuple[Tensor, ...]:
+    return tuple(outputs) if isinstance(outputs, (list, tuple)) else (outputs,)
 
 
 def _check_operators(path: Path, model: ModelProto) -> None:
     from onnx2torch.node_converters.registry import get_converter
 
     versions = {one.domain: one.version for one in model.opset_import}
-    unknown = set()
+    unknown = {*odd_attributes(model)}
     for node in model.graph.node:
         try:
             get_converter(domain=node.domain, operation_type=node.op_type, version=versions.get(node.domain, 1))
@@ -170,7 +222,7 @@ def _check_operators(path: Path, model: ModelProto) -> None:
     if unknown:
         raise SpecError(
             f"{path}: the network has operators without a counterpart in PyTorch here: {', '.join(sorted(unknown))}; "
-            "set engine to 'onnxruntime' where nothing is trained through it, or export the network without them"
+            f"{_ENGINE}, or export the network without them"
         )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from icm_core.errors import WeightsError
 from icm_core.files import write_atomically
 from icm_tasks.onnx_files.head import Onnx
+from icm_tasks.onnx_files.preparing import fold
 from icm_tasks.onnx_files.reading import converted, parsed
 
 
@@ -35,8 +36,9 @@ def write(head: Onnx, path: Path) -> None:
     source = head.params.file.path
     model = onnx.ModelProto()
     model.CopyFrom(parsed(source))
+    fold(model)
     places = {one.name: number for number, one in enumerate(model.graph.initializer)}
-    nodes = OnnxGraph(parsed(source).graph).nodes
+    nodes = OnnxGraph(model.graph).nodes
     before, now = converted(source).state_dict(), head.net.state_dict()
     for key, old in before.items():
         new = now[f"graph.{key}"].detach().cpu()
