@@ -159,6 +159,11 @@ class Attracted(Good):
         return 1 / (1 + (output - reference).square().sum(1))
 
 
+class Alternating(Good):
+    def divergence(self, output: Tensor, reference: Tensor) -> Tensor:
+        return (output - reference).square().sum(1) * torch.tensor([1.0, -1.0])
+
+
 class Unpicklable(Good):
     def __init__(self, params: Any, features: Any) -> None:
         super().__init__(params, features)
@@ -238,6 +243,12 @@ class InBytes(Hyperprior):
         return CodecOutput(out.side, {name: bits / 8 for name, bits in out.bits.items()})
 
 
+class Doubled(Hyperprior):
+    def forward(self, x: Any, quality: Any) -> CodecOutput:
+        out = super().forward(x, quality)
+        return CodecOutput(out.side, {name: 2 * bits for name, bits in out.bits.items()})
+
+
 class Averaging(Hyperprior):
     def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
         side = super().decode(payloads, size, quality)
@@ -285,6 +296,7 @@ HEADS = [
     (Unheard, testing.check_declaration, "kind is 'detecton'. Set kind: ClassVar[str] to the name of a kind that is"),
     (Flat, testing.check_divergence, "Compute it with differentiable operations: no argmax"),
     (Attracted, testing.check_divergence, "It is a distance: smallest, at best 0, where output and reference are"),
+    (Alternating, testing.check_divergence, "It is a distance: smallest, at best 0, where output and reference are"),
     (Unpicklable, testing.check_pickling, "Keep no lambdas"),
     (Forgetful, testing.check_state_dict, "parameters and buffers"),
     (Careless, testing.check_missing_features, "Raise icm_core.SpecError that names the feature"),
@@ -298,6 +310,7 @@ CODECS = [
     (Unguarded, testing.check_truncated_input, "unpack requires a buffer of 8 bytes. Raise icm_core.BitstreamError"),
     (Trusting, testing.check_damaged_input, "a file may come from anybody"),
     (InBytes, testing.check_rate_estimate, "in bits per picture"),
+    (Doubled, testing.check_rate_estimate, "in bits per picture"),
     (Averaging, testing.check_decoding_is_exact, "alone. Compute what decoding goes on from in integers"),
     (Louder, testing.check_round_trip, "Training has to see what decoding gives"),
     (Addressed, testing.check_coding_state, "no id(), no hash()"),

@@ -48,6 +48,31 @@ class Shuffled(Numbers):
         return Sample(found.key, torch.randint(0, 256, (3, 40, 50)).byte(), found.target)
 
 
+class Forgetting(Numbers):
+    """Brighter pictures, but not in another process."""
+
+    brighter = 0
+
+    def __init__(self, params: Any, root: Path, split: str) -> None:
+        super().__init__(params, root, split)
+        self.brighter = 100
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "brighter"}
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(found.key, found.picture + self.brighter, found.target)
+
+
+class Repeating(Numbers):
+    """Two pictures of each name."""
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(f"{self.split}/{number % 2}", found.picture, found.target)
+
+
 class Unlabelled(Numbers):
     """Classes without names."""
 
@@ -87,6 +112,15 @@ class Anywhere(Numbers):
         DataSet.__init__(self, params, root, split)
 
 
+class Splitless(Numbers):
+    """Looks at the folder, and not at the split."""
+
+    def __init__(self, params: Any, root: Path, split: str) -> None:
+        DataSet.__init__(self, params, root, split)
+        if not root.is_dir():
+            raise InputError(f"no folder {root}")
+
+
 class Darkness(Loss):
     """How dark the coarse picture is, without mistakes."""
 
@@ -109,6 +143,22 @@ class Compared(Darkness):
     def forward(self, batch: Batch) -> Tensor:
         found = super().forward(batch)
         return found / found.mean()
+
+
+class Leading(Darkness):
+    """Against the first picture of the batch."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        found = super().forward(batch)
+        return found / found[:1].detach()
+
+
+class Rooted(Darkness):
+    """One parameter's gradient is that of a root at 0."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        parameter = next(batch.pipe.codec.parameters())
+        return super().forward(batch) + (0 * parameter.sum()).sqrt()
 
 
 class Stopped(Darkness):
@@ -155,6 +205,8 @@ def loss_case(cls: type[Loss], **more: Any) -> LossCase:
     ("data", "check", "advice"),
     [
         (Shuffled, "check_order", "leave random crops and flips to training"),
+        (Forgetting, "check_order", "other pixels when pickled. Sort file names"),
+        (Repeating, "check_keys", "two pictures have the key 'train/0'"),
         (Located, "check_keys", "Use the path inside the folder"),
         (Floats, "check_samples", "Make it (3, H, W) uint8, RGB"),
         (
@@ -163,7 +215,8 @@ def loss_case(cls: type[Loss], **more: Any) -> LossCase:
             "is the class 2, and there are 2 labels. Make it what the kind classification takes",
         ),
         (Unlabelled, "check_labels", "Name the classes or values, in order"),
-        (Anywhere, "check_missing_folder", "Look at the folder when built"),
+        (Anywhere, "check_missing_folder", "opens a folder or split 'no-such-folder' that is not there"),
+        (Splitless, "check_missing_folder", "opens a folder or split 'no-such' that is not there. Look at the folder"),
     ],
 )
 def test_a_data_sets_mistake_is_found_by_one_check(
@@ -181,6 +234,8 @@ def test_a_data_sets_mistake_is_found_by_one_check(
         (Summed, testing.check_loss_of_each_picture, "Return one value for each picture, (1,)"),
         (Unbounded, testing.check_loss_of_each_picture, "bound what is divided by"),
         (Compared, testing.check_loss_of_a_picture_alone, "Take no mean over the batch"),
+        (Leading, testing.check_loss_of_a_picture_alone, "of picture 1 is [1.0] alone and"),
+        (Rooted, testing.check_loss_gradients, "the gradient at codec is not finite"),
         (Stopped, testing.check_loss_gradients, "no gradient reaches codec. Look for .detach()"),
         (Owning, testing.check_loss_owns_its_weights, "Keep no module of the pipeline as an attribute"),
     ],

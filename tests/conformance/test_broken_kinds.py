@@ -76,6 +76,13 @@ class Reversing(Place):
         return super().collate(targets[::-1])
 
 
+class Leading(Place):
+    """Always the first pictures of a batch."""
+
+    def select(self, batch: Any, numbers: Sequence[int]) -> Any:
+        return super().select(batch, range(len(numbers)))
+
+
 class Halving(Place):
     """Loses something on the way."""
 
@@ -98,6 +105,13 @@ class Keeping(Place):
 
     def unwrap(self, target: Any, size: Any, legend: Legend) -> Any:
         return target["copy"]
+
+
+class Nudging(Place):
+    """A little to the right each time."""
+
+    def unwrap(self, target: Any, size: Any, legend: Legend) -> Any:
+        return super().unwrap(target, size, legend) + torch.tensor([0.01, 0, 0, 0])
 
 
 class Beyond(Place):
@@ -128,6 +142,13 @@ class Repelled(Place):
 
     def divergence(self, output: Any, reference: Any) -> Tensor:
         return 1 / (1 + super().divergence(output, reference))
+
+
+class Alternating(Place):
+    """A distance for the first picture of a batch, and less than none for the second."""
+
+    def divergence(self, output: Any, reference: Any) -> Tensor:
+        return super().divergence(output, reference) * torch.tensor([1.0, -1.0])
 
 
 class Stepped(Place):
@@ -277,6 +298,7 @@ KINDS = [
         testing.check_batches,
         "pictures [0] of a batch of test.place are not those that were",
     ),
+    (Leading, testing.check_batches, "pictures [1] of a batch of test.place are not those that were put in"),
     (Halving, testing.check_wrapping, "a target is another after wrap and unwrap. wrap makes tv_tensors of what has"),
     (Wrapped, testing.check_wrapping, "unwrap gives Mask. wrap makes tv_tensors"),
     (
@@ -284,6 +306,7 @@ KINDS = [
         testing.check_moving,
         "a target stays as it is when its picture is flipped, though it was",
     ),
+    (Nudging, testing.check_moving, "a target is another after two flips, which undo one another"),
     (Beyond, testing.check_moving, "a target that was cropped, of a picture of 32x33 (height x width), is the box"),
     (Upside, testing.check_truth, "error of right answers is 0 %. It should be 100: look at tally"),
     (Mistaken, testing.check_truth, "It should be 100: look at tally"),
@@ -292,6 +315,7 @@ KINDS = [
         testing.check_comparing,
         "It is a distance: smallest, at best 0, where output and",
     ),
+    (Alternating, testing.check_comparing, "It is a distance: smallest, at best 0, where output and"),
     (Stepped, testing.check_comparing, "has no gradient, or one that is not finite. Compute it with differentiable"),
     (Chatty, testing.check_showing, "Return one line; empty where a picture says it all"),
     (
