@@ -158,6 +158,15 @@ def test_a_picture_that_a_format_cannot_hold() -> None:
         WebP(WebP.Params()).encode(torch.zeros(1, 3, 1, 16384), Quality.of(1))
 
 
+def test_jpeg_2000_comes_near_the_bits_per_pixel_that_it_is_told(usable, picture) -> None:
+    usable("jpeg2000")
+    codec = JPEG2000(JPEG2000.Params(settings=(0.5, 1.0)))
+    x = picture(256, 320) + 0.2 * torch.randn(1, 3, 256, 320, generator=torch.Generator().manual_seed(0))
+    for quality, bpp in ((1, 0.5), (1.5, 0.75), (2, 1.0)):
+        (payload,) = codec.encode(x, Quality.of(quality))
+        assert 8 * len(payload) / (256 * 320) == pytest.approx(bpp, rel=0.05)
+
+
 def test_settings_between_qualities() -> None:
     jpeg = JPEG(JPEG.Params(settings=(10, 20, 40)))
     assert jpeg.quality_range == (1.0, 3.0)

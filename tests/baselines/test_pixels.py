@@ -42,6 +42,9 @@ def test_the_picture_head_is_the_picture_within_0_and_1(picture) -> None:
     adapter = PixelsAdapter(PixelsAdapter.Params(), PICTURE)
     found = head.predict(adapter(SideInfo((picture(8, 8) * 2 - 0.5,), (8, 8))))
     assert torch.equal(found.output, (picture(8, 8) * 2 - 0.5).clamp(0, 1))
+    off = torch.tensor([0.1, 0.3])[:, None, None, None]
+    pictures = picture(8, 10, 2)
+    assert head.loss(pictures + off, pictures).tolist() == pytest.approx([0.01, 0.09], rel=1e-4)
     with pytest.raises(SpecError, match="needs 'image' as"):
         Picture(Picture.Params(), {"image": Level(3, 2)})
 

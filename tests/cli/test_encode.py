@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from icm_core import load
 from icm_core.bitstream.container import read
+from icm_core.pictures import open_picture
 
 Run = Callable[..., str]
 Partly = Callable[..., tuple[str, list[str]]]
@@ -44,6 +46,14 @@ def test_a_single_picture_can_name_its_file(tmp_path: Path, photo: Path, run: Ru
 def test_base_only_leaves_the_enhancement_out(tmp_path: Path, photo: Path, run: Run) -> None:
     run("encode", photo, *MODEL, "--base-only", "-o", tmp_path)
     assert read((tmp_path / "photo.icm").read_bytes()).enhancement is None
+
+
+def test_effort_and_its_tasks_reach_the_search(tmp_path: Path, photo: Path, run: Run) -> None:
+    pipe, picture = load("sicmh-small", device="cpu"), open_picture(photo)
+    run("encode", photo, "-m", "sicmh-small", "-q", 2, "--effort", 4, "--for", "coarse", "-o", tmp_path)
+    written = (tmp_path / "photo.icm").read_bytes()
+    assert written == pipe.encode(picture, 2, effort=4, search_for=["coarse"])
+    assert written not in (pipe.encode(picture, 2), pipe.encode(picture, 2, effort=4))
 
 
 def test_json_says_what_was_written(tmp_path: Path, photo: Path, run: Run) -> None:
