@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+MAX_SIDE = 65_500
+"""Of a JPEG picture, as libjpeg has it."""
+
 _QUALITIES = range(1, 101)
-_MAX_SIDE = 65_500  # of libjpeg
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,9 @@ def jpeg_within(original: Image.Image, limit: int) -> Jpeg | None:
 
     None where even quality 1 is larger, or where a side is longer than JPEG can hold.
     """
-    if max(original.size) > _MAX_SIDE:
+    if max(original.size) > MAX_SIDE:
         return None
-    low, high = 0, len(_QUALITIES)  # _QUALITIES[:low] fit, _QUALITIES[high:] do not
-    best: tuple[int, bytes] | None = None
-    while low < high:
-        middle = (low + high) // 2
-        blob = _encode(original, _QUALITIES[middle])
-        if len(blob) <= limit:
-            low, best = middle + 1, (_QUALITIES[middle], blob)
-        else:
-            high = middle
+    best = largest_within(lambda quality: jpeg_bytes(original, quality), limit)
     if best is None:
         return None
     quality, blob = best
@@ -61,7 +56,29 @@ def jpeg_within(original: Image.Image, limit: int) -> Jpeg | None:
     return Jpeg(quality, len(blob), psnr(original, picture), picture)
 
 
-def _encode(picture: Image.Image, quality: int) -> bytes:
+def largest_within(encode: Callable[[int], bytes], limit: int) -> tuple[int, bytes] | None:
+    """The highest of Pillow's qualities, 1 to 100, whose file is not larger than `limit` bytes, and the file.
+
+    Found by halving, as if files grew with quality. None where even quality 1 is larger.
+
+    Args:
+        encode: quality -> file.
+        limit: bytes.
+    """
+    low, high = 0, len(_QUALITIES)  # _QUALITIES[:low] fit, _QUALITIES[high:] do not
+    best: tuple[int, bytes] | None = None
+    while low < high:
+        middle = (low + high) // 2
+        blob = encode(_QUALITIES[middle])
+        if len(blob) <= limit:
+            low, best = middle + 1, (_QUALITIES[middle], blob)
+        else:
+            high = middle
+    return best
+
+
+def jpeg_bytes(picture: Image.Image, quality: int) -> bytes:
+    """The picture as the content of a JPEG file (Pillow, 4:2:0, optimised tables)."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality, subsampling="4:2:0", optimize=True)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What a file says of itself, as JSON: for `icm decode --json` and services."""
+"""What a file says of itself, as JSON: for `icm info --json`, `icm decode --json` and services."""
 
 from __future__ import annotations
 
@@ -17,6 +17,28 @@ class About(TypedDict):
     bytes: int
     bpp: float
     truncated: bool
+
+
+class LayerRow(TypedDict):
+    """One layer; ``bytes`` is its payload, ``control`` its control hash or null."""
+
+    kind: str
+    quality: float
+    bytes: int
+    control: str | None
+
+
+def layer_rows(file: Container) -> list[LayerRow]:
+    """A file's layers in order."""
+    return [
+        LayerRow(
+            kind=str(layer.kind),
+            quality=(layer.quality or file.quality).value,
+            bytes=len(layer.payload),
+            control=layer.control.hex() or None,
+        )
+        for layer in file.layers
+    ]
 
 
 def about(file: Container, size: int, pipeline: str) -> About:

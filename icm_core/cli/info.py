@@ -7,6 +7,7 @@ from typing import Annotated, TypedDict
 
 import typer
 
+from icm_core.bitstream.about import LayerRow, layer_rows
 from icm_core.bitstream.container import MAX_PIXELS, VERSION, read
 from icm_core.cli.batch import for_each, leave
 from icm_core.cli.console import print_json, print_table
@@ -16,15 +17,6 @@ from icm_core.files import read_file
 
 NAME = "info"
 EXAMPLE = "Example: icm info photo.icm --json"
-
-
-class LayerRow(TypedDict):
-    """One layer; ``bytes`` is its payload, ``control`` its control hash or null."""
-
-    kind: str
-    quality: float
-    bytes: int
-    control: str | None
 
 
 class Info(TypedDict):
@@ -63,15 +55,6 @@ def run(
     def work(path: Path) -> Info:
         blob = read_file(path)
         container = read(blob, max_pixels=max_pixels)
-        layers = [
-            LayerRow(
-                kind=str(layer.kind),
-                quality=(layer.quality or container.quality).value,
-                bytes=len(layer.payload),
-                control=layer.control.hex() or None,
-            )
-            for layer in container.layers
-        ]
         return Info(
             file=str(path),
             version=VERSION,
@@ -83,7 +66,7 @@ def run(
             bytes=len(blob),
             bpp=8 * len(blob) / (container.height * container.width),
             overhead_bytes=container.overhead,
-            layers=layers,
+            layers=layer_rows(container),
             truncated=container.truncated,
         )
 

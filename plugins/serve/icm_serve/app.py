@@ -21,14 +21,16 @@ from icm_core.cli.console import message_of
 from icm_core.errors import IcmError, InputError, out_of_memory
 from icm_core.pictures import png_bytes, read_picture
 from icm_core.pipeline.pipeline import Pipeline
-from icm_core.spec.model import FINE
 from icm_serve.batching import Batcher, TooLateError, Work
 from icm_serve.bodies import body_of, leaving
+from icm_serve.compare import YARDSTICKS, CodecName, compared
 from icm_serve.guard import Guard
 from icm_serve.limits import Limits
 from icm_serve.metrics import CONTENT_TYPE, Counted, Metrics
+from icm_serve.models import FileInfo, LimitsInfo, ModelInfo, model_info
+from icm_serve.page import add_page
 from icm_serve.refusals import RefusedError, busy
-from icm_serve.served import Answer, Served, Settings
+from icm_serve.served import Answer, Served, Settings, inlined
 
 T = TypeVar("T")
 BYTES = "application/octet-stream"
@@ -40,26 +42,6 @@ class Problem(BaseModel):
     """Why a request was refused."""
 
     error: str = Field(description="one sentence")
-
-
-class TaskInfo(BaseModel):
-    """A task of a pipeline."""
-
-    name: str
-    kind: str = Field(description="kind of its answers")
-    labels: list[str] = Field(description="names of classes or values, in order")
-    unit: str = Field(description="of values; empty where they have none")
-
-
-class ModelInfo(BaseModel):
-    """A pipeline."""
-
-    name: str
-    description: str
-    qualities: tuple[float, float] = Field(description="lowest and highest")
-    fingerprint: str = Field(description="of its base layers, hexadecimal")
-    enhancement: str | None = Field(description="fingerprint of its enhancement layers; null if it writes none")
-    tasks: list[TaskInfo] = Field(description="its tasks; 'fine' is the picture that the enhancement refines")
 
 
 class Health(BaseModel):
@@ -170,6 +152,7 @@ ModelName = Annotated[
 Tasks = Annotated[str | None, Query(description="names of tasks with commas between; all if not given")]
 OneTask = Annotated[str | None, Query(description="the task whose picture is wanted, with format=png")]
 Drawn = Annotated[bool, Query(description="answers drawn on the decoded picture")]
+Pictures = Annotated[bool, Query(description="in JSON, answers as pictures, too: data URLs of PNG")]
 
 
 class Asked:
@@ -184,12 +167,14 @@ class Asked:
             Literal["json", "png"] | None, Query(description="of the answer; json, or by the Accept header")
         ] = None,
         draw: Drawn = False,
+        pictures: Pictures = False,
         model: ModelName = None,
     ) -> None:
         names = [name.strip() for part in (tasks, task) if part for name in part.split(",") if name.strip()]
         self.tasks = names or None
         self.png = format == "png" or (format is None and PNG in request.headers.get("accept", ""))
         self.draw, self.model = draw, model
+        self.pictures = pictures or self.png
         if self.png and len(names) != 1:
             raise InputError(f"a PNG is of one task, task=NAME, and {len(names)} are named")
 
@@ -207,7 +192,7 @@ def build_app(pipelines: Sequence[Pipeline], limits: Limits | None = None, token
     """
     service = Service(pipelines, limits or Limits())
     served, batcher = service.served, service.batcher
-    infos = [_info(pipe) for pipe in served]
+    infos = [model_info(pipe) for pipe in served]
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -266,11 +251,12 @@ def build_app(pipelines: Sequence[Pipeline], limits: Limits | None = None, token
         start = time.monotonic()
         file = served.file(blob)
         pipe = served.reads(file, asked.model)
-        work = served.decoding(pipe, file, len(blob), asked.tasks, pictures=asked.png, draw=asked.draw)
+        work = served.decoding(pipe, file, len(blob), asked.tasks, pictures=asked.pictures, draw=asked.draw)
         answer: Answer = await service.done(work, request, deadline)
         if not asked.png:
-            rows = {name: one.row for name, one in answer.tasks.items()}
-            return JSONResponse({**answer.file, "tasks": rows, "seconds": round(time.monotonic() - start, 4)})
+            seconds = round(time.monotonic() - start, 4)
+            rows = await service.beside(lambda: {name: inlined(one) for name, one in answer.tasks.items()})
+            return JSONResponse({**answer.file, "tasks": rows, "seconds": seconds})
         ((name, told),) = answer.tasks.items()
         shown = told.drawing if asked.draw or told.picture is None else told.picture
         shown = shown or told.picture
@@ -309,6 +295,41 @@ def build_app(pipelines: Sequence[Pipeline], limits: Limits | None = None, token
                 return Response(blob, media_type=BYTES)
             return await answered(request, asked, blob, deadline)
 
+    @app.post(
+        "/info",
+        openapi_extra=_binary("An .icm file."),
+        responses={status: one for status, one in _given(JSON).items() if status not in (200, 504)},
+    )
+    async def info(request: Request, model: ModelName = None) -> FileInfo:
+        """What an .icm file says of itself, without decoding it."""
+        async with service.place():
+            blob = await service.body(request)
+            return served.info(blob, model)
+
+    @app.post(
+        "/compare",
+        openapi_extra=_binary("The picture's file, such as a JPEG."),
+        responses=_given(*(one.media for one in YARDSTICKS.values())),
+        response_class=Response,
+    )
+    async def compare(
+        request: Request,
+        codec: Annotated[CodecName, Query(description="of Pillow")],
+        limit: Annotated[int, Query(alias="bytes", ge=1, description="that the file may have")],
+    ) -> Response:
+        """A picture as a file of another codec: the best within so many bytes, else the smallest there is."""
+        async with service.place():
+            data = await service.body(request)
+            picture = await service.beside(read_picture, data, "the picture", service.limits.pixels)
+            quality, blob = await service.beside(compared, picture, codec, limit)
+            return Response(blob, media_type=YARDSTICKS[codec].media, headers={"X-Icm-Codec-Quality": str(quality)})
+
+    @app.get("/limits")
+    async def limits_() -> LimitsInfo:
+        """How much is taken on."""
+        its = service.limits
+        return LimitsInfo(bytes=its.body, pixels=its.pixels, effort=its.effort, seconds=its.seconds)
+
     @app.get("/models")
     async def models() -> list[ModelInfo]:
         """What is served."""
@@ -324,25 +345,8 @@ def build_app(pipelines: Sequence[Pipeline], limits: Limits | None = None, token
         """Counters for Prometheus."""
         return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
+    add_page(app)
     return app
-
-
-def _info(pipe: Pipeline) -> ModelInfo:
-    fine = pipe.enhancement_fingerprint
-    names = [*pipe.tasks, *([FINE] if fine is not None else [])]
-    tasks = []
-    for name in names:
-        legend = pipe.task(name).head.legend if name != FINE else None
-        labels, unit = (list(legend.labels), legend.unit) if legend else ([], "")
-        tasks.append(TaskInfo(name=name, kind=pipe.kind(name).name, labels=labels, unit=unit))
-    return ModelInfo(
-        name=pipe.name,
-        description=pipe.spec.description,
-        qualities=pipe.codec.quality_range,
-        fingerprint=pipe.base_fingerprint.hex(),
-        enhancement=None if fine is None else fine.hex(),
-        tasks=tasks,
-    )
 
 
 async def _refused(_: Request, error: Any) -> Response:

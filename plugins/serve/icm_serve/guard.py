@@ -8,8 +8,10 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-OPEN = ("/health",)
-"""Paths that need no token."""
+from icm_serve.page import PATHS
+
+OPEN = frozenset({"/health", *PATHS})
+"""Paths that need no token: the page asks for it, and holds nothing but itself."""
 
 
 class Guard:

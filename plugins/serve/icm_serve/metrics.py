@@ -8,7 +8,19 @@ from collections.abc import Callable
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-PATHS = ("/encode", "/decode", "/refine", "/models", "/health", "/metrics", "/openapi.json")
+PATHS = (
+    "/",
+    "/encode",
+    "/decode",
+    "/refine",
+    "/info",
+    "/compare",
+    "/models",
+    "/limits",
+    "/health",
+    "/metrics",
+    "/openapi.json",
+)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SIZES = (1, 2, 4, 8, 16, 32)
 

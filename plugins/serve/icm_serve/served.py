@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
+from pydantic import JsonValue
 
-from icm_core.bitstream.about import About, about
+from icm_core.bitstream.about import About, about, layer_rows
 from icm_core.bitstream.container import Container, read
 from icm_core.bitstream.split import apart, join
 from icm_core.errors import BitstreamError, InputError
+from icm_core.pictures import png_bytes
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.pipeline.told import Told, told
 from icm_core.spec.model import FINE
 from icm_registry import unknown
 from icm_serve.batching import Work
 from icm_serve.limits import Limits
+from icm_serve.models import FileInfo, LayerInfo
 from icm_serve.refusals import RefusedError
 
 
@@ -38,6 +42,15 @@ class Answer:
 
     file: About
     tasks: Mapping[str, Told]
+
+
+def inlined(told: Told) -> dict[str, JsonValue]:
+    """A task's answer with its pictures, where there are any, as data URLs of PNG."""
+    row = dict(told.row)
+    for key, picture in (("picture", told.picture), ("drawing", told.drawing)):
+        if picture is not None:
+            row[key] = f"data:image/png;base64,{base64.b64encode(png_bytes(picture)).decode('ascii')}"
+    return row
 
 
 class Served:
@@ -89,6 +102,13 @@ class Served:
     def file(self, blob: bytes) -> Container:
         """A file as it is read."""
         return read(blob, max_pixels=self._limits.pixels)
+
+    def info(self, blob: bytes, name: str | None) -> FileInfo:
+        """What a file says of itself."""
+        file = self.file(blob)
+        its = about(file, len(blob), self.reads(file, name).name)
+        layers = [LayerInfo(**row) for row in layer_rows(file)]
+        return FileInfo(**its, base_bytes=file.base_bytes, overhead_bytes=file.overhead, layers=layers)
 
     def joined(self, body: bytes) -> bytes:
         """A whole file from a base file and the enhancement part behind it."""
