@@ -19,8 +19,9 @@ RESULTS = ROOT / "benchmarks/results"
 HEAD = """<!-- Made by benchmarks/report.py from benchmarks/results/; do not edit. -->
 # Experiments
 
-Long trainings, with what was expected of each, written down before its outcome, and what came out. Figures that
-say "val" are of a few pictures while a training ran, with estimated rates; the others are of whole files.
+This page is for people who want to know what was tried with `sicmh-small`. For each change it says what was expected,
+written down before the outcome, and what came out. Figures with "val" are of a few pictures while a training ran, with
+estimated rates; the others are of whole files.
 
 """
 

