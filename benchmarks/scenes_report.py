@@ -38,10 +38,10 @@ def section() -> str:
     return (
         "## More tasks behind the same files\n\n"
         "`sicmh-scenes` adds three tasks to `sicmh-small` without touching its codec: a file that was coded before "
-        "they existed gives boxes, distances and Cityscapes' 19 classes. Each task has an adapter and a network of its "
-        "own, trained with the codec frozen (`benchmarks/scenes.py`, `benchmarks/scenes/recipe.json`). Behind other codecs "
-        "stand the same networks. `untouched` is YOLOX-nano as it is published, behind the coarse and the fine picture "
-        "that people see.\n\n"
+        "they existed gives boxes, distances and Cityscapes' 19 classes. Each task has an adapter and a network of "
+        "its own, trained with the codec frozen (`benchmarks/scenes.py`, `benchmarks/scenes/recipe.json`). The same "
+        "networks stand behind other codecs. `untouched` is YOLOX-nano as it is published, behind the coarse and the "
+        "fine picture that people see.\n\n"
         "![Rate and accuracy of the added tasks](scenes-compared.png)\n\n" + "\n\n".join(parts)
     )
 
