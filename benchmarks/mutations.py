@@ -39,7 +39,7 @@ CHOSEN = [
 
 _MODULES = {"torch", "math", "np", "numpy", "F", "nn", "json", "struct", "hashlib", "zlib", "re", "itertools", "self"}
 _CONVERSIONS = {"tolist", "numel", "encode", "digest", "hexdigest", "numpy", "tobytes", "items", "keys", "values"}
-_SKIPPED = {"raise_stmt", "decorator", "import_name", "import_from", "tfpdef"}
+_SKIPPED = {"raise_stmt", "assert_stmt", "decorator", "import_name", "import_from", "tfpdef"}
 _PAIRS = ("min max", "amin amax", "minimum maximum", "clamp_min clamp_max", "any all", "floor ceil", "argmin argmax")
 _ORDERLESS = {"min", "max", "minimum", "maximum", "isinstance", "equal", "array_equal"}
 _OPPOSITE = {a: b for pair in _PAIRS for a, b in itertools.permutations(pair.split())}
@@ -268,7 +268,7 @@ class Mutant:
 def mutants(source: str) -> list[Mutant]:
     """All mutants of a source that are programs, each once, in the order of their lines.
 
-    Annotations, decorators, imports, docstrings and the messages of errors are left alone.
+    Annotations, decorators, imports, docstrings, assertions and the messages of errors are left alone.
     """
     operators = [cosmic_ray.plugins.get_operator(f"core/{name}")() for name in CHOSEN] + [made() for made in OWN]
     tree, found = get_ast(source), dict[str, Mutant]()
