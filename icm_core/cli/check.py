@@ -1,4 +1,4 @@
-"""``icm check``: does a spec hold together, and what does the pipeline cost?"""
+"""``icm check``: is a spec valid, and what does the pipeline cost?"""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def run(
 
     A spec that extends another is shown as it is after merging; --sources says where each value comes from.
 
-    Nothing is trained, downloaded or allocated, and no weights are needed. Behind the modules stands the account of
-    what sharing them between tasks saves.
+    Nothing is trained, downloaded or allocated, and no weights are needed. A second table says what sharing the
+    modules between tasks saves.
 
-    With --exact the pipeline's weights are loaded, and the table has the largest possible sum of every layer on the
-    coding path instead, with the limit below which the arithmetic is exact.
+    With --exact the pipeline's weights are loaded. The table then has the largest possible sum of every layer on the
+    coding path, and the limit below which the arithmetic is exact.
     """
     if exact:
         _prove(spec, as_json)

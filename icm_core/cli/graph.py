@@ -19,13 +19,15 @@ def run(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A spec file (.json) or a shipped pipeline's name.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE.svg", help="File; by default the pipeline's name.svg."),
+        typer.Option(
+            "--output", "-o", metavar="FILE.svg", help="The drawing; by default NAME.svg, with the pipeline's name."
+        ),
     ] = None,
     size: Size = "512x1024",
 ) -> None:
     """Draw a pipeline as SVG: codec, streams, adapters, heads and enhancement, with shapes and costs.
 
-    Nothing is trained or allocated, and no weights are needed. A spec that extends another is drawn as merged.
+    Nothing is trained or allocated, and no weights are needed. A spec that extends another is drawn after merging.
     """
     height, width = parse_size(size)
     if output is not None and output.suffix.lower() != ".svg":

@@ -33,9 +33,9 @@ def run(
 ) -> None:
     """Write a pipeline's weights from parts that others trained.
 
-    A SOURCE is a safetensors file whose keys are the part's own or those of the network in it, copy:TASK for the same
-    part of another task, or start:NAME for weights that the component knows, such as start:imagenet. Nothing is trained. The file that SPEC
-    names need not be there yet; what it holds already is kept.
+    A SOURCE is a safetensors file with the keys of that part or of the network in it, copy:TASK for the same part of
+    another task, or start:NAME for weights that the component knows, such as start:imagenet. Nothing is trained. The
+    file that SPEC names need not exist yet; what it already holds is kept.
     """
     from icm_core.pipeline.fill import COPY, fill
     from icm_core.pipeline.load import find_spec

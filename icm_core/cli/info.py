@@ -43,8 +43,8 @@ def run(
 ) -> None:
     """Show a file's picture size, quality, pipeline and layers.
 
-    With --json, one file prints one object, several files print an array. The pipeline is null where none of the
-    installed ones has written the file.
+    With --json, one file prints one object, several files print an array. The pipeline is null if no installed one
+    wrote the file.
     """
     from icm_core.pipeline.identify import Fingerprints
     from icm_core.plugins.registry import build_registry

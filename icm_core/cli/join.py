@@ -18,12 +18,12 @@ EXAMPLE = "Example: icm join photo.base.icm photo.icme -o photo.icm"
 
 
 def run(
-    base: Annotated[Path, typer.Argument(metavar="BASE", help="Base file, or a file cut in its enhancement layer.")],
-    enhancement: Annotated[Path, typer.Argument(metavar="ENH", help="The .icme file that icm split made of it.")],
+    base: Annotated[Path, typer.Argument(metavar="BASE", help="A base file, or one cut in its enhancement layer.")],
+    enhancement: Annotated[Path, typer.Argument(metavar="ENH", help="The .icme file that icm split made from it.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The whole file.")],
     as_json: AsJson = False,
 ) -> None:
-    """Put a base file and its enhancement together; parts of two files are refused."""
+    """Put a base file and its enhancement together; parts of different files are refused."""
     for path in (base, enhancement):
         check_names([path], [output])
     blob = join(read_file(base), read_file(enhancement))

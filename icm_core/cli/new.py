@@ -1,4 +1,4 @@
-"""``icm new``: a package for a component of one's own."""
+"""``icm new``: a package for a component of your own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="What a head answers or a data set has as targets, such as detection; by default classification.",
+            help="Kind of a head's answers or a data set's targets, such as detection; by default classification.",
         ),
     ] = None,
     output: Annotated[
@@ -36,12 +36,12 @@ def run(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write an installable package with a small component that works, to be changed into yours.
+    """Write an installable package with a small component that works, for you to change.
 
     It holds the class with its parameters, the entry point, a spec that uses it, and tests that check its contract;
-    they pass at once. Existing files are never written over.
+    they pass at once. Existing files are never overwritten.
 
-    A kind is what is new about an answer: icm new kind writes one, with a metric of its own.
+    If your answers are of a new kind, icm new kind writes one, with a metric of its own.
     """
     from icm_core.interfaces.dataset import PICTURES
     from icm_core.plugins.registry import build_registry

@@ -11,7 +11,7 @@ EXAMPLE = "Example: icm plugins --json"
 
 
 def run(as_json: AsJson = False) -> None:
-    """List every installed component, pipeline and command, with its distribution and whether it can be used."""
+    """List every installed component, pipeline and command, with its package and whether it can be used."""
     from icm_core.plugins.registry import PluginStatus, build_registry
 
     rows = build_registry().status()

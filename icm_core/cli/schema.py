@@ -17,7 +17,7 @@ PIPELINE = "pipeline"
 
 def run(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="What it is of: pipeline, recipe, or what a plugin brings.")
+        str, typer.Argument(metavar="NAME", help="pipeline, recipe, or a schema that a plugin adds.")
     ] = PIPELINE,
     recipe: Annotated[bool, typer.Option("--recipe", help="The same as the name recipe.")] = False,
 ) -> None:

@@ -33,7 +33,7 @@ def run(
     output: OutputFolder = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Take .icm files apart into <stem>.base.icm, which every task reads, and <stem>.icme, the rest.
+    """Split .icm files into <stem>.base.icm, which every task reads, and <stem>.icme, the rest.
 
     icm join puts them together again, byte for byte; icm decode takes both.
     """

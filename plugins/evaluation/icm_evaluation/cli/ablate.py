@@ -30,7 +30,7 @@ def run(
         typer.Option(
             "--vary",
             metavar="PATH=A,B",
-            help="Values of a field of the spec; of the recipe if PATH begins with recipe; given again: a grid.",
+            help="Values of a field of the spec, or of the recipe if PATH begins with recipe. Given again: a grid.",
         ),
     ],
     recipe: Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="What trains each variant.")],
@@ -42,13 +42,13 @@ def run(
     split: Split = "val",
     data_params: DataParams = "",
     qualities: Annotated[
-        str, typer.Option("--qualities", "-q", metavar="Q,...", help="All whole numbers that there are, if not given.")
+        str, typer.Option("--qualities", "-q", metavar="Q,...", help="Qualities; by default all whole numbers.")
     ] = "",
     tasks: Tasks = "",
     limit: Limit = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="A change in all variants; given again: more."),
+        typer.Option("--set", metavar="PATH=VALUE", help="A change in all variants; may be given again."),
     ] = None,
     seeds: Annotated[
         str, typer.Option("--seeds", metavar="N,...", help="Seeds that every variant is trained with.")
@@ -58,7 +58,7 @@ def run(
         typer.Option(
             "--start",
             metavar="WEIGHTS",
-            help="Weights that what is not varied starts from; by default SPEC's own, 'none' for none.",
+            help="Weights from which unvaried parts start; by default SPEC's own, 'none' for none.",
         ),
     ] = None,
     parallel: Annotated[
@@ -70,9 +70,9 @@ def run(
 ) -> None:
     """Train a pipeline's variants, measure them, and write a table, a plot, a JSON file and a CSV file.
 
-    Every combination of the varied values is a variant. What no path touches starts from the same weights in all of
-    them; what is varied starts untrained in all of them. A stage that two variants have in common is trained once. A
-    run that was stopped goes on when the same command is given again.
+    Every combination of the varied values is a variant. Parts that no path touches start from the same weights in all
+    variants; varied parts start untrained in all of them. A stage that variants share is trained once. If a run was
+    stopped, the same command resumes it.
     """
     from icm_core.pipeline.load import find_spec
     from icm_core.plugins.registry import build_registry

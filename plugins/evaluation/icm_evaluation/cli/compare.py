@@ -22,7 +22,7 @@ EXAMPLE = "Example: icm compare jpeg.json sicmh-small.json --at miou=50 --plot c
 def run(
     results: Annotated[list[Path], typer.Argument(metavar="RESULT.json...", help="What `icm evaluate` wrote.")],
     anchor: Annotated[
-        str | None, typer.Option("--anchor", metavar="SYSTEM", help="Compare with this one; the first if not given.")
+        str | None, typer.Option("--anchor", metavar="SYSTEM", help="Compare with this one; by default the first.")
     ] = None,
     at: Annotated[
         list[str] | None,
@@ -42,9 +42,9 @@ def run(
 ) -> None:
     """Compare systems that were measured on the same pictures.
 
-    BD-rate, and the BD of every figure (PSNR, mIoU, errors), over the range that both systems cover, and never beyond
-    it, and the bits that they need where they are equally good. Intervals hold 95 % of what other draws of the pictures
-    give.
+    Prints BD-rate, the BD of every figure (PSNR, mIoU, errors), and the bits that the systems need where they are
+    equally good, all over the range that both systems cover and never beyond it. Intervals hold 95 % of what other
+    draws of the pictures give.
     """
     levels = dict(_level(text) for text in at or ())
 

@@ -25,12 +25,14 @@ def run(
     split: Split = "val",
     data_params: DataParams = "",
     qualities: Annotated[
-        str, typer.Option("--qualities", "-q", metavar="Q,...", help="All whole numbers that there are, if not given.")
+        str, typer.Option("--qualities", "-q", metavar="Q,...", help="Qualities; by default all whole numbers.")
     ] = "",
     enhancement: Annotated[
         str,
         typer.Option(
-            "--enhancement-quality", metavar="Q,...", help="Of the enhancement layer alone; -q has one then, or this."
+            "--enhancement-quality",
+            metavar="Q,...",
+            help="Of the enhancement layer alone; then -q or this has only one.",
         ),
     ] = "",
     tasks: Tasks = "",
@@ -38,7 +40,7 @@ def run(
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", metavar="N", help="Processes; one a core, at most 8 and one for 4 pictures, if not given."
+            "--workers", metavar="N", help="Processes; by default one a core, at most 8 and one for 4 pictures."
         ),
     ] = None,
     keep: Annotated[
@@ -52,12 +54,12 @@ def run(
     """Measure rate and quality over a data set.
 
     Every picture is encoded to the bytes of a file at every quality, and everything is decoded from those bytes. Heads
-    also run on the clean pictures. A run that was stopped goes on where it was when it is started again; the figures
-    do not depend on the number of workers.
+    also run on the clean pictures. If a run was stopped, the same command resumes it. The figures do not depend on the
+    number of workers.
 
-    With --enhancement-quality one layer keeps its quality while the other's changes: -q 1 --enhancement-quality 1,2,3,4
-    holds what the tasks get and pay, and measures the fine picture at rising rates. The result's system is then called
-    MODEL+base1.
+    With --enhancement-quality one layer keeps its quality while the other's changes. For example,
+    -q 1 --enhancement-quality 1,2,3,4 keeps the base layer as it is and measures the fine picture at rising rates. The
+    result's system is then called MODEL+base1.
     """
     from icm_evaluation.options import Options, parse_numbers
     from icm_evaluation.run import evaluate

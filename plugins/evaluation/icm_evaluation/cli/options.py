@@ -8,11 +8,11 @@ import typer
 
 Split = Annotated[str, typer.Option("--split", metavar="SPLIT", help="Part of the data set.")]
 Tasks = Annotated[
-    str, typer.Option("--tasks", "-t", metavar="TASK,...", help="Measure these alone; fine is the refined picture.")
+    str, typer.Option("--tasks", "-t", metavar="TASK,...", help="Measure only these; fine is the refined picture.")
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", metavar="N", help="So many pictures, spread over the data set evenly; all if not given."),
+    typer.Option("--limit", metavar="N", help="Use N pictures, spread evenly over the data set; by default all."),
 ]
 DataParams = Annotated[
     str, typer.Option("--data-params", metavar="JSON", help='Parameters of the data set, like {"classes": "imagenet"}.')

@@ -23,19 +23,19 @@ def run(
         "report.html"
     ),
     anchor: Annotated[
-        str | None, typer.Option("--anchor", metavar="SYSTEM", help="Compare with this one; the first if not given.")
+        str | None, typer.Option("--anchor", metavar="SYSTEM", help="Compare with this one; by default the first.")
     ] = None,
     data: OptionalData = None,
     split: Split = "val",
     data_params: DataParams = "",
     models: OptionalModels = None,
-    pictures: Annotated[int, typer.Option("--pictures", metavar="N", min=1, help="So many pictures are shown.")] = 3,
+    pictures: Annotated[int, typer.Option("--pictures", metavar="N", min=1, help="Number of pictures shown.")] = 3,
     draws: Draws = 1000,
     device: Device = "auto",
 ) -> None:
-    """Write curves, tables and pictures into one HTML page that needs nothing else, or tables alone into a .md file.
+    """Write curves, tables and pictures into one HTML page that needs no other file, or only tables into a .md file.
 
-    Pictures are shown if --data says where they are: each system, by default those of the results, at the highest
+    Pictures are shown if --data says where they are: of each system, by default those of the results, at the highest
     quality that needs no more bytes than the first of them.
     """
     from icm_evaluation.compare import compare_by_data

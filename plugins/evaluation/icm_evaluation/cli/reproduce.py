@@ -18,11 +18,11 @@ EXAMPLE = "Example: icm reproduce fig11 fig16 --data camvid:data/camvid --models
 
 def run(
     figures: Annotated[
-        list[str] | None, typer.Argument(metavar="FIGURE...", help="fig11 ... sec6.2, or all; none lists them.")
+        list[str] | None, typer.Argument(metavar="FIGURE...", help="fig11 ... sec6.2, or all; without one, lists them.")
     ] = None,
     results: Annotated[
         list[Path] | None,
-        typer.Option("--results", metavar="RESULT.json", help="What `icm evaluate` wrote; repeatable."),
+        typer.Option("--results", metavar="RESULT.json", help="What `icm evaluate` wrote; may be given again."),
     ] = None,
     data: OptionalData = None,
     split: Split = "val",
@@ -30,16 +30,16 @@ def run(
     models: OptionalModels = None,
     limit: Limit = None,
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="As in `icm evaluate`.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder; made where missing.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder; made if missing.")] = Path(
         "figures"
     ),
     device: Device = "auto",
 ) -> None:
     """Draw the paper's figures from results, with the paper's own points beside them.
 
-    With --data and --models, what is missing is measured first, into the same folder; a result that lies there is
-    taken as it is. A figure that lacks what it needs, or whose curves differ in something else than it is about, is
-    named with the reason, and the others are drawn. Results at several picture sizes make several figures.
+    With --data and --models, what is missing is measured first, into the same folder; a result that is already there
+    is used. A figure is skipped, with the reason, if it lacks what it needs, or if its curves differ in something other
+    than what it shows. Results at several picture sizes make several figures.
     """
     from dataclasses import replace
 

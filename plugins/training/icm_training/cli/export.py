@@ -12,10 +12,10 @@ EXAMPLE = "Example: icm export runs/first -o exported && icm encode photo.jpg -m
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, as icm train makes it.")],
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run that icm train made.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the files go.")],
     stage: Annotated[
-        str | None, typer.Option("--stage", metavar="NAME", help="Whose result; by default the last one's.")
+        str | None, typer.Option("--stage", metavar="NAME", help="The stage to export; by default the last.")
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Name of the pipeline; by default as in the recipe.")
@@ -23,9 +23,9 @@ def run(
     push: Annotated[
         str | None, typer.Option("--push", metavar="HF", help="Also upload to the hub, as hf://owner/name.")
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="A repository that --push makes is private.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="If --push creates a repository, it is private.")] = False,
 ) -> None:
-    """Write the result of a training as spec, float16 safetensors with integer coding tables, and model card."""
+    """Write the result of a training as a spec, float16 safetensors with integer coding tables, and a model card."""
     from icm_core.pipeline.hub import push as push_to_hub
     from icm_core.plugins.registry import build_registry
     from icm_training.export import export

@@ -21,7 +21,7 @@ def run(
     data: Annotated[
         Path, typer.Option("--data", metavar="DIR", help="Folder that the recipe's data sets are relative to.")
     ] = Path(),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the folder.")] = False,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe; may be given again."),
@@ -36,8 +36,8 @@ def run(
 ) -> None:
     """Train what a recipe says, stage by stage.
 
-    A run that was broken off goes on with --resume as if it had not been. Several GPUs or machines: start the same
-    command with torchrun, as in "torchrun --nproc-per-node 4 -m icm_core train ...".
+    --resume continues an interrupted run as if it had not been interrupted. For several GPUs or machines, start the
+    same command with torchrun, as in "torchrun --nproc-per-node 4 -m icm_core train ...".
     """
     try:
         import lightning_fabric  # noqa: F401
