@@ -91,14 +91,22 @@ class Running:
             time.sleep(0.01)
 
 
-@pytest.fixture(scope="session")
-def registry() -> Any:
-    spec = importlib.util.spec_from_file_location("icm_tiny", TINY)
+def plugin(path: Path) -> Any:
+    """A plugin in one file, as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["icm_tiny"] = module
+    sys.modules[path.stem] = module
     spec.loader.exec_module(module)
-    return build_registry(path=[], extra={"tiny": module})
+    return module
+
+
+@pytest.fixture(scope="session")
+def registry() -> Any:
+    """A registry of the tiny components, and of a kind that no page has heard of."""
+    return build_registry(
+        path=[], extra={"tiny": plugin(TINY), "needles": plugin(Path(__file__).parent / "icm_needles.py")}
+    )
 
 
 @pytest.fixture

@@ -68,6 +68,7 @@ function open(file) {
   the("start").hidden = file !== null;
   the("work").hidden = file === null;
   the("settings").disabled = file?.coded ?? false;
+  label();
 }
 
 // All that follows from the file and the settings; whether it went well. A later call ends an earlier one.
