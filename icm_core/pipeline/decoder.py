@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from PIL import Image
@@ -14,6 +14,7 @@ from icm_core.errors import BitstreamError, InputError
 from icm_core.pictures import to_picture
 from icm_core.pipeline.answers import Answers, Refine
 from icm_core.pipeline.decoded import Decoded
+from icm_core.pipeline.many import many
 from icm_core.pipeline.parts import Parts, hashes, one_value, rows
 from icm_core.quality import Quality
 from icm_core.spec.model import FINE
@@ -104,6 +105,44 @@ class Decoder(Parts):
             for file, found, its in zip(files, each, sides, strict=True)
         ]
 
+    def decode_many(
+        self,
+        blobs: Iterable[bytes | Container],
+        tasks: Sequence[str] | None = None,
+        *,
+        verify: bool = False,
+        max_pixels: int = MAX_PIXELS,
+        batch: int = 1,
+        lanes: int | None = None,
+    ) -> Iterator[Decoded]:
+        """Predictions from the contents of ``.icm`` files, in their order; see `encode_many`.
+
+        Args:
+            blobs: any iterable, read only a few files ahead.
+            tasks: as in `decode`.
+            verify: as in `decode`.
+            max_pixels: as in `decode`.
+            batch: the most files of one size, quality and pipeline that are computed together; what float networks
+                compute may differ in the last bits then.
+            lanes: as in `encode_many`.
+
+        Raises:
+            BitstreamError: as in `decode`, when the file's turn comes.
+            InputError: a task is unknown, or `batch` or `lanes` is less than 1.
+        """
+        asked = self._asked(tasks)
+        if batch > 1:
+            blobs = (one if isinstance(one, Container) else read(one, max_pixels=max_pixels) for one in blobs)
+
+        def work(files: Sequence[bytes | Container]) -> list[Decoded]:
+            parsed = [one for one in files if isinstance(one, Container)]
+            if len(files) == 1 or len(parsed) < len(files):
+                return [self.decode(one, asked, verify=verify, max_pixels=max_pixels) for one in files]
+            return self.decode_batch(parsed, asked, verify=verify)
+
+        with self._resting():
+            yield from many(blobs, work, alike_if, batch=batch, lanes=self._lanes(lanes))
+
     @property
     def _outputs(self) -> list[str]:
         return [*self.tasks, *([FINE] if self.enhancement is not None else [])]
@@ -176,3 +215,11 @@ class Decoder(Parts):
                 f"the file's {layer.kind} layer was written by another pipeline: it carries the fingerprint "
                 f"{layer.fingerprint.hex()}, and pipeline {self.name!r} has {own.hex()}"
             )
+
+
+def alike_if(file: bytes | Container) -> Hashable:
+    """What files have in common that are decoded together; None of one that was not parsed, which goes alone."""
+    if not isinstance(file, Container):
+        return None
+    layers = tuple((layer.kind, layer.fingerprint) for layer in file.layers)
+    return file.height, file.width, file.quality, file.enhancement_quality, layers

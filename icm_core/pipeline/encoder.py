@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypedDict
 
 import torch
 from PIL import Image
 from torch import Tensor
+from typing_extensions import Unpack
 
 from icm_core.bitstream.container import Container, Layer, LayerKind, write
 from icm_core.bitstream.control_hash import control_hash
 from icm_core.pictures import as_batch
 from icm_core.pipeline.answers import Answers
+from icm_core.pipeline.many import many
 from icm_core.pipeline.parts import Parts, hashes, one_value
 from icm_core.pipeline.search import Objective, searched_tasks
 from icm_core.quality import Quality
 from icm_core.types import SideInfo
+
+
+class How(TypedDict, total=False):
+    """How pictures are coded; see `Encoder.encode`."""
+
+    enhancement: bool
+    enhancement_quality: float | None
+    control: bool
+    effort: int
+    search_for: Sequence[str] | None
 
 
 class Encoder(Parts):
@@ -29,7 +42,7 @@ class Encoder(Parts):
         """
         step = self._quality(quality)
         with self._inference():
-            x = as_batch(image).to(self.device)
+            x = self._moved([as_batch(image)])
             return self.codec.encode_with_side(x, step)[1]
 
     def encode(
@@ -95,7 +108,7 @@ class Encoder(Parts):
         with self._inference():
             pictures = [as_batch(image) for image in images]
             height, width = one_value([_size(picture) for picture in pictures], "pictures of one size")
-            x = torch.cat(pictures).to(self.device) if len(pictures) > 1 else pictures[0].to(self.device)
+            x = self._moved(pictures)
             fingerprint = self.enhancement_fingerprint if enhancement else None
             side: SideInfo | None = None
             if searched:
@@ -119,6 +132,51 @@ class Encoder(Parts):
                     layers[number].append(Layer(LayerKind.ENHANCEMENT, fingerprint, payload, hashed, finer))
         return [write(Container(height, width, step, tuple(one), truncated=False)) for one in layers]
 
+    def encode_many(
+        self,
+        pictures: Iterable[Image.Image | Tensor],
+        quality: float = 3.0,
+        *,
+        batch: int = 1,
+        lanes: int | None = None,
+        **how: Unpack[How],
+    ) -> Iterator[bytes]:
+        """Pictures as the contents of ``.icm`` files, in their order, each as soon as it and those before it are done.
+
+        While networks compute, the pictures that follow are read. Each is computed by one thread of PyTorch's, so that
+        the files are the same whatever `lanes` is. PyTorch has one thread, and the pipeline is in eval mode, until the
+        iterator is at its end or closed.
+
+        Args:
+            pictures: any iterable, such as a generator that opens files; read only a few pictures ahead.
+            quality: as in `encode`.
+            batch: the most pictures of one size that are computed together. What float networks compute may differ in
+                the last bits then, and a file need not be the same byte for byte as that of a picture alone.
+            lanes: threads that compute, each a picture of its own, for codecs that keep nothing between two pictures
+                that threads could fight over. By default 1 on a CPU, where processes are better (`icm encode
+                --workers`), and 2 on a GPU.
+            how: as in `encode`.
+
+        Raises:
+            InputError: as in `encode`, when the picture's turn comes; or `batch` or `lanes` is less than 1.
+        """
+
+        def work(images: Sequence[Image.Image | Tensor]) -> list[bytes]:
+            if len(images) == 1:
+                return [self.encode(images[0], quality, **how)]
+            return self.encode_batch(images, quality, **how)
+
+        with self._resting():
+            yield from many(pictures, work, _size_of, batch=batch, lanes=self._lanes(lanes))
+
+    def _moved(self, pictures: Sequence[Tensor]) -> Tensor:
+        """Pictures as one tensor where the networks are."""
+        x = torch.cat(list(pictures)) if len(pictures) > 1 else pictures[0]
+        if self.device.type == "cuda" and x.device.type == "cpu":
+            # From pinned memory the copy need not be waited for.
+            return x.pin_memory().to(self.device, non_blocking=True)
+        return x.to(self.device)
+
     def _searched(self, x: Tensor, quality: Quality, effort: int, tasks: Sequence[str]) -> list[bytes]:
         # Outside of inference mode, whose tensors have no gradients; its kept casts of weights have none either.
         enabled = torch.is_autocast_enabled(self.device.type)
@@ -133,3 +191,10 @@ class Encoder(Parts):
 
 def _size(x: Tensor) -> tuple[int, int]:
     return x.shape[-2], x.shape[-1]
+
+
+def _size_of(image: Image.Image | Tensor) -> tuple[int, int] | None:
+    """Height and width; None of what is no picture, which `as_batch` will refuse."""
+    if isinstance(image, Image.Image):
+        return image.height, image.width
+    return _size(image) if isinstance(image, Tensor) and image.dim() >= 2 else None

@@ -177,24 +177,35 @@ class Parts(nn.Module):
 
     @contextmanager
     def _inference(self, *, exact: bool = False) -> Iterator[None]:
-        """No gradients, the chosen precision (none if exact), all in eval mode; modes are put back afterwards."""
+        """No gradients, the chosen precision (none if exact), all in eval mode."""
         reduced = self._precision == "bf16" and not exact
+        with (
+            self._resting(),
+            torch.inference_mode(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=reduced),
+        ):
+            yield
+
+    @contextmanager
+    def _resting(self) -> Iterator[None]:
+        """All in eval mode; modes are put back afterwards."""
         training = [module for module in self.modules() if module.training]
-        resting = [module for module in self.modules() if not module.training] if training else []
-        if training:
-            self.eval()
+        if not training:
+            yield
+            return
+        resting = [module for module in self.modules() if not module.training]
+        self.eval()
         try:
-            with (
-                torch.inference_mode(),
-                torch.autocast(self.device.type, torch.bfloat16, enabled=reduced),
-            ):
-                yield
+            yield
         finally:
-            if training:
-                # train() rather than the flags alone: components drop what they derived from their weights in it.
-                self.train()
-                for module in resting:
-                    module.training = False
+            # train() rather than the flags alone: components drop what they derived from their weights in it.
+            self.train()
+            for module in resting:
+                module.training = False
+
+    def _lanes(self, asked: int | None) -> int:
+        """How many threads work on many pictures; on a GPU one hands work over while another waits for results."""
+        return asked if asked is not None else 2 if self.device.type == "cuda" else 1
 
 
 def one_value(values: Sequence[Same], what: str) -> Same:
