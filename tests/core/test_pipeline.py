@@ -253,11 +253,11 @@ def test_modes_are_put_back(pipeline: Pipeline, picture: torch.Tensor) -> None:
 
 
 def test_both_sides_refine_the_picture_that_is_shown(pipeline: Pipeline, picture: torch.Tensor) -> None:
-    file = read(pipeline.encode(picture, 2.5))
+    file = read(pipeline.encode(picture, 2.25))
     found = pipeline.decode(file)
     enhancement = pipeline.enhancement
     assert enhancement is not None and file.enhancement is not None
-    refining = found["coarse"].output, found.side, Quality.of(2.5)
+    refining = found["coarse"].output, found.side, Quality.of(2.25)
     payloads = [file.enhancement.payload]
     with torch.inference_mode():
         assert enhancement.encode(picture, *refining) == payloads
