@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
 import typer
 
-from icm_core.cli.console import complain, message_of, print_table, progress
-from icm_core.errors import IcmError, InputError, out_of_memory
+from icm_core.cli.console import bar, complain, message_of, print_table, progress
+from icm_core.corpus.work import Outcomes, attempt
+from icm_core.errors import IcmError
 
 Row = TypeVar("Row")
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 class Failure(TypedDict):
@@ -28,12 +33,45 @@ def for_each(paths: Sequence[Path], work: Callable[[Path], Row], unit: str) -> t
     with progress(len(paths), unit) as step:
         for path in paths:
             step(path.name)
-            try:
-                rows.append(_within_memory(work, path))
-            except IcmError as error:
-                complain(error, path)
-                failures.append(Failure(file=str(path), error=message_of(error, path)))
+            found = attempt(work, path, path)
+            if isinstance(found, IcmError):
+                failures.append(_failed(found, path))
+            else:
+                rows.append(found)
     return rows, failures
+
+
+def collect(
+    outcomes: Outcomes[Row], paths: Sequence[Path], unit: str, keep: Callable[[Row], None] = lambda _: None
+) -> tuple[list[Row], list[Failure]]:
+    """Rows and failures in the order of the files, under a progress bar; complains about each failure when it comes.
+
+    Args:
+        outcomes: as they come, with the numbers of the files; closed at the end.
+        paths: the files.
+        unit: what is done, for example ``"encoding"``.
+        keep: called with each row when it comes.
+
+    Raises:
+        typer.Exit: with 130 after Ctrl-C, when all that was begun is whole or gone.
+    """
+    rows: dict[int, Row] = {}
+    failures: dict[int, Failure] = {}
+    try:
+        with closing(outcomes), bar(unit) as advance:
+            advance(0, len(paths), "")
+            for outcome in outcomes:
+                path = paths[outcome.number]
+                if outcome.error is not None:
+                    failures[outcome.number] = _failed(outcome.error, path)
+                elif outcome.row is not None:
+                    rows[outcome.number] = outcome.row
+                    keep(outcome.row)
+                advance(len(rows) + len(failures), len(paths), path.name)
+    except KeyboardInterrupt as error:
+        typer.echo(f"icm: stopped; {len(rows)} of {len(paths)} are done, and --resume does the rest", err=True)
+        raise typer.Exit(INTERRUPTED) from error
+    return [rows[number] for number in sorted(rows)], [failures[number] for number in sorted(failures)]
 
 
 def print_failures(failures: Sequence[Failure], total: int) -> None:
@@ -53,10 +91,6 @@ def leave(failures: Sequence[Failure]) -> None:
         raise typer.Exit(2)
 
 
-def _within_memory(work: Callable[[Path], Row], path: Path) -> Row:
-    try:
-        return work(path)
-    except (MemoryError, RuntimeError) as error:
-        if out_of_memory(error):
-            raise InputError(f"{path}: not enough memory for a picture of this size") from error
-        raise
+def _failed(error: IcmError, path: Path) -> Failure:
+    complain(error, path)
+    return Failure(file=str(path), error=message_of(error, path))

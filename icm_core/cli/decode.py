@@ -2,51 +2,45 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
-from pydantic import JsonValue
-from typing_extensions import NotRequired
 
-from icm_core.bitstream.about import About, about
-from icm_core.bitstream.container import MAX_PIXELS, read
-from icm_core.bitstream.split import join
-from icm_core.cli.batch import for_each, leave, print_failures
+from icm_core.bitstream.container import MAX_PIXELS
+from icm_core.cli.batch import collect, leave, print_failures
 from icm_core.cli.console import print_json, print_table
-from icm_core.cli.inputs import CODED, check_names, expand
-from icm_core.cli.options import AsJson, Device, MaxPixels, OutputFolder, Precision
+from icm_core.cli.inputs import CODED, check_names, find, shard_of
+from icm_core.cli.options import (
+    AsJson,
+    Batch,
+    Device,
+    Engine,
+    Files,
+    MaxPixels,
+    OutputFolder,
+    Precision,
+    Recursive,
+    Shard,
+    Threads,
+    Workers,
+)
+from icm_core.corpus.decoding import Coded, Decoded, Decoding
+from icm_core.corpus.engine import check_numbers, units_of, work_through
+from icm_core.corpus.journal import Journal
 from icm_core.errors import InputError
-from icm_core.files import make_folder, read_file, write_atomically
-
-if TYPE_CHECKING:
-    from icm_core.pipeline.decoded import Decoded as Predictions
-    from icm_core.pipeline.pipeline import Pipeline
+from icm_core.files import make_folder
 
 NAME = "decode"
 EXAMPLE = "Example: icm decode coded/photo.icm -t segmentation,classification -o decoded --json"
 
 
-TaskRow = dict[str, JsonValue]
-"""What one task gave: its ``kind``, a written ``picture`` and ``drawing`` where there is one, and what the kind answers
-with, such as ``top`` (classes) or ``boxes``."""
-
-
-class Decoded(About):
-    """The JSON row of one file; ``seconds`` is the decoding alone, without writing pictures.
-
-    ``verified`` stands where --verify was given: the layers whose control hash was compared.
-    """
-
-    file: str
-    tasks: dict[str, TaskRow]
-    seconds: float
-    verified: NotRequired[list[str]]
-
-
 def run(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files, or folders of .icm files.")],
+    coded: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", help="Files, or folders of .icm files.")
+    ] = None,
     tasks: Annotated[
         list[str] | None,
         typer.Option("--tasks", "-t", metavar="TASK,...", help="Only these tasks; fine is the refined picture."),
@@ -67,8 +61,19 @@ def run(
     draw: Annotated[
         bool, typer.Option("--draw", help="Draw every answer on the decoded picture: <stem>.<task>.drawn.png.")
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Keep what an earlier run with --resume found; give it from the first run on."),
+    ] = False,
     max_pixels: MaxPixels = MAX_PIXELS,
     output: OutputFolder = Path(),
+    files: Files = None,
+    recursive: Recursive = False,
+    shard: Shard = "",
+    workers: Workers = None,
+    threads: Threads = 1,
+    batch: Batch = 1,
+    engine: Engine = "local",
     device: Device = "auto",
     precision: Precision = "fp32",
     as_json: AsJson = False,
@@ -79,37 +84,54 @@ def run(
     a palette. Other answers, such as boxes, are drawn on the decoded picture. --json has all of them as numbers.
 
     A file that was cut inside its enhancement layer decodes without the fine picture.
+
+    What fails is named and left out; every picture is either whole or not there. With --resume the answers are also
+    written to .icm-decode.jsonl in DIR, line by line, and another run with it keeps those of the same file, pipeline,
+    weights and options.
+
+    Answers are the same for any number of workers, any shards and either engine: each file is computed by itself, by
+    one thread, whoever does it. More --threads are for a single large picture, --batch is for GPUs.
     """
-    paths = expand(files, CODED)
-    check_names(paths, [output / f"{path.stem}.TASK.png" for path in paths])
+    check_numbers(batch=batch)
+    every = find(coded or [], CODED, listed=files, recursive=recursive)
+    stems = [output / one.below / one.path.stem for one in every]
+    check_names([one.path for one in every], [stem.with_name(f"{stem.name}.TASK.png") for stem in stems])
     wanted = [name.strip() for part in tasks for name in part.split(",") if name.strip()] if tasks else None
 
     if wanted == []:
         raise InputError("-t names no task; leave it out for all tasks")
-    if enhancement is not None and len(paths) != 1:
-        raise InputError(f"--enhancement belongs to one base file, and there are {len(paths)}")
-
-    from icm_core.cli.pipelines import Pipelines
-
-    pipelines = Pipelines(model, device, precision)
-
-    def work(path: Path) -> Decoded:
-        blob = read_file(path)
-        if enhancement is not None:
-            blob = join(blob, read_file(enhancement), max_pixels=max_pixels)
-        container = read(blob, max_pixels=max_pixels)
-        pipe = pipelines.of(container)
-        start = time.perf_counter()
-        decoded = pipe.decode(container, tasks=wanted, verify=verify)
-        seconds = time.perf_counter() - start
-        tasks = _write(pipe, decoded, output / path.stem, draw)
-        its = about(container, len(blob), pipe.name)
-        row = cast(Decoded, {"file": str(path), **its, "tasks": tasks, "seconds": round(seconds, 4)})
-        if verify:
-            row["verified"] = [str(kind) for kind in decoded.verified]
-        return row
-
-    rows, failures = for_each(paths, work, "decoding")
+    if enhancement is not None and len(every) != 1:
+        raise InputError(f"--enhancement belongs to one base file, and there are {len(every)}")
+    job = Decoding(
+        model=model,
+        device=device,
+        precision=precision,
+        max_pixels=max_pixels,
+        tasks=None if wanted is None else tuple(wanted),
+        enhancement=enhancement,
+        verify=verify,
+        draw=draw,
+        resume=resume,
+    )
+    items = list(shard_of([Coded(one.path, stem) for one, stem in zip(every, stems, strict=True)], shard))
+    with ExitStack() as stack:
+        journal: Journal | None = None
+        if resume:
+            make_folder(output)
+            journal = stack.enter_context(closing(Journal(output, f"-{shard.replace('/', '-of-')}" if shard else "")))
+            items = [Coded(item.source, item.stem, journal.earlier(item.source)) for item in items]
+        outcomes = work_through(
+            job,
+            units_of(items, batch, job.key),
+            engine=engine,
+            workers=workers,
+            threads=threads,
+            device=device,
+            items=len(items),
+        )
+        paths = [item.source for item in items]
+        found, failures = collect(outcomes, paths, "decoding", journal.add if journal else lambda _: None)
+    rows = [one["row"] for one in found]
     if as_json:
         print_json([*rows, *failures])
     else:
@@ -118,28 +140,7 @@ def run(
     leave(failures)
 
 
-def _write(pipe: Pipeline, decoded: Predictions, stem: Path, draw: bool) -> dict[str, TaskRow]:
-    """Write what can be looked at, all of it drawn before the first file is written."""
-    from icm_core.pictures import png_bytes
-    from icm_core.pipeline.told import told
-
-    rows: dict[str, TaskRow] = {}
-    written: dict[Path, bytes] = {}
-    for name, one in told(pipe, decoded, draw=draw).items():
-        row = rows[name] = dict(one.row)
-        for key, picture, ending in (("picture", one.picture, ".png"), ("drawing", one.drawing, ".drawn.png")):
-            if picture is not None:
-                path = stem.with_name(f"{stem.name}.{name}{ending}")
-                written[path] = png_bytes(picture)
-                row[key] = str(path)
-    if written:
-        make_folder(stem.parent)
-    for path, content in written.items():
-        write_atomically(path, content)
-    return rows
-
-
-def _print(rows: list[Decoded]) -> None:
+def _print(rows: Sequence[Decoded]) -> None:
     lines: list[tuple[object, ...]] = []
     for row in rows:
         about: tuple[object, ...] = (row["file"], f"{row['width']}x{row['height']}", row["bytes"], f"{row['bpp']:.4f}")
@@ -147,6 +148,8 @@ def _print(rows: list[Decoded]) -> None:
             said = [str(task[key]) for key in ("text", "picture", "drawing") if task.get(key)]
             lines.append((*about, name, "; ".join(said)))
             about = ("", "", "", "")
+        if "kept" in row:
+            lines.append((*about, "", "kept"))
         if row["truncated"]:
             lines.append((*about, "", "cut in its enhancement layer: base layer only"))
         if "verified" in row:

@@ -2,49 +2,42 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated
 
 import typer
-from typing_extensions import NotRequired
 
-from icm_core.bitstream.container import read
-from icm_core.cli.batch import for_each, leave, print_failures
+from icm_core.cli.batch import collect, leave, print_failures
 from icm_core.cli.console import print_json, print_table
-from icm_core.cli.finished import Order
-from icm_core.cli.inputs import PICTURES, expand, written_as
-from icm_core.cli.options import AsJson, Device, Effort, Model, Precision, SearchFor, parse_names
-from icm_core.files import make_folder, write_atomically
+from icm_core.cli.inputs import PICTURES, find, shard_of, written_as
+from icm_core.cli.options import (
+    AsJson,
+    Batch,
+    Device,
+    Effort,
+    Engine,
+    Files,
+    Model,
+    Precision,
+    Recursive,
+    SearchFor,
+    Shard,
+    Threads,
+    Workers,
+    parse_names,
+)
+from icm_core.corpus.encoding import Encoding, Picture, size_of
+from icm_core.corpus.engine import check_numbers, units_of, work_through
 from icm_core.quality import Quality
 
 NAME = "encode"
 EXAMPLE = "Example: icm encode photo.jpg pictures/ -m sicmh-small -q 2.5 -o coded"
 
 
-class Encoded(TypedDict):
-    """The JSON row of one picture.
-
-    ``base_bytes`` is how much of the file the tasks need; ``seconds`` is the encoding alone, without reading the
-    picture. ``enhancement_quality`` stands where it is another than ``quality``. ``kept`` stands where an earlier run
-    wrote the file and this one left it as it was.
-    """
-
-    file: str
-    output: str
-    height: int
-    width: int
-    quality: float
-    enhancement_quality: NotRequired[float]
-    bytes: int
-    bpp: float
-    base_bytes: int
-    seconds: float
-    kept: NotRequired[bool]
-
-
 def run(
-    pictures: Annotated[list[Path], typer.Argument(metavar="IMG...", help="Pictures, or folders of pictures.")],
+    pictures: Annotated[
+        list[Path] | None, typer.Argument(metavar="IMG...", help="Pictures, or folders of pictures.")
+    ] = None,
     model: Model = None,
     quality: Annotated[
         float,
@@ -68,6 +61,13 @@ def run(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder, or NAME.icm for a single picture.")
     ] = Path(),
+    files: Files = None,
+    recursive: Recursive = False,
+    shard: Shard = "",
+    workers: Workers = None,
+    threads: Threads = 1,
+    batch: Batch = 1,
+    engine: Engine = "local",
     device: Device = "auto",
     precision: Precision = "fp32",
     as_json: AsJson = False,
@@ -83,53 +83,38 @@ def run(
 
     --effort looks for side information with which the tasks come closer to what they say of the clean picture, at about
     the same bytes. Any decoder reads the file.
+
+    Files are the same byte for byte for any number of workers, any shards and either engine: each picture is computed
+    by itself, by one thread, whoever does it. More --threads are for a single large picture, --batch is for GPUs.
     """
     step = Quality.of(quality)
-    targets = written_as(expand(pictures, PICTURES), output, ".icm")
-    files = list(targets)
-
-    from icm_core import load
-    from icm_core.pictures import open_picture
-    from icm_core.pipeline.search import searched_tasks
-
-    pipe = load(model, device=device, precision=precision)
-    names = parse_names(search_for)
-    searched_tasks(pipe, effort, names)
-    finer = pipe.enhancement_step(step, enhancement_quality, enhancement=not base_only)
-    how: dict[str, Any] = {
-        "enhancement": not base_only,
-        "enhancement_quality": enhancement_quality,
-        "control": control,
-        "effort": effort,
-        "search_for": names,
-    }
-    make_folder(next(iter(targets.values())).parent)
-    order = Order.of(pipe, step, base_only=base_only, control=control, finer=finer)
-
-    def work(path: Path) -> Encoded:
-        picture = open_picture(path)
-        kept = order.finished(path, (picture.height, picture.width), targets[path]) if resume else None
-        start = time.perf_counter()
-        blob = kept or pipe.encode(picture, quality=step.value, **how)
-        seconds = time.perf_counter() - start
-        if kept is None:
-            write_atomically(targets[path], blob)
-        row = Encoded(
-            file=str(path),
-            output=str(targets[path]),
-            height=picture.height,
-            width=picture.width,
-            quality=step.value,
-            bytes=len(blob),
-            bpp=8 * len(blob) / (picture.height * picture.width),
-            base_bytes=read(blob).base_bytes,
-            seconds=round(seconds, 4),
-        )
-        if finer is not None:
-            row["enhancement_quality"] = finer.value
-        return row if kept is None else {**row, "kept": True}
-
-    rows, failures = for_each(files, work, "encoding")
+    check_numbers(batch=batch)
+    every = find(pictures or [], PICTURES, listed=files, recursive=recursive)
+    targets = written_as(every, output, ".icm")
+    items = [Picture(one.path, target) for one, target in zip(every, targets, strict=True)]
+    items = list(shard_of(items, shard))
+    job = Encoding(
+        model=model,
+        device=device,
+        precision=precision,
+        quality=step.value,
+        enhancement=not base_only,
+        enhancement_quality=enhancement_quality,
+        control=control,
+        effort=effort,
+        search_for=parse_names(search_for),
+        resume=resume,
+    )
+    outcomes = work_through(
+        job,
+        units_of(items, batch, size_of),
+        engine=engine,
+        workers=workers,
+        threads=threads,
+        device=device,
+        items=len(items),
+    )
+    rows, failures = collect(outcomes, [item.source for item in items], "encoding")
     if as_json:
         print_json([*rows, *failures])
     else:
@@ -147,5 +132,5 @@ def run(
                 for r in rows
             ],
         )
-        print_failures(failures, len(files))
+        print_failures(failures, len(items))
     leave(failures)

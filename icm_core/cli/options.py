@@ -33,6 +33,38 @@ SearchFor = Annotated[
 MaxPixels = Annotated[
     int, typer.Option("--max-pixels", metavar="N", min=1, help="Refuse files of larger pictures, unread.")
 ]
+Files = Annotated[
+    str | None, typer.Option("--files", metavar="LIST", help="A file with one path a line; - for what comes in.")
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Search folders to the bottom; the output has the same folders.")
+]
+Shard = Annotated[
+    str, typer.Option("--shard", metavar="I/N", help="Only every N-th file from the I-th on, for N machines.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Processes; one a core, or two a GPU, where there are enough files.",
+    ),
+]
+Threads = Annotated[
+    int,
+    typer.Option(
+        "--threads", metavar="N", help="Threads for each picture. With more than 1 the last bits of results may differ."
+    ),
+]
+Batch = Annotated[
+    int,
+    typer.Option(
+        "--batch",
+        metavar="N",
+        help="Files of one size computed together, for GPUs. With more than 1 the last bits of results may differ.",
+    ),
+]
+Engine = Annotated[str, typer.Option("--engine", metavar="ENGINE", help="local, or ray for actors on a Ray cluster.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder; made where missing.")]
 

@@ -1,7 +1,12 @@
-"""Which shipped pipeline wrote a file: found by the fingerprints that the file carries, without loading weights."""
+"""Which shipped pipeline wrote a file: found by the fingerprints that the file carries, without loading weights.
+
+And what a loaded pipeline is, to the last weight.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +15,7 @@ import torch
 from icm_core.bitstream.container import Container
 from icm_core.bitstream.fingerprint import base_fingerprint
 from icm_core.errors import SpecError, WeightsError
+from icm_core.pipeline.pipeline import Pipeline
 from icm_core.pipeline.weights import BASE, ENHANCEMENT, metadata
 from icm_core.plugins.registry import Registry
 from icm_core.spec.extends import compose
@@ -76,6 +82,15 @@ class Fingerprints:
                 refines = enhancement is not None and enhancement.hex() in one.enhancements
                 matches.append((not refines, one.extends, one.name))
         return min(matches)[-1] if matches else None
+
+
+def weights_digest(pipe: Pipeline) -> str:
+    """Names a pipeline's spec and everything that was loaded into it: 16 hexadecimal digits of a SHA-256."""
+    found = hashlib.sha256(json.dumps(pipe.spec.to_json(), sort_keys=True).encode())
+    for name, tensor in sorted(pipe.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def _looked_at(name: str, registry: Registry) -> Shipped:

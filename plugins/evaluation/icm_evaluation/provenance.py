@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import shlex
 from collections.abc import Iterable, Sequence
@@ -19,15 +17,6 @@ from icm_evaluation.options import Options
 from icm_evaluation.plan import Setting
 
 _LIBRARIES = ("torch", "torchmetrics", "timm", "compressai", "pillow", "numpy")
-
-
-def weights_digest(pipe: Pipeline) -> str:
-    """Names a pipeline's spec and everything that was loaded into it: 16 hexadecimal digits of a SHA-256."""
-    found = hashlib.sha256(json.dumps(pipe.spec.to_json(), sort_keys=True).encode())
-    for name, tensor in sorted(pipe.state_dict().items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()[:16]
 
 
 def device_name(pipe: Pipeline) -> str:

@@ -8,12 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 from icm_core.files import make_folder
+from icm_core.pipeline.identify import weights_digest
 from icm_core.plugins.registry import Registry
 from icm_evaluation.journal import Journal
 from icm_evaluation.kinds import Kinds
 from icm_evaluation.options import Options, spread
 from icm_evaluation.plan import Setting
-from icm_evaluation.provenance import command_of, device_name, versions, weights_digest
+from icm_evaluation.provenance import command_of, device_name, versions
 from icm_evaluation.results import (
     FIXED_BASE,
     FIXED_ENHANCEMENT,
