@@ -145,7 +145,16 @@ def test_a_figure_and_its_negative_compare_alike(one, other, level) -> None:
 def test_nothing_is_extrapolated() -> None:
     assert bits_at(ANCHOR, 27.9) is None
     assert bits_at(ANCHOR, 34.6) is None
+    assert (bits_at(ANCHOR, 28.0), bits_at(ANCHOR, 34.5)) == (pytest.approx(0.1), pytest.approx(0.6))
     assert ratio_at(ANCHOR, Points.of(RATES, VALUES), 40).note == NO_OVERLAP
+
+
+def test_a_ratio_is_of_one_level_and_needs_two_points_of_both_that_stay_in_front() -> None:
+    line, falling = Points.of([0.1, 0.4], [30, 34]), Points.of(RATES, list(reversed(VALUES)))
+    found = ratio_at(line, ANCHOR, 31.0)
+    assert (found.overlap, found.low, found.high, found.note) == (1.0, 31.0, 31.0, "")
+    assert ratio_at(line, line, 40).note == NO_OVERLAP
+    assert ratio_at(falling, ANCHOR, 31).note == ratio_at(ANCHOR, falling, 31).note == TOO_FEW
 
 
 def test_overlap_is_the_common_share_of_both_ranges() -> None:
