@@ -33,7 +33,7 @@ def for_each(paths: Sequence[Path], work: Callable[[Path], Row], unit: str) -> t
     with progress(len(paths), unit) as step:
         for path in paths:
             step(path.name)
-            found = attempt(work, path, path)
+            found = attempt(work, path)
             if isinstance(found, IcmError):
                 failures.append(_failed(found, path))
             else:

@@ -72,6 +72,9 @@ class Coded:
     def __hash__(self) -> int:
         return hash(self.source)
 
+    def __str__(self) -> str:
+        return str(self.source)
+
 
 @dataclass(frozen=True)
 class Decoding(Job[Coded, Marked]):
@@ -120,7 +123,7 @@ class _Lane:
     def __call__(self, files: Sequence[Coded]) -> list[Marked | IcmError]:
         """A row for each file, whose pictures are written."""
         together = self._together(files) if len(files) > 1 else {}
-        return [together[one] if one in together else attempt(self._alone, one, one.source) for one in files]
+        return [together[one] if one in together else attempt(self._alone, one) for one in files]
 
     def _alone(self, file: Coded) -> Marked:
         read_one = self._read(file)
@@ -135,7 +138,7 @@ class _Lane:
         rows: dict[Coded, Marked | IcmError] = {}
         several: dict[Coded, _Read] = {}
         for one in files:
-            found = attempt(self._read, one, one.source)
+            found = attempt(self._read, one)
             if isinstance(found, IcmError):
                 rows[one] = found
             elif (kept := found.kept(one)) is not None:
@@ -159,7 +162,7 @@ class _Lane:
         seconds = (time.perf_counter() - start) / len(several)
         for (one, its), answers in zip(several.items(), decoded, strict=True):
             write = partial(self._written, its=its, decoded=answers, seconds=seconds)
-            rows[one] = attempt(write, one, one.source)
+            rows[one] = attempt(write, one)
         return rows
 
     def _read(self, file: Coded) -> _Read:

@@ -133,5 +133,5 @@ def _lost(its: deque[Unit[Item]], again: deque[Unit[Item]], why: str) -> Iterato
     yield Outcome(
         first.numbers[0],
         None,
-        InputError(f"the worker that had it {why}; if memory is short, try it again with fewer --workers"),
+        InputError(f"{first.items[0]}: the worker that had it {why}; if memory is short, try fewer --workers"),
     )

@@ -55,6 +55,9 @@ class Picture:
     source: Path
     target: Path
 
+    def __str__(self) -> str:
+        return str(self.source)
+
 
 @dataclass(frozen=True)
 class Encoding(Job[Picture, Encoded]):
@@ -114,7 +117,7 @@ class _Lane:
     def __call__(self, pictures: Sequence[Picture]) -> list[Encoded | IcmError]:
         """A row for each picture, whose file is written."""
         together = self._together(pictures) if len(pictures) > 1 else {}
-        return [together[one] if one in together else attempt(self._alone, one, one.source) for one in pictures]
+        return [together[one] if one in together else attempt(self._alone, one) for one in pictures]
 
     def _alone(self, picture: Picture) -> Encoded:
         if (kept := self._kept(picture)) is not None:
@@ -131,7 +134,7 @@ class _Lane:
         for one in pictures:
             if (kept := self._kept(one)) is not None:
                 rows[one] = kept
-            elif isinstance(found := attempt(self._opened, one, one.source), IcmError):
+            elif isinstance(found := attempt(self._opened, one), IcmError):
                 rows[one] = found
             else:
                 images[one] = found
@@ -148,7 +151,7 @@ class _Lane:
             raise
         seconds = (time.perf_counter() - start) / len(images)
         for one, blob in zip(images, blobs, strict=True):
-            rows[one] = attempt(partial(self._written, blob=blob, seconds=seconds), one, one.source)
+            rows[one] = attempt(partial(self._written, blob=blob, seconds=seconds), one)
         return rows
 
     def _kept(self, picture: Picture) -> Encoded | None:

@@ -47,8 +47,8 @@ class Unit(Generic[Item]):
     """Items that are handed over together.
 
     Attributes:
-        numbers: their places among all items.
-        items: the items.
+        numbers: their numbers, which outcomes have as well.
+        items: the items; as text, each is what messages call it.
     """
 
     numbers: tuple[int, ...]
@@ -64,7 +64,7 @@ class Outcome(Generic[Row]):
     """What came of an item: a row, or an error.
 
     Attributes:
-        number: the item's place among all items.
+        number: the item's number.
         row: what was found.
         error: why there is no row.
     """
@@ -94,21 +94,15 @@ def outcomes(work: Work[Item, Row], unit: Unit[Item]) -> list[Outcome[Row]]:
     ]
 
 
-def attempt(work: Callable[[Item], Row], item: Item, name: object) -> Row | IcmError:
-    """Do the work for one item; its `IcmError`, or that memory ran out, is the result.
-
-    Args:
-        work: what is done.
-        item: for what.
-        name: what a message about memory calls it.
-    """
+def attempt(work: Callable[[Item], Row], item: Item) -> Row | IcmError:
+    """Do the work for one item; its `IcmError`, or that memory ran out, is the result."""
     try:
         return work(item)
     except IcmError as error:
         return error
     except (MemoryError, RuntimeError) as error:
         if out_of_memory(error):
-            return InputError(f"{name}: not enough memory for a picture of this size")
+            return InputError(f"{item}: not enough memory for a picture of this size")
         raise
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from icm_core.corpus.processes import process_context
 from icm_core.errors import InputError, SpecError, WeightsError
 from icm_core.pipeline.build import build
 from icm_core.plugins.datasets import open_dataset
@@ -31,7 +32,7 @@ from icm_evaluation.plan import make_plan
 from icm_evaluation.results import Result, read_result
 from icm_evaluation.run import evaluate
 from icm_evaluation.variants import Variant
-from icm_evaluation.work import process_context, whole_qualities
+from icm_evaluation.work import whole_qualities
 from icm_training.checking import check as check_training
 from icm_training.engine import Options as TrainOptions
 from icm_training.engine import pipeline_of, train

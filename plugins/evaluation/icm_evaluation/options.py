@@ -8,8 +8,10 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from icm_core.corpus.engine import ENGINES
 from icm_core.errors import InputError, SpecError
 from icm_core.validation.strict_json import parse_json
+from icm_registry import unknown
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Options:
         tasks: the outputs that are measured; None for all that can be.
         limit: so many pictures, spread over the data set evenly; None for all.
         workers: processes; None for one a core, at most 8 and one for 4 pictures, and for one on a GPU.
+        engine: who works, ``"local"`` or ``"ray"``.
         device, precision: as in `icm_core.load`.
         keep: folder for the coded files, None to keep none.
         effort: steps of encoder-side search, 0 for none.
@@ -45,6 +48,7 @@ class Options:
     tasks: tuple[str, ...] | None = None
     limit: int | None = None
     workers: int | None = None
+    engine: str = "local"
     device: str = "auto"
     precision: str = "fp32"
     keep: Path | None = None
@@ -56,6 +60,8 @@ class Options:
             raise InputError(f"the limit is {self.limit}; it should be 1 picture or more")
         if self.workers is not None and self.workers < 1:
             raise InputError(f"there cannot be {self.workers} workers; it should be 1 or more")
+        if self.engine not in ENGINES:
+            raise InputError(unknown("engine", self.engine, ENGINES))
 
     @property
     def data_name(self) -> str:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing.context import BaseContext
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 
-import torch
-
-from icm_core.errors import InputError
+from icm_core.corpus.engine import device_at, work_through, workers_for
+from icm_core.corpus.here import here
+from icm_core.corpus.work import Job, Place, Unit, Work, attempt
+from icm_core.errors import IcmError
 from icm_core.interfaces import DataSet
 from icm_core.pipeline.load import load
 from icm_core.pipeline.pipeline import Pipeline
@@ -26,11 +22,19 @@ from icm_evaluation.plan import Plan, make_plan
 from icm_evaluation.results import PictureRow
 
 _MOST_WORKERS = 8
-_PICTURES = 4
-"""A worker takes seconds to begin, so fewer pictures than this are not worth one."""
 
 Rows = Generator[tuple[int, PictureRow], None, None]
 """Measured pictures with their numbers; closing it stops the work."""
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A picture of the data set, by its number."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"picture {self.number} of the data set"
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,34 @@ class Site:
         """One picture, measured."""
         return measure(self.pipe, self.plan, self.data[number], self.options.keep)
 
+    def rows(self, pictures: Sequence[Numbered]) -> list[PictureRow | IcmError]:
+        """Pictures, one after the other."""
+        return [attempt(lambda one: self.row(one.number), picture) for picture in pictures]
+
+
+@dataclass(frozen=True)
+class Measuring(Job[Numbered, PictureRow]):
+    """The job of measuring pictures, where the options are all that is there."""
+
+    options: Options
+
+    def open(self, place: Place) -> Work[Numbered, PictureRow]:
+        """Load everything that the options name."""
+        device = device_at(self.options.device, place.number)
+        return Opened(Site.open(replace(self.options, device=device))).open(place)
+
+
+@dataclass(frozen=True)
+class Opened(Job[Numbered, PictureRow]):
+    """The same job in the process that has loaded everything already."""
+
+    site: Site
+
+    def open(self, place: Place) -> Work[Numbered, PictureRow]:  # noqa: ARG002 (the site is there)
+        """Let the networks run once, so that the first picture's times are like the others'."""
+        warm_up(self.site.pipe, self.site.plan)
+        return self.site.rows
+
 
 def whole_qualities(pipe: Pipeline) -> tuple[float, ...]:
     """All whole numbers that the pipeline has."""
@@ -74,75 +106,36 @@ def whole_qualities(pipe: Pipeline) -> tuple[float, ...]:
 
 
 def workers_of(site: Site, pictures: int) -> int:
-    """How many processes."""
-    if site.options.workers is not None:
-        return max(1, min(site.options.workers, pictures))
-    if site.pipe.device.type != "cpu":
+    """How many processes or actors."""
+    asked = site.options.workers
+    if asked is None and site.pipe.device.type != "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, _MOST_WORKERS, pictures // _PICTURES))
+    found = workers_for(pictures, asked, device="cpu")
+    return found if asked is not None else min(found, _MOST_WORKERS)
 
 
 def rows_of(site: Site, numbers: Sequence[int], workers: int) -> Rows:
-    """Pictures as they are done, with their numbers. Each is computed by one thread, whoever does it."""
-    return _here(site, numbers) if workers == 1 else _there(site.options, numbers, workers)
+    """Pictures as they are done, with their numbers. Each is computed by one thread, whoever does it.
 
-
-def _here(site: Site, numbers: Sequence[int]) -> Rows:
-    with _one_thread():
-        warm_up(site.pipe, site.plan)
-        for number in numbers:
-            yield number, site.row(number)
-
-
-def _there(options: Options, numbers: Sequence[int], workers: int) -> Rows:
-    pool = ProcessPoolExecutor(workers, mp_context=process_context(), initializer=_begin, initargs=(options,))
-    try:
-        waiting = {pool.submit(_row, number) for number in numbers}
-        while waiting:
-            ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in ready:
-                yield future.result()
-    except BrokenProcessPool as error:
-        raise InputError(
-            f"one of {workers} worker processes ended by itself, perhaps for lack of memory; try fewer with --workers"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def process_context() -> BaseContext:
-    """Workers are not forked from here: a forked PyTorch may hang in its thread pools.
-
-    Where there is a fork server, it imports the libraries once for all workers and computes nothing.
+    Raises:
+        IcmError: of the first picture that cannot be measured.
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-_own: list[Site] = []
-"""A worker process's site: between two pictures there is no other place for it."""
-
-
-def _begin(options: Options) -> None:
-    torch.set_num_threads(1)
-    site = Site.open(options)
-    warm_up(site.pipe, site.plan)
-    _own.append(site)
-
-
-def _row(number: int) -> tuple[int, PictureRow]:
-    return number, _own[0].row(number)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    options = site.options
+    units = [Unit((number,), (Numbered(number),)) for number in numbers]
+    if workers == 1 and options.engine == "local":
+        outcomes = here(Opened(site), units, threads=1)
+    else:
+        outcomes = work_through(
+            Measuring(options),
+            units,
+            engine=options.engine,
+            workers=workers,
+            device=options.device,
+            items=len(units),
+        )
+    with closing(outcomes):
+        for outcome in outcomes:
+            if outcome.row is None:
+                assert outcome.error is not None  # one of the two is there
+                raise outcome.error
+            yield outcome.number, outcome.row

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icm_core.cli.console import bar, print_table
-from icm_core.cli.options import Device, Effort, Precision, SearchFor, parse_names
+from icm_core.cli.options import Device, Effort, Engine, Precision, SearchFor, parse_names
 from icm_evaluation.cli.options import DataParams, Limit, Split, Tasks
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def run(
             "--workers", metavar="N", help="Processes; by default one a core, at most 8 and one for 4 pictures."
         ),
     ] = None,
+    engine: Engine = "local",
     keep: Annotated[
         Path | None, typer.Option("--keep", metavar="DIR", help="Keep the coded files in this folder.")
     ] = None,
@@ -74,6 +75,7 @@ def run(
         tasks=parse_names(tasks),
         limit=limit,
         workers=workers,
+        engine=engine,
         device=device,
         precision=precision,
         keep=keep,
