@@ -53,6 +53,9 @@ class Page:
         driver.get_log("browser")
         driver.get_log("performance")
         driver.get(self.address)
+        # The driver may say that a page is there before its modules have run.
+        ready = "return document.getElementById('quality').max !== '' || document.getElementById('gate').open"
+        self.until(lambda: self.run(ready))
 
     def __getitem__(self, name: str) -> Any:
         return self.driver.find_element(By.ID, name)
@@ -137,7 +140,7 @@ def drop(page: Page, name: str, content: bytes, kind: str = "drop") -> None:
         const event = kind === "paste" ? new ClipboardEvent(kind, {...how, clipboardData: items})
                                        : new DragEvent(kind, {...how, dataTransfer: items});
         return document.body.dispatchEvent(event);"""
-    page.run(script, base64.b64encode(content).decode(), name, kind)
+    assert page.run(script, base64.b64encode(content).decode(), name, kind) is False, "nobody took it"
 
 
 # --- a picture comes in ----------------------------------------------------------------------------------------------

@@ -41,9 +41,7 @@ class Side {
     if (!choice) return;
     try {
       const { url, caption } = await choice.load();
-      const image = new Image();
-      image.src = url;
-      await image.decode();
+      const image = await loaded(url);
       if (turn !== this.turn) return;
       this.image.src = url;
       this.image.alt = choice.label;
@@ -55,6 +53,16 @@ class Side {
       if (turn === this.turn && error.name !== "AbortError") this.failed(choice, error);
     }
   }
+}
+
+// An image that is there; not by its decode(), which waits for as long as nobody looks at the tab.
+function loaded(url) {
+  return new Promise((resolve, reject) => {
+    const image = new Image();
+    image.onload = () => resolve(image);
+    image.onerror = () => reject(new Error("the browser cannot show a picture"));
+    image.src = url;
+  });
 }
 
 export class Viewer {
