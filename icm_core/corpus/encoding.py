@@ -17,7 +17,6 @@ from icm_core.corpus.engine import device_at
 from icm_core.corpus.work import Job, Place, attempt
 from icm_core.errors import IcmError, out_of_memory
 from icm_core.files import make_folder, write_atomically
-from icm_core.quality import Quality
 
 if TYPE_CHECKING:
     from icm_core.corpus.finished import Order
@@ -85,8 +84,8 @@ class Encoding(Job[Picture, Encoded]):
         from icm_core.pipeline.load import load
         from icm_core.pipeline.search import searched_tasks
 
-        step = Quality.of(self.quality)
         pipe = load(self.model, device=device_at(self.device, place.number), precision=self.precision)
+        step = pipe.quality(self.quality)
         searched_tasks(pipe, self.effort, self.search_for)
         finer = pipe.enhancement_step(step, self.enhancement_quality, enhancement=self.enhancement)
         order = Order.of(pipe, step, base_only=not self.enhancement, control=self.control, finer=finer)

@@ -40,7 +40,7 @@ class Encoder(Parts):
         Raises:
             InputError: as in `encode`.
         """
-        step = self._quality(quality)
+        step = self.quality(quality)
         with self._inference():
             x = self._moved([as_batch(image)])
             return self.codec.encode_with_side(x, step)[1]
@@ -102,7 +102,7 @@ class Encoder(Parts):
         Raises:
             InputError: as in `encode`, or the pictures have different sizes.
         """
-        step = self._quality(quality)
+        step = self.quality(quality)
         finer = self.enhancement_step(step, enhancement_quality, enhancement=enhancement)
         searched = searched_tasks(self, effort, search_for)
         with self._inference():

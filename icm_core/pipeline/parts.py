@@ -165,10 +165,11 @@ class Parts(nn.Module):
             raise InputError(f"pipeline {self.name!r} has no enhancement layer that could have a quality of its own")
         if not enhancement:
             raise InputError("a file without its enhancement layer has no quality of the enhancement")
-        step = self._quality(value)
+        step = self.quality(value)
         return None if step == base else step
 
-    def _quality(self, value: float) -> Quality:
+    def quality(self, value: float) -> Quality:
+        """A quality as files store it; `InputError` if the codec does not have it."""
         low, high = self.codec.quality_range
         quality = Quality.of(value)
         if not low <= quality.value <= high:
