@@ -228,6 +228,13 @@ def test_a_draw_of_one_picture_alone_has_its_rates_and_values(result) -> None:
             assert drawn.rates == pytest.approx(expected.rates) and drawn.values == pytest.approx(expected.values)
 
 
+def test_one_picture_can_be_drawn_too(result) -> None:
+    alone = result.model_copy(update={"pictures": result.pictures[:1]})
+    curve = next(curve for curve in curves_of(alone) if curve.metric == "psnr")
+    one, two = Resampler(np.array([[1.0], [1.0]])).points(curve)
+    assert one.rates.tolist() == two.rates.tolist() != []
+
+
 def test_the_same_seed_draws_the_same_pictures() -> None:
     assert np.array_equal(draws(9, 20, 3), draws(9, 20, 3))
     assert not np.array_equal(draws(9, 20, 3), draws(9, 20, 4))
