@@ -14,7 +14,7 @@ from icm_core.errors import InputError
 from icm_core.files import read_file
 
 NAME = "serve"
-EXAMPLE = "Example: icm serve --port 8000, and then: curl --data-binary @photo.jpg 'localhost:8000/encode?quality=2'"
+EXAMPLE = "Example: icm serve --port 8000, and then open http://localhost:8000/ in a browser"
 TOKEN = "ICM_SERVE_TOKEN"
 
 
@@ -53,6 +53,8 @@ def run(
     precision: Precision = "fp32",
 ) -> None:
     """Serve pipelines over HTTP: POST /encode, /decode and /refine; GET /models, /health, /metrics, /openapi.json.
+
+    A page to try it on is at its root.
 
     Answers are those of icm decode --json. Ctrl-C or SIGTERM ends it when everything accepted has been answered.
     """
