@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from icm_evaluation.bootstrap import draws, interval
+from icm_core.interfaces import TaskKind
+from icm_core.kinds import Regression
+from icm_evaluation.bootstrap import draws, draws_of, interval
 from icm_evaluation.curves import Points
 
 
@@ -40,6 +42,21 @@ def test_nine_draws_of_ten_need_a_value(unknown: int, has: bool) -> None:
 
 def test_without_draws_there_is_no_interval() -> None:
     assert interval([], [], difference) is None
+
+
+class Slow(Regression):
+    """Makes the figures of every draw anew."""
+
+    resampled = TaskKind.resampled
+
+
+@pytest.mark.parametrize(
+    ("pictures", "asked", "made"),
+    [(10, 1000, 100), (100, 1000, 100), (101, 1000, 99), (250, 1000, 40), (251, 1000, 0), (10, 30, 30), (250, 30, 30)],
+)
+def test_a_kind_without_draws_of_its_own_looks_at_so_many_tallies(pictures: int, asked: int, made: int) -> None:
+    assert draws_of(Slow(), asked, pictures) == made
+    assert draws_of(Regression(), asked, pictures) == asked
 
 
 def test_draws_count_how_often_each_picture_came_with_replacement() -> None:

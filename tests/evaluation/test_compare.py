@@ -217,11 +217,12 @@ def test_a_draw_of_every_picture_once_is_the_curve_itself(result) -> None:
 
 def test_a_draw_of_one_picture_alone_has_its_rates_and_values(result) -> None:
     count = len(result.pictures)
-    resampler = Resampler(count * np.eye(count))
+    many = 24  # more draws than are made at once
+    resampler = Resampler(np.tile(count * np.eye(count), (many, 1)))
     curves = [curve for curve in curves_of(result) if curve.metric == "psnr"]
     assert [curve.task for curve in curves] == ["coarse", "fine"]
     for curve in curves:
-        for row, drawn in zip(result.pictures, resampler.points(curve), strict=True):
+        for row, drawn in zip([*result.pictures] * many, resampler.points(curve), strict=True):
             sizes = [one.bytes if curve.task == "fine" else one.base_bytes for one in row.points]
             rates = [8 * size / (row.width * row.height) for size in sizes]
             expected = Points.of(rates, [one.tasks[curve.task]["psnr"] for one in row.points])
