@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from icm_core import load
 from icm_core.errors import InputError
 from icm_core.jpeg import jpeg_within, psnr
 from icm_core.kinds.painting import Swatch, swatches
 from icm_core.types import Legend
-from icm_demo.collect import Answer, Sample, Step
+from icm_demo.collect import Answer, Sample, Step, collect
 from icm_demo.samples import shipped_photographs
 from icm_demo.sheet import CELL, GAP, sheet_of_one
 
@@ -49,6 +50,18 @@ def test_a_demo_leaves_files_sheets_and_a_page(tmp_path: Path, photo: Path, run:
         *(f"photo.q{quality}.icm" for quality in (1, 2, 3, 4)),
         "photo.sheet.png",
     ]
+
+
+def test_a_task_behind_the_refined_picture_needs_the_whole_file(tmp_path: Path, photo: Path) -> None:
+    behind = {"adapter": {"use": "core.decoded_picture", "params": {"of": "fine"}}, "head": {"use": "tiny.picture"}}
+    spec = tmp_path / "behind.json"
+    spec.write_text(json.dumps({"icm": 1, "name": "behind", "extends": "tiny-model", "tasks": {"seen": behind}}))
+    sample = collect(load(spec, device="cpu", weights="available"), photo, tmp_path)
+    for step in sample.steps:
+        assert step.base_bytes < step.bytes == step.file.stat().st_size
+        needed = {name: answer.bytes for name, answer in step.answers.items()}
+        whole = dict.fromkeys(("seen", "fine"), step.bytes)
+        assert needed == dict.fromkeys(("segmentation", "classification", "coarse"), step.base_bytes) | whole
 
 
 def test_the_table_has_bytes_psnr_classes_and_times(tmp_path: Path, photo: Path, run: Run) -> None:

@@ -15,7 +15,6 @@ from icm_core.files import read_file, write_atomically
 from icm_core.jpeg import Jpeg, jpeg_within, psnr
 from icm_core.pictures import open_picture, to_picture, to_rgb
 from icm_core.pipeline.pipeline import Pipeline
-from icm_core.spec.model import FINE
 from icm_core.types import Prediction
 
 QUALITIES = (1.0, 2.0, 3.0, 4.0)
@@ -27,7 +26,8 @@ class Answer:
 
     Attributes:
         kind: the kind's name.
-        bytes: what a decoder reads for it: the file up to the end of its base layer, or for ``fine`` the whole file.
+        bytes: what a decoder reads for it: the file up to the end of its base layer, or for ``fine`` and tasks that
+            read it the whole file.
         bpp: the same in bits per pixel.
         said: the answer as JSON.
         text: the answer in a line; empty where the picture says it.
@@ -53,7 +53,7 @@ class Step:
         quality: what it was encoded with.
         file: the written ``.icm`` file.
         bytes: its size.
-        base_bytes: its size up to the end of the base layer, which is all that the tasks need.
+        base_bytes: its size up to the end of the base layer, which is all that most tasks need.
         bpp: bits per pixel of the whole file.
         base_bpp: bits per pixel up to the end of the base layer.
         answers: what each task says, by name; ``fine`` is the enhanced picture.
@@ -177,7 +177,7 @@ def _step(pipe: Pipeline, path: Path, picture: Image.Image, quality: float, fold
         bpp=8 * len(blob) / pixels,
         base_bpp=8 * base_bytes / pixels,
         answers={
-            name: _answer(pipe, name, prediction, picture, len(blob) if name == FINE else base_bytes)
+            name: _answer(pipe, name, prediction, picture, len(blob) if pipe.reads_fine(name) else base_bytes)
             for name, prediction in decoded.items()
         },
         jpeg=jpeg_within(picture, len(blob)),
