@@ -276,7 +276,9 @@ the("file").addEventListener("change", (event) => {
 });
 document.addEventListener("paste", (event) => {
   const [file] = event.clipboardData?.files ?? [];
-  if (file) take(file);
+  if (!file) return; // text, for the token
+  event.preventDefault();
+  take(file);
 });
 for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
