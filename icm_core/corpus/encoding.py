@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from PIL import Image
 from typing_extensions import NotRequired
 
 from icm_core.bitstream.container import read
@@ -19,6 +18,8 @@ from icm_core.errors import IcmError, out_of_memory
 from icm_core.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from icm_core.corpus.finished import Order
     from icm_core.pipeline.pipeline import Pipeline
 
@@ -94,6 +95,8 @@ class Encoding(Job[Picture, Encoded]):
 
 def size_of(picture: Picture) -> tuple[int, int] | None:
     """Height and width of a picture as it will be coded, from its header; None where there is none to be read."""
+    from PIL import Image
+
     try:
         with Image.open(picture.source) as image:
             lying = image.getexif().get(_ORIENTATION) in _LYING

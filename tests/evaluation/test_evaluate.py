@@ -150,6 +150,16 @@ def test_figures_do_not_depend_on_the_workers(measure) -> None:
     assert without_times(measure(workers=2)) == without_times(measure(workers=1))
 
 
+def test_figures_are_the_same_on_ray(measure) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'icm-framework[ray]'")
+    assert without_times(measure(engine="ray", workers=2)) == without_times(measure(workers=1))
+
+
+def test_an_engine_that_there_is_not_is_refused(measure) -> None:
+    with pytest.raises(InputError, match=r"unknown engine 'rai'; did you mean 'ray'\?"):
+        measure(engine="rai")
+
+
 def test_a_stopped_run_goes_on_where_it_was(measure, folder, tmp_path, monkeypatch) -> None:
     root = shutil.copytree(folder, tmp_path / "data")
     broken = root / "val" / "p3_0.png"
