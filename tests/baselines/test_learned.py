@@ -80,6 +80,21 @@ def test_table_rows_are_compressais(hyperprior) -> None:
     assert torch.equal(hyperprior._rows(scales), theirs.build_indexes(scales).long())
 
 
+@pytest.mark.parametrize("cls", LEARNED[1:], ids=lambda cls: cls.name)
+def test_context_models_say_scales_first_and_then_means(cls, picture) -> None:
+    """As CompressAI has it: symbols are whole numbers around the means."""
+    codec = make(cls)
+    last = [layer for layer in codec.net.entropy_parameters if isinstance(layer, torch.nn.Conv2d)][-1]
+    last.weight.zero_()
+    half = len(last.bias) // 2
+    last.bias[:half], last.bias[half:] = 2.0, 0.25
+    latents: list[torch.Tensor] = []
+    codec.net.g_s.register_forward_pre_hook(lambda module, args: latents.append(args[0].clone()))
+    codec.decode(codec.encode(picture(64, 64), ONE), (64, 64), ONE)
+    symbols = latents[0] - 0.25
+    assert bool(symbols.any()) and float((symbols - symbols.round()).abs().max()) < 1e-5
+
+
 def test_damaged_payloads(codec, picture) -> None:
     (good,) = codec.encode(picture(64, 64), ONE)
     for bad in (b"", good[:4], good[:-4], good + bytes(4), bytes(len(good)), good[::-1]):

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from icm_core import BitstreamError, Quality
+from icm_core import BitstreamError, Quality, WeightsError
 from icm_core.coding import to_fixed, to_float
 from icm_sicmh import CoarseToFine, Hyperprior
 from icm_sicmh.density import gaussian_bits
@@ -139,3 +139,27 @@ def test_gradients_reach_every_parameter(fine, picture) -> None:
     (found.total_bits.sum() + (found.side.levels[0] - x).square().sum()).backward()
     without = [name for name, parameter in fine.named_parameters() if parameter.grad is None]
     assert without == []
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("gain_y.table", True), ("decoder_h1y.0.weight", True), ("prediction_y.7.bias", True), ("h2_cdf", True),
+        ("gain_y.log2_gain", False), ("decoder.0.weight", False), ("fuse_mix.0.weight", False),
+    ],
+)  # fmt: skip
+def test_the_digest_covers_what_symbols_depend_on(fine, name, counts) -> None:
+    before = fine.coding_state()
+    fine.state_dict()[name].add_(1)
+    assert (fine.coding_state() != before) == counts
+
+
+def test_the_proof_has_the_layers_and_gains_of_y_too(fine) -> None:
+    bounds = [bound.layer for bound in fine.prove()]
+    parts = {"decoder_h1y": (0, 1, 3, 6), "prediction_y": (0, 2, 4, 7)}
+    path = [f"codec.{part}.{number}" for part, numbers in parts.items() for number in numbers]
+    assert bounds == [*(bound.layer for bound in Hyperprior.prove(fine)), *path, "codec.gain_y"]
+    fine.decoder_h1y[3].weight.fill_(1e-5)  # a fine scale, which a large offset does not fit
+    fine.decoder_h1y[3].bias.fill_(60_000.0)
+    with pytest.raises(WeightsError, match=r"layer 'codec\.decoder_h1y\.3' of the coding path can"):
+        fine.prove()

@@ -7,6 +7,7 @@ import torch
 
 from icm_core import InputError, Quality, WeightsError
 from icm_core.coding import FRACTION_BITS, LIMIT
+from icm_core.coding.rans import MAX_SYMBOL
 from icm_sicmh.gain import INVERSE_BITS, ExactGain, GainUnit
 
 ONE = 2**FRACTION_BITS
@@ -40,6 +41,26 @@ def test_trained_qualities_have_their_own_gains(unit) -> None:
 def test_between_them_gains_are_interpolated_geometrically(unit, below, part) -> None:
     low, high, between = gains(unit, below, below + 1, below + part)
     torch.testing.assert_close(between, low ** (1 - part) * high**part)
+
+
+def test_beyond_the_trained_qualities_gains_stay(unit) -> None:
+    torch.testing.assert_close(gains(unit, 0.5, 7), gains(unit, 1, 4))
+
+
+@pytest.mark.parametrize("shift", [0, 6], ids=["small gains", "large gains"])
+def test_the_bound_is_the_largest_product_by_hand(unit, shift) -> None:
+    """Of a mean, which is two numbers within the limit, with a gain; and of what is gained, with the inverse."""
+    unit.log2_gain.add_(shift)
+    unit.freeze()
+    products = []
+    for step in unit.table.tolist():
+        for gain, inverse, _ in zip(*step, strict=True):
+            gained = MAX_SYMBOL * ONE + 2 * LIMIT * gain // ONE + 1
+            products += [2 * LIMIT * gain, gained * inverse]
+    bound = unit.bound("codec.gain")
+    assert (bound.layer, bound.arithmetic, bound.largest, bound.limit) == (
+        "codec.gain", "int64 product", max(products), 2**63
+    )  # fmt: skip
 
 
 def test_a_batch_may_mix_qualities(unit) -> None:

@@ -84,6 +84,12 @@ def test_higher_qualities_cost_more_and_show_more(begun, picture) -> None:
     assert bits == sorted(bits) and found == sorted(found)
 
 
+def test_h2_begins_coarser_than_h1_by_1_5_bits(begun) -> None:
+    """Gains of 2 to 8; h2 only predicts."""
+    for unit, ends in ((begun.gain_h1, [1.0, 3.0]), (begun.gain_h2, [-0.5, 1.5])):
+        assert unit.log2_gain[[0, -1], 0].tolist() == pytest.approx(ends)
+
+
 def test_h2_says_something_of_h1(begun, picture) -> None:
     smooth = torch.nn.functional.interpolate(picture(64, 64), scale_factor=8.0, mode="bilinear")
     h1, h2 = begun.latents(smooth)

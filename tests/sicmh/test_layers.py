@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from icm_sicmh.layers import GDN, conv, pad_to, round_ste, tconv
+from icm_sicmh.layers import GDN, conv, pad_to, round_ste, started, tconv
 
 
 def stirred(inverse: bool) -> GDN:
@@ -39,6 +39,17 @@ def test_sizes_are_divided_and_multiplied_exactly(kernel: int, stride: int) -> N
     x = torch.zeros(1, 2, 8, 12)
     assert conv(2, 3, kernel, stride)(x).shape == (1, 3, 8 // stride, 12 // stride)
     assert tconv(2, 3, kernel, stride)(x).shape == (1, 3, 8 * stride, 12 * stride)
+
+
+def test_weights_start_with_a_variance_that_keeps_that_of_their_input() -> None:
+    """One over the inputs that an output sees, twice as much before a ReLU, which takes half away."""
+    torch.manual_seed(0)
+    layers = [conv(40, 60, 3), conv(60, 80, 3, 2), torch.nn.ReLU(), tconv(80, 50, 5, 2), GDN(50), tconv(50, 30, 3)]
+    network = started(torch.nn.Sequential(*layers), last=0.1)
+    inputs = {0: 40 * 9, 1: 60 * 9 / 2, 3: 80 * 25 / 4, 5: 50 * 9 * 100}
+    for number, count in inputs.items():
+        assert float(network[number].weight.detach().var()) == pytest.approx(1 / count, rel=0.05)
+        assert not network[number].bias.any()
 
 
 def test_rounding_passes_the_gradient_straight_through() -> None:

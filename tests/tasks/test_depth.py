@@ -199,6 +199,13 @@ def test_drawing_has_the_scale_below_and_near_in_yellow():
     assert np.abs(right - (0.75 * np.array([68, 1, 84]) + 32)).max() < 8
 
 
+def test_equal_ratios_of_distances_are_equal_steps_of_colour():
+    near_left = torch.logspace(0, 4, 201, base=2.0).expand(100, 201)  # 1 to 16
+    drawn = KIND.draw(said(near_left), Image.new("RGB", (201, 100), (128, 128, 128)))
+    middle = np.array(drawn.getpixel((100, 50)), dtype=int)  # 4
+    assert np.abs(middle - (0.75 * np.array([33, 145, 140]) + 32)).max() < 4
+
+
 def test_pixels_without_a_distance_show_the_picture_in_grey():
     target = ramp(40, 60)
     target[:20] = NAN

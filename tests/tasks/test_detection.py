@@ -231,6 +231,12 @@ def test_boxes_are_drawn_in_their_classes_colours_on_the_picture():
     assert drawn.getpixel((74, 40)) == (10, 20, 30)  # not sure
 
 
+def test_of_boxes_that_meet_the_surer_one_is_on_top():
+    for scores, top in (((0.9, 0.8), 0), ((0.8, 0.9), 1)):
+        answer = said(((50, 50, 350, 250), 0, scores[0]), ((50, 50, 300, 280), 1, scores[1]))
+        assert KIND.draw(answer, Image.new("RGB", (400, 300))).getpixel((50, 180)) == colour_of(top, LEGEND)
+
+
 def test_where_nothing_is_sure_the_best_are_drawn():
     picture = Image.new("RGB", (80, 60))
     drawn = KIND.draw(said(((20, 30, 50, 50), 1, 0.3)), picture)

@@ -183,6 +183,16 @@ def test_masks_are_drawn_over_the_picture_with_borders():
     assert drawn.getpixel((25, 34)) == drawn.getpixel((5, 38)) == (100, 100, 100)  # in the box alone, and outside
 
 
+def test_of_masks_that_meet_the_surer_one_is_on_top():
+    answer = said(((50, 50, 250, 150), 0, 0.9), ((50, 50, 250, 150), 0, 0.8))
+    masks = torch.zeros(2, 200, 300)
+    masks[0, 100:140, 60:240] = masks[1, 110:145, 60:240] = 1
+    answer.output[0]["masks"] = masks
+    drawn = KIND.draw(answer, Image.new("RGB", (300, 200)))
+    assert drawn.getpixel((60, 125)) == (230, 159, 0)  # where both have their border
+    assert drawn.getpixel((60, 143)) == (86, 180, 233)
+
+
 def test_things_of_one_class_have_colours_of_their_own():
     drawn = KIND.draw(said(((0, 20, 20, 40), 0, 0.9), ((30, 20, 50, 40), 0, 0.8)), Image.new("RGB", (50, 40)))
     assert drawn.getpixel((10, 36)) != drawn.getpixel((40, 36))

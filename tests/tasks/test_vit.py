@@ -44,6 +44,17 @@ def test_resizing_stays_in_range(layout):
     assert pixels.min() >= -1e-6 and pixels.max() <= 1 + 1e-6
 
 
+def test_what_is_finer_than_the_networks_input_becomes_grey(layout):
+    net = head(layout, classes=7)
+    seen: list[torch.Tensor] = []
+    net.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    board = (torch.arange(96)[:, None] + torch.arange(96)[None]) % 2
+    with torch.no_grad():
+        net(Features({"image": board.float().expand(1, 3, 96, 96)}, (96, 96)))
+    pixels = seen[0][..., 2:-2, 2:-2] * (128 / 255) + 127 / 255
+    assert float((pixels - 0.5).abs().max()) < 0.02
+
+
 def test_paper_preset_builds_on_meta_with_its_parameter_count(layout):
     with torch.device("meta"):
         net = ViT(ViT.Params(), layout)

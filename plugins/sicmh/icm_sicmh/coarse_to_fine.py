@@ -20,6 +20,7 @@ from icm_core.coding import (
     to_fixed,
     to_float,
 )
+from icm_core.coding.bounds import Bound, refuse_inexact
 from icm_core.coding.rans import MAX_SYMBOL
 from icm_core.coding.weight_cache import Memo
 from icm_core.errors import BitstreamError
@@ -114,6 +115,13 @@ class CoarseToFine(Hyperprior):
         """Digest of the coding path's integer weights and tables."""
         exact = self._exact_y
         return serialize(super().coding_state(), exact.decoder_h1.state(), exact.prediction.state(), self.gain_y.table)
+
+    def prove(self) -> list[Bound]:
+        """As in `Hyperprior`; then every layer of Decoder_h1y and the Prediction Model of y, and its gains."""
+        exact = self._exact_y
+        bounds = [*exact.decoder_h1.prove(), *exact.prediction.prove(), self.gain_y.bound("codec.gain_y")]
+        refuse_inexact(bounds)
+        return [*super().prove(), *bounds]
 
     def _distribution(self, h1: Tensor) -> tuple[Tensor, Tensor]:
         """Fixed-point mean and log2 sigma of y, from decoded h1."""

@@ -1,0 +1,38 @@
+"""Planes of video codecs: BT.709 in 10 bits and full range, by the standard's formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from icm_baselines.colour import from_planes, planes_bytes, to_planes
+
+
+def planes(colour: tuple[int, int, int]) -> list[int]:
+    """Y, Cb and Cr of a picture of one pixel."""
+    return np.frombuffer(to_planes(np.array([[colour]], dtype=np.uint8), halved=False), "<u2").tolist()
+
+
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (10, 200, 90), (128, 128, 128)], ids=str)
+def test_planes_are_those_of_bt_709(colour: tuple[int, int, int]) -> None:
+    red, green, blue = (side / 255 for side in colour)
+    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    expected = [1023 * luma, 1023 * (blue - luma) / 1.8556 + 512, 1023 * (red - luma) / 1.5748 + 512]
+    assert planes(colour) == [min(max(round(value), 0), 1023) for value in expected]
+
+
+def test_samples_of_two_bytes_are_little_endian_and_luma_comes_first() -> None:
+    pixels = np.zeros((2, 4, 3), dtype=np.uint8)
+    pixels[0, 1] = 255
+    raw = to_planes(pixels, halved=True)
+    assert len(raw) == planes_bytes(2, 4, True) == 2 * (8 + 2 + 2)
+    assert raw[:4] == b"\x00\x00\xff\x03"
+
+
+@pytest.mark.parametrize(("halved", "most"), [(False, 1), (True, 3)])
+def test_smooth_pictures_come_back(halved: bool, most: int) -> None:
+    rows, columns = np.mgrid[0:32, 0:48]
+    pixels = np.stack([40 + 4 * columns, 200 - 3 * rows, 60 + 2 * columns + rows], 2).astype(np.uint8)
+    found = from_planes(to_planes(pixels, halved), 32, 48, halved)
+    inside = np.s_[4:-4, 4:-4]  # enlarged chroma has less to go on at the border
+    assert np.abs(found[inside].astype(int) - pixels[inside].astype(int)).max() <= most
