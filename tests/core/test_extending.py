@@ -241,6 +241,16 @@ def test_names_and_shapes_alone_make_no_weights_fit(
         load(path, registry=with_twins(tiny, base))
 
 
+def test_inherited_weights_of_another_shape_are_left_out(write: Write, shipping: Registry) -> None:
+    wider = {"classes": {"head": {"params": {"classes": 5}}}}
+    path = write("mine", {"extends": "base", "tasks": wider})
+    with pytest.raises(WeightsError, match=r"lacks 'tasks\.classes\.head\.linear\.weight' of shape \(5, 3\)"):
+        load(path, registry=shipping)
+    kept = load(path, weights="available", registry=shipping)
+    assert kept.task("classes").head.linear.weight.shape == (5, 3)
+    assert torch.equal(kept.codec.mix.weight, load("base", registry=shipping).codec.mix.weight)
+
+
 def test_inherited_integers_are_not_taken_from_floats(write: Write, shipping: Registry, base: Path) -> None:
     file = base.parent / "base.safetensors"
     tensors = w.safetensors.torch.load_file(file)

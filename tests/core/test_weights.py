@@ -99,6 +99,15 @@ def test_several_files(pipeline: Pipeline, fresh: Pipeline, tmp_path: Path) -> N
     assert "is also in" in load_error(fresh, one, two, one)
 
 
+def test_some_parts_can_be_saved_alone(pipeline: Pipeline, tmp_path: Path) -> None:
+    one, two = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
+    w.save(pipeline, {one: ["codec."], two: ["tasks.labels.", "enhancement."]}, partly=True)
+    parts = {file: {w.component_of(key) for key in w.read_tensors(file)} for file in (one, two)}
+    assert parts == {one: {"codec"}, two: {"tasks.labels.adapter", "tasks.labels.head", "enhancement"}}
+    with pytest.raises(WeightsError, match=r"would be written to .* and "):
+        w.save(pipeline, {one: ["tasks."], two: ["tasks.labels."]}, partly=True)
+
+
 @pytest.mark.parametrize(
     ("prefixes", "says"),
     [(["codec."], "would be written to no file"), (["", "codec."], "too large")],
