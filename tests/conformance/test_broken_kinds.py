@@ -151,6 +151,28 @@ class Alternating(Place):
         return super().divergence(output, reference) * torch.tensor([1.0, -1.0])
 
 
+class Single(Place):
+    """One distance for the batch."""
+
+    def divergence(self, output: Any, reference: Any) -> Tensor:
+        return super().divergence(output, reference).mean()
+
+
+class Never(Place):
+    """An error of right answers."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        value = super().figures(tallies, legend)["iou"].value
+        return {"error": Figure(None if value is None else 101 - value, "px", "error", higher_is_better=False)}
+
+
+class Short(Place):
+    """One draw too few."""
+
+    def resampled(self, tallies: Any, legend: Legend, weights: Any) -> Any:
+        return {name: values[1:] for name, values in super().resampled(tallies, legend, weights).items()}
+
+
 class Stepped(Place):
     """A distance without a gradient."""
 
@@ -316,6 +338,9 @@ KINDS = [
         "It is a distance: smallest, at best 0, where output and",
     ),
     (Alternating, testing.check_comparing, "It is a distance: smallest, at best 0, where output and"),
+    (Single, testing.check_comparing, "Return a finite value each, (2,)"),
+    (Never, testing.check_truth, "error of right answers is 1 px. It should be 0"),
+    (Short, testing.check_resampling, "resampled gives the figure of each draw, (D,), NaN where there is none"),
     (Stepped, testing.check_comparing, "has no gradient, or one that is not finite. Compute it with differentiable"),
     (Chatty, testing.check_showing, "Return one line; empty where a picture says it all"),
     (

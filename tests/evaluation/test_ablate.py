@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from icm_core.cli import app
 from icm_core.errors import SpecError
 from icm_core.plugins.registry import build_registry
+from icm_evaluation.ablated import summary
 from icm_evaluation.ablation import jobs_of, work_of
+from icm_evaluation.results import Result, read_result
 from icm_evaluation.variants import Json, grid, parse_vary
 
 ADAPTERS = "tasks.segmentation.adapter=sicmh.one_scale,sicmh.two_scale"
@@ -110,6 +112,40 @@ def test_a_stage_before_the_first_difference_is_trained_once(toy: Json, smoke: J
     assert first.stages == ("joint", "segmentation", "coarse", "fine")
     assert second.stages == ("fine",)
     assert [stage for stage, _ in second.shared] == ["joint", "segmentation", "coarse"]
+
+
+def test_what_comes_after_a_difference_and_other_seeds_share_nothing(toy: Json, smoke: Json, tmp_path: Path) -> None:
+    stages = ("joint", "segmentation", "coarse", "fine")
+    variants = grid(toy, smoke, [parse_vary("recipe.stages.joint.clip=1.0,2.0")], [], None)
+    assert [(work.stages, work.shared) for work in work_of(jobs_of(variants, [0, 1], tmp_path))] == [(stages, ())] * 4
+
+
+def test_a_variants_figures_are_means_and_standard_deviations_over_seeds(
+    toy: Json, smoke: Json, measured: dict[str, Path]
+) -> None:
+    variants = grid(toy, smoke, [parse_vary("codec.params.groups=1,2")], ["codec.params.qualities=3"], None)
+    assert [one.recipe.pipeline.codec.params["qualities"] for one in variants] == [3, 3]  # type: ignore[union-attr]
+    jobs = jobs_of(variants, [3, 4, 8], Path())
+    result = read_result(measured["single"])
+    results = []
+    for more in (0.0, 2.0, 7.0, 0.0, 0.0, 0.0):
+        data = result.model_dump()
+        data["points"][1]["tasks"]["coarse"]["psnr"] += more
+        data["points"][1]["base_bpp"] += more
+        results.append(Result.model_validate(data))
+    found = summary(jobs, results, "how")
+    point = result.points[1]
+    spread = (((0 - 3) ** 2 + (2 - 3) ** 2 + (7 - 3) ** 2) / 2) ** 0.5
+    for variant, (off, wide) in zip(found["variants"].values(), [(3, spread), (0, 0)], strict=True):
+        one = variant["points"][1]
+        expected = {"mean": pytest.approx(point.tasks["coarse"]["psnr"] + off), "spread": pytest.approx(wide)}  # type: ignore[operator]
+        assert one["tasks"]["coarse"]["psnr"] == expected
+        assert one["base_bpp"] == {"mean": pytest.approx(point.base_bpp + off), "spread": pytest.approx(wide)}
+        assert one["bpp"] == {"mean": pytest.approx(point.bpp), "spread": pytest.approx(0)}
+    assert found["seeds"] == [3, 4, 8] and [one["values"] for one in found["variants"].values()] == [
+        {"codec.params.groups": 1},
+        {"codec.params.groups": 2},
+    ]
 
 
 def test_a_dry_run_lists_the_work_and_does_none(files: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -76,6 +77,18 @@ def test_worker_processes_make_the_pictures_that_none_makes(shapes: Shapes) -> N
     none, two = read(0), read(2)
     assert len(none) == len(two) == 4
     assert all(same(a, b) for a, b in zip(none, two, strict=True))
+
+
+def test_seeds_are_63_bits_of_a_hash_of_their_parts() -> None:
+    """Every run that was broken off goes on by them."""
+    expected = int.from_bytes(hashlib.blake2b(b"7\0order\x003", digest_size=8).digest(), "big") // 2
+    assert seed_of(7, "order", 3) == expected
+    assert 2**62 < max(seed_of(number) for number in range(100)) < 2**63
+
+
+def test_a_feed_does_not_end(shapes: Shapes) -> None:
+    feed = stream(shapes(4))
+    assert len(feed) > 10**15 and feed[10**15].number == 10**15
 
 
 @pytest.mark.parametrize("world", [2, 4])
