@@ -39,6 +39,8 @@ CHOSEN = [
 
 _MODULES = {"torch", "math", "np", "numpy", "F", "nn", "json", "struct", "hashlib", "zlib", "re", "itertools", "self"}
 _CONVERSIONS = {"tolist", "numel", "encode", "digest", "hexdigest", "numpy", "tobytes", "items", "keys", "values"}
+_WORDS = {"description", "title", "help"}
+"""Keywords whose values people read, and nothing computes with."""
 _SKIPPED = {"raise_stmt", "assert_stmt", "decorator", "import_name", "import_from", "tfpdef"}
 _PAIRS = ("min max", "amin amax", "minimum maximum", "clamp_min clamp_max", "any all", "floor ceil", "argmin argmax")
 _ORDERLESS = {"min", "max", "minimum", "maximum", "isinstance", "equal", "array_equal"}
@@ -178,7 +180,10 @@ class LeaveOutKeyword(Operator):
         return [
             place
             for place, child in enumerate(node.children)
-            if child.type == "argument" and len(child.children) == 3 and _is(child.children[1], "=")
+            if child.type == "argument"
+            and len(child.children) == 3
+            and _is(child.children[1], "=")
+            and child.children[0].value not in _WORDS
         ]
 
     @classmethod

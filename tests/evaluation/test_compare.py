@@ -13,7 +13,7 @@ from icm_core.errors import InputError
 from icm_core.kinds.segmentation import miou_of
 from icm_evaluation.bd import NO_OVERLAP, NO_RATES, TOO_FEW, bd_rate, bd_value, bits_at, ratio_at
 from icm_evaluation.bootstrap import Resampler, draws
-from icm_evaluation.compare import compare, sentence
+from icm_evaluation.compare import compare, compare_by_data, sentence
 from icm_evaluation.curves import Points, curves_of, same_head
 from icm_evaluation.figure_info import FigureInfo
 from icm_evaluation.results import Result, read_result
@@ -206,6 +206,20 @@ def test_systems_at_half_the_bytes_need_half_the_bits_whatever_pictures_are_draw
         assert found.at[0].ratio == pytest.approx(50, abs=1e-6)
         said.add(found.metric)
     assert "psnr" in said
+
+
+def test_results_are_compared_among_those_of_the_same_pictures(result) -> None:
+    double = scaled(result, 2, "double")
+    other = scaled(result, 1, "elsewhere")
+    other = other.model_copy(update={"data": other.data.model_copy(update={"name": "other"}), "pictures": [
+        row.model_copy(update={"key": f"other/{row.key}"}) for row in other.pictures]})  # fmt: skip
+    found = compare_by_data([double, other, result], count=0)
+    assert found == compare([double, result], count=0) != []
+    assert compare_by_data([double, other, result], anchor="scalable", count=0) == compare(
+        [double, result], anchor="scalable", count=0
+    )
+    with pytest.raises(InputError, match="unknown system 'scaleable'; did you mean 'scalable'"):
+        compare_by_data([double, result], anchor="scaleable", count=0)
 
 
 def test_a_draw_of_every_picture_once_is_the_curve_itself(result) -> None:
