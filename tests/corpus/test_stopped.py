@@ -28,7 +28,10 @@ LAST = "p05"
 @contextmanager
 def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     """The program in a group of processes of its own, all of which are gone afterwards."""
-    command = [sys.executable, "-m", "icm_core", *map(str, arguments), "--device", "cpu", "--json"]
+    # Where tests run in the background, a shell has told them to ignore Ctrl-C, and what they start would do so, too.
+    heeding = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = f"{heeding}runpy.run_module('icm_core', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", code, *map(str, arguments), "--device", "cpu", "--json"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
