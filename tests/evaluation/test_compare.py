@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icm_core.errors import InputError
+from icm_core.interfaces import TaskKind
+from icm_core.kinds import Reconstruction
 from icm_core.kinds.segmentation import miou_of
 from icm_evaluation.bd import NO_OVERLAP, NO_RATES, TOO_FEW, bd_rate, bd_value, bits_at, ratio_at
 from icm_evaluation.bootstrap import Resampler, draws
 from icm_evaluation.compare import compare, compare_by_data, sentence
 from icm_evaluation.curves import Points, curves_of, same_head
 from icm_evaluation.figure_info import FigureInfo
+from icm_evaluation.kinds import Kinds
 from icm_evaluation.results import Result, read_result
 
 RATES = [0.1, 0.2, 0.35, 0.6]
@@ -241,6 +245,31 @@ def test_a_draw_of_one_picture_alone_has_its_rates_and_values(result) -> None:
             rates = [8 * size / (row.width * row.height) for size in sizes]
             expected = Points.of(rates, [one.tasks[curve.task]["psnr"] for one in row.points])
             assert drawn.rates == pytest.approx(expected.rates) and drawn.values == pytest.approx(expected.values)
+
+
+class Slow(Reconstruction):
+    """Makes the figures of every draw anew."""
+
+    resampled = TaskKind.resampled
+
+
+class Slowly(Kinds):
+    """Where every kind is slow."""
+
+    def get(self, name: str, where: str = "") -> TaskKind:
+        return Slow()
+
+
+def test_slow_kinds_are_drawn_less_often_and_of_many_pictures_not_at_all(result) -> None:
+    curve = next(curve for curve in curves_of(result) if curve.metric == "psnr")
+    few, quick = (Resampler(draws(len(result.pictures), 120, 0), kinds).points(curve) for kinds in (Slowly(), Kinds()))
+    assert len(few) == 100 and len(quick) == 120
+    for one, other in zip(few, quick, strict=False):
+        assert one.rates == pytest.approx(other.rates) and one.values == pytest.approx(other.values)
+    many = replace(curve, result=result.model_copy(update={"pictures": result.pictures * 60}))
+    assert Resampler(draws(300, 120, 0), Slowly()).points(many) == (
+        "no intervals: drawing so many pictures takes too long with the kind 'reconstruction'"
+    )
 
 
 def test_one_picture_can_be_drawn_too(result) -> None:

@@ -19,10 +19,12 @@ from icm_core.errors import InputError
 from icm_core.pictures import to_picture
 from icm_core.pipeline.fill import fill
 from icm_core.pipeline.weights import save
+from icm_core.plugins.datasets import open_dataset
 from icm_core.spec.places import head_of
 from icm_evaluation.curves import curves_of
 from icm_evaluation.measure import file_name
 from icm_evaluation.options import Options, spread
+from icm_evaluation.plan import make_plan
 from icm_evaluation.results import Result, read_result
 from icm_evaluation.run import evaluate
 
@@ -48,6 +50,21 @@ def numpy_miou(pairs: list[tuple[np.ndarray, np.ndarray]], classes: int = 4) -> 
         if around:
             scores.append(inside / around)
     return 100 * float(np.mean(scores))
+
+
+def test_clean_pictures_are_for_heads_that_read_pictures_alone_and_fine_needs_the_whole_file(
+    folder, monkeypatch
+) -> None:
+    registry = build_registry()
+    pipe = load("scalable", device="cpu", registry=registry)
+    data = open_dataset(f"maps:{folder}", "val", registry)
+    plan = make_plan(pipe, data, registry, (1.0,))
+    assert {name: one.info.whole for name, one in plan.tasks.items()} == {
+        "segmentation": False, "coarse": False, "fine": True,
+    }  # fmt: skip
+    assert plan.clean == ("segmentation",)
+    monkeypatch.setattr(type(pipe.task("segmentation").head), "requires", ("image", "fused"))
+    assert make_plan(pipe, data, registry, (1.0,)).clean == ()
 
 
 def test_rates_are_those_of_the_files_on_disk(measure, tmp_path, folder) -> None:
