@@ -82,9 +82,10 @@ def worked(items: list[str], opening: str = "ok") -> list[str | IcmError]:
 def test_actors_that_end_have_their_items_named_and_are_replaced() -> None:
     items = ["ok-0", "die-1", "bad-2", "ok-3", "ok-4", "ok-5"]
     found = worked(items)
-    for item, one in zip(items, found, strict=True):
-        if item.startswith("ok"):
-            assert one == f"{item} by 1 of 1"
+    for item, one in zip(items[3:], found[3:], strict=True):
+        assert one == f"{item} by 1 of 1"
+    # What the actor had done just before may not have left its process when that ended; then it is named as well.
+    assert found[0] == "ok-0 by 1 of 1" or str(found[0]).startswith("ok-0: the worker that had it ended by itself")
     assert str(found[1]).startswith("die-1: the worker that had it ended by itself, or with its machine")
     assert str(found[2]) == "bad-2 cannot be used"
 
