@@ -17,7 +17,11 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import icm_baselines
+import icm_datasets
+import icm_sicmh
+import icm_tasks
 from icm_core import Registry, build, build_registry
+from icm_core.plugins import own
 from icm_core.spec.model import PipelineSpec
 from icm_training import plugin as icm_training
 from icm_training.engine import Options, pipeline_of, train
@@ -50,9 +54,8 @@ TOY: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def everything() -> Registry:
     """What ships, with the codecs and adapters that a coarse-to-fine codec stands among."""
-    from conftest import SHIPPED  # type: ignore[import-not-found]
-
-    return build_registry(path=[], extra={**SHIPPED, "baselines": icm_baselines})
+    shipped = {"core": own, "datasets": icm_datasets, "sicmh": icm_sicmh, "tasks": icm_tasks, "training": icm_training}
+    return build_registry(path=[], extra={**shipped, "baselines": icm_baselines})
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,8 @@ def test_after_kill_9_files_are_whole_or_absent_and_a_second_run_codes_the_rest(
     seventh = album[6].read_bytes()
     album[6].unlink()
     os.mkfifo(album[6])  # nobody writes into it, so the program waits here until it is killed
-    process = subprocess.Popen([*PROGRAM, "encode", *map(str, album), "-m", str(SPEC), "-o", str(out)])
+    one_by_one = ["--workers", "1"]
+    process = subprocess.Popen([*PROGRAM, "encode", *map(str, album), "-m", str(SPEC), "-o", str(out), *one_by_one])
     deadline = time.monotonic() + 300
     while not (out / "05.icm").exists() and time.monotonic() < deadline:
         assert process.poll() is None

@@ -42,11 +42,11 @@ def test_every_number_in_shipped_params_is_bounded(registry: Registry) -> None:
         for name in filter(lambda name: name.startswith(SHIPPED), catalogue.names):
             for field, about in catalogue.get(name).Params.model_json_schema().get("properties", {}).items():
                 choices = about.get("anyOf", [about])
-                if any(one.get("type") == "array" and one["items"]["type"] != "string" for one in choices):
-                    choices = [*choices, *(one["items"] for one in choices)]
-                    if not all("maxItems" in one for one in choices if one.get("type") == "array"):
-                        unbounded.append(f"{name}.{field}")
-                numbers = [one for one in choices if one.get("type") in ("integer", "number")]
+                lists = [one for one in choices if one.get("type") == "array"]
+                inside = [item for one in lists for item in one.get("prefixItems", [one.get("items", {})])]
+                if not all("maxItems" in one for one in lists if one.get("items", {}).get("type") != "string"):
+                    unbounded.append(f"{name}.{field}")
+                numbers = [one for one in [*choices, *inside] if one.get("type") in ("integer", "number")]
                 if not all(one.keys() & {"maximum", "exclusiveMaximum"} for one in numbers):
                     unbounded.append(f"{name}.{field}")
     assert unbounded == []

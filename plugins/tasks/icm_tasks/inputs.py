@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from icm_core.errors import SpecError
 from icm_core.types import FeatureLayout, Level
 
 _IMAGE = Level(channels=3, stride=1)
+
+Side = Annotated[int, Field(ge=1, le=8192)]
+"""Of a network's input, in pixels."""
+
+Value = Annotated[float, Field(ge=-65535, le=65535)]
+"""Of a channel of a network's input."""
 
 
 def require_image(head: str, features: FeatureLayout) -> None:

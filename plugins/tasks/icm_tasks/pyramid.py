@@ -32,8 +32,8 @@ class PyramidParams(ComponentParams):
     classes: int = Field(19, ge=2, le=255, description="segmentation: number K of classes")
     class_names: tuple[str, ...] = Field((), description="segmentation: names of the classes in order")
     ignore_index: int = Field(255, ge=-1, le=255, description="segmentation: target value that does not count")
-    nearest: float = Field(0.5, gt=0, description="depth: the smallest distance that it can say")
-    farthest: float = Field(10.0, gt=0, description="depth: the largest distance that it can say")
+    nearest: float = Field(0.5, gt=0, le=1e6, description="depth: the smallest distance that it can say")
+    farthest: float = Field(10.0, gt=0, le=1e6, description="depth: the largest distance that it can say")
     unit: str = Field("m", max_length=16, description="depth: unit of the distances")
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from icm_core.nests import Nest
 from icm_core.types import FeatureLayout, Features, Prediction
 from icm_core.wrap import Fit, Fitted, Input, ModuleHead
 from icm_tasks.frozen import freeze
+from icm_tasks.inputs import Side, Value
 from icm_tasks.kinds import Depth, Detection, Embedding
 from icm_tasks.onnx_files import candidates
 from icm_tasks.onnx_files.layouts import Candidates, Layout, read
@@ -42,7 +43,7 @@ class OnnxParams(ComponentParams):
     ignore: int = Field(255, ge=-1, le=255, description="segmentation: target value that the loss does not count")
     unit: str = Field("", max_length=16, description="unit of values and distances, such as m")
     # What it takes.
-    size: int | tuple[int, int] | None = Field(
+    size: Side | tuple[Side, Side] | None = Field(
         None,
         description="height and width of its input, or the picture's shorter side; none: what the file fixes, else the "
         "picture's own",
@@ -59,11 +60,11 @@ class OnnxParams(ComponentParams):
     resample: Literal["bilinear", "bicubic"] = Field("bilinear", description="how pictures are resized")
     order: Literal["rgb", "bgr"] = Field("rgb", description="order of colours")
     levels: float = Field(1.0, gt=0, le=65535, description="what white is in its input, before mean and std: 1 or 255")
-    mean: tuple[float, float, float] = Field((0.0, 0.0, 0.0), description="taken off each channel, in its order")
-    std: tuple[float, float, float] = Field((1.0, 1.0, 1.0), description="each channel is divided by it, in its order")
+    mean: tuple[Value, Value, Value] = Field((0.0, 0.0, 0.0), description="taken off each channel, in its order")
+    std: tuple[Value, Value, Value] = Field((1.0, 1.0, 1.0), description="each channel is divided by it, in its order")
     # What it gives.
     likelihoods: bool = Field(False, description="classes: outputs are likelihoods, not logits")
-    scale: float = Field(1.0, gt=0, description="distances: the output times this is in the unit")
+    scale: float = Field(1.0, gt=0, le=1e6, description="distances: the output times this is in the unit")
     inverse: bool = Field(False, description="distances: one divided by the output is the distance, as of a disparity")
     layout: Layout | None = Field(None, description="detection: what the outputs mean")
     least: float = Field(0.01, ge=0, lt=1, description="detection: boxes of a lower score are left out")
@@ -88,9 +89,6 @@ class OnnxParams(ComponentParams):
             raise ValueError("trained weights need engine 'torch'; onnxruntime gives no gradients")
         if self.fit == "cover" and self.kind in ("segmentation", "depth", "detection"):
             raise ValueError(f"fit 'cover' cuts the picture, so that {self.kind} would miss what is at its edges")
-        sides = self.size if isinstance(self.size, tuple) else (self.size or 1,)
-        if not all(1 <= side <= 8192 for side in sides):
-            raise ValueError(f"size is {self.size}; sides are 1 to 8192 pixels")
         self.input(None)  # which says what is wrong with the rest
         return self
 

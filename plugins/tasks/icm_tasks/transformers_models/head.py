@@ -19,6 +19,7 @@ from icm_core.pipeline.hub import cached
 from icm_core.types import FeatureLayout, Features, Prediction
 from icm_core.wrap import Fitted, Input, ModuleHead
 from icm_tasks.frozen import freeze, with_a_place
+from icm_tasks.inputs import Side, Value
 from icm_tasks.kinds import Depth
 from icm_tasks.onnx_files import candidates
 from icm_tasks.onnx_files.layouts import Candidates, Queries, read
@@ -51,13 +52,13 @@ class TransformersParams(ComponentParams):
     )
     class_names: tuple[str, ...] = Field((), description="names of the classes in order; empty: those of config.json")
     ignore: int = Field(255, ge=-1, le=255, description="segmentation: target value that the loss does not count")
-    size: int | tuple[int, int] | None = Field(
+    size: Side | tuple[Side, Side] | None = Field(
         None, description="height and width of the input, or the picture's shorter side; none: the folder's"
     )
-    mean: tuple[float, float, float] | None = Field(
+    mean: tuple[Value, Value, Value] | None = Field(
         None, description="taken off each channel of pictures in [0, 1]; none: the folder's"
     )
-    std: tuple[float, float, float] | None = Field(
+    std: tuple[Value, Value, Value] | None = Field(
         None, description="what each channel is divided by then; none: the folder's"
     )
     least: float = Field(0.01, ge=0, lt=1, description="detection: boxes of a lower score are left out")
@@ -66,8 +67,10 @@ class TransformersParams(ComponentParams):
         None,
         description="depth: whether the network says distances, or one divided by them; none: as its config says",
     )
-    scale: float = Field(1.0, gt=0, description="depth: what its answers are multiplied by, before shift is added")
-    shift: float = Field(0.0, description="depth: what is added then")
+    scale: float = Field(
+        1.0, gt=0, le=1e6, description="depth: what its answers are multiplied by, before shift is added"
+    )
+    shift: float = Field(0.0, ge=-1e6, le=1e6, description="depth: what is added then")
     unit: str = Field("", max_length=16, description="depth: unit of distances, such as m")
 
     @model_validator(mode="after")
