@@ -15,13 +15,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from icm_core import InputError, Pipeline, SpecError, WeightsError
+from icm_core import InputError, Pipeline, Registry, SpecError, WeightsError
+from icm_core.spec.model import PipelineSpec
 from icm_training import checkpoint as checkpoints
 from icm_training.checkpoint import Checkpoint
+from icm_training.feed import seed_of
 from icm_training.folder import RunFolder
+from icm_training.options import Options
 from icm_training.parts import groups_of
 from icm_training.recipe import OptimizerSpec, RecipeSpec, TrainSpec
-from icm_training.trainer import make_optimizer
+from icm_training.trainer import Trainer, make_optimizer
 
 Smoke = Callable[..., RecipeSpec]
 Run = Callable[..., RunFolder]
@@ -111,6 +114,52 @@ def test_a_weight_decay_of_nothing_is_a_groups_own(pipe: Pipeline) -> None:
     for group, parameters, factor in zip(groups, before, (1.0, 1 - 0.1 * 0.05, 1 - 0.1 * 0.2), strict=True):
         for parameter, old in zip(group.parameters, parameters, strict=True):
             torch.testing.assert_close(parameter.detach(), old * factor)
+
+
+def rows_of(folder: RunFolder) -> list[dict[str, str]]:
+    with (folder.stage(SEG) / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_of_the_log_is_the_mean_of_its_steps(
+    done: RunFolder, recipe: RecipeSpec, run: Run, tmp_path: Path
+) -> None:
+    (row,) = rows_of(run(recipe.model_copy(update={"log_every": 3}), tmp_path / "run", stages=(SEG,)))
+    each = rows_of(done)
+    for key in ("loss", "head/segmentation", "distillation/segmentation"):
+        assert float(row[key]) == pytest.approx(sum(float(one[key]) for one in each) / 3, rel=1e-4)
+
+
+def test_each_group_moves_at_its_own_rate(smoke: Smoke, run: Run, pipe: Pipeline, tmp_path: Path) -> None:
+    """The first step of Adam moves each parameter by the rate itself, but for those whose gradient is next to 0."""
+    own = smoke(**{"stages.fine.start": [], "stages.fine.schedule": {"steps": 1, "shape": "constant"}})
+    after, before = load_file(run(own, tmp_path / "run", stages=("fine",)).result("fine")), pipe.state_dict()
+    moved = {key: float((after[key] - value).abs().max()) for key, value in before.items() if "enhancement" in key}
+    assert moved["enhancement.gain.log2_gain"] == pytest.approx(1e-2, rel=1e-3)
+    assert moved["enhancement.encoder_r.0.weight"] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_clipped_gradient_is_no_longer_than_that(smoke: Smoke, run: Run, pipe: Pipeline, tmp_path: Path) -> None:
+    changes = {
+        "stages.coarse.start": [],
+        "stages.coarse.schedule": {"steps": 1, "shape": "constant"},
+        "stages.coarse.optimizer": {"use": "sgd", "weight_decay": 0.0},
+        "stages.coarse.train.0.lr": 1.0,
+        "stages.coarse.clip": 0.02,
+    }
+    after = load_file(run(smoke(**changes), tmp_path / "run", stages=("coarse",)).result("coarse"))
+    moved = torch.cat([(after[key] - value).flatten() for key, value in pipe.named_parameters()])
+    assert float(moved.detach().norm()) == pytest.approx(0.02, rel=1e-3)
+
+
+def test_feeds_of_a_stage_draw_pictures_of_their_own(smoke: Smoke, registry: Registry, tmp_path: Path) -> None:
+    feed = {"data": ["shapes"], "batch": 2, "losses": [{"use": "training.head", "task": SEG}]}
+    own = smoke(**{f"stages.{SEG}.start": [], f"stages.{SEG}.feeds": [feed, {**feed, "data": ["shapes", "others"]}]})
+    assert isinstance(own.pipeline, PipelineSpec)
+    options = Options(tmp_path, tmp_path, tmp_path, device="cpu", workers=0)
+    one, other = Trainer(own, own.pipeline, 1, RunFolder(tmp_path), options, registry).streams
+    assert one.seed != other.seed
+    assert one.seed == seed_of(own.seed, SEG, 0)
 
 
 def test_dropout_is_another_at_every_step_and_the_same_for_a_step_done_again(
