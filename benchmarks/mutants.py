@@ -52,7 +52,7 @@ HEAVY = (
     "typer",
     "PIL",
 )
-QUIET = ("-q", "-x", "--no-header", "-p", "no:cacheprovider", "-p", "no:warnings", f"--rootdir={ROOT}")
+QUIET = ("-q", "-x", "--no-header", "-p", "no:cacheprovider", "-W", "ignore", f"--rootdir={ROOT}")
 
 NOTICED, SURVIVED, LATE = "noticed", "survived", "late"
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from icm_core import SpecError, testing
+from icm_core import BitstreamError, SpecError, testing
 from icm_core.interfaces import ComponentParams, SideInfoAdapter, TaskHead
 from icm_core.kinds import Regression
 from icm_core.testing import AdapterCase, Case, CodecCase, HeadCase, KindCase
@@ -85,6 +85,44 @@ class Mixing(Good):
     def forward(self, features: Features) -> Tensor:
         found = super().forward(features)
         return found - found.mean(0)
+
+
+class Leaning(Good):
+    def forward(self, features: Features) -> Tensor:
+        found = super().forward(features)
+        return found + (found - found[:1])  # the first picture stays as it is
+
+
+class Remembering(Good):
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, features: Features) -> Tensor:
+        self.seen += 1
+        return super().forward(features)
+
+
+class Rooted(Good):
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        self.extra = nn.Parameter(torch.zeros(1))
+
+    def forward(self, features: Features) -> Tensor:
+        return super().forward(features) + self.extra.abs().sqrt()
+
+
+class Infinite(Good):
+    def forward(self, features: Features) -> Tensor:
+        found = super().forward(features)
+        return found / 0
+
+
+class Unitless(Good):
+    unit = "m"
+
+    def predict(self, features: Features) -> Prediction:
+        return Prediction(self.kind, self(features), self.labels)
 
 
 class Restless(Good):
@@ -229,6 +267,22 @@ class Unguarded(Hyperprior):
         return super().decode(payloads, size, quality)
 
 
+class Hiding(Hyperprior):
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        try:
+            return super().decode(payloads, size, quality)
+        except BitstreamError:
+            height, width = (-(-side // 64) * 64 for side in size)
+            shapes = [(len(payloads), level.channels, height // level.stride, width // level.stride)
+                      for level in self.layout.levels]  # fmt: skip
+            return SideInfo(tuple(torch.full(shape, torch.nan) for shape in shapes), size)
+
+
+class Salting(Hyperprior):
+    def encode(self, x: Any, quality: Any) -> list[bytes]:
+        return super().encode(x + 0.3 * torch.rand_like(x), quality)
+
+
 class Trusting(Hyperprior):
     def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
         try:
@@ -283,6 +337,15 @@ HEADS = [
     (Counting, testing.check_builds_on_meta, "shapes, not values"),
     (Padded, testing.check_shapes, "a head's output the picture itself"),
     (Mixing, testing.check_batch_independence, "nothing may be computed over the batch"),
+    (Leaning, testing.check_batch_independence, "of picture 1 is another alone than in a batch"),
+    (Remembering, testing.check_eval_is_deterministic, "changes seen. Update running statistics only where"),
+    (Rooted, testing.check_gradients, "the gradient of extra is not finite. Bound what is divided by"),
+    (Infinite, testing.check_shapes, "has values that are not finite for pictures of 64x64"),
+    (
+        Unitless,
+        testing.check_prediction,
+        "predicts with 3 labels and the unit '', and itself has 3 labels and",
+    ),
     (Restless, testing.check_eval_is_deterministic, "only where self.training is True"),
     (Unused, testing.check_gradients, "no gradient reaches extra.weight, extra.bias. Remove parameters"),
     (Wandering, testing.check_loss_falls, "look at its sign"),
@@ -313,6 +376,9 @@ CODECS = [
     (Doubled, testing.check_rate_estimate, "in bits per picture"),
     (Averaging, testing.check_decoding_is_exact, "alone. Compute what decoding goes on from in integers"),
     (Louder, testing.check_round_trip, "Training has to see what decoding gives"),
+    (Hiding, testing.check_damaged_input, "of a damaged payload is not finite. Bound decoded symbols"),
+    (Salting, testing.check_decoding_is_exact, "encodes one picture to other bytes the second time. Use no random"),
+    (Addressed, testing.check_stored_weights, "its coding_state is another after its weights were stored and loaded"),
     (Addressed, testing.check_coding_state, "no id(), no hash()"),
     (Disagreeing, testing.check_encode_with_side, "Give what decode gives of the payloads, or leave encode_with_side"),
     (Lost, testing.check_search, "Give the best payloads that were met, those of encode included"),

@@ -81,6 +81,24 @@ class Unlabelled(Numbers):
         return ()
 
 
+class Nameless(Numbers):
+    """A class without a name."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ("one", "")
+
+
+class Plain(Numbers):
+    """Pictures that are said to have no targets."""
+
+    kind = "pictures"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ()
+
+
 class Located(Numbers):
     """Keys with the folder in them."""
 
@@ -214,6 +232,8 @@ def loss_case(cls: type[Loss], **more: Any) -> LossCase:
             "check_samples",
             "is the class 2, and there are 2 labels. Make it what the kind classification takes",
         ),
+        (Nameless, "check_labels", "labels is ('one', ''). Make it a tuple of names"),
+        (Plain, "check_samples", "of kind pictures has a target for 'train/0'. Make it None, or give the data set the"),
         (Unlabelled, "check_labels", "Name the classes or values, in order"),
         (Anywhere, "check_missing_folder", "opens a folder or split 'no-such-folder' that is not there"),
         (Splitless, "check_missing_folder", "opens a folder or split 'no-such' that is not there. Look at the folder"),

@@ -46,6 +46,18 @@ def test_predictions_come_in_order_and_are_the_same(pipeline, blobs, batch, lane
             torch.testing.assert_close(decoded[name].output, alone[name].output)
 
 
+def test_files_of_several_qualities_may_come_mixed(pipeline) -> None:
+    picture = next(pictures())
+    how = [(2.5, None), (3, None), (2.5, 1.5), (2.5, None), (3, 1.5)]
+    files = [read(pipeline.encode(picture, quality, enhancement_quality=finer)) for quality, finer in how]
+    found = list(pipeline.decode_many(files, ["coarse", "fine"], batch=3))
+    for file, decoded in zip(files, found, strict=True):
+        alone = pipeline.decode(file, ["coarse", "fine"])
+        assert decoded.quality == file.quality
+        for name in ("coarse", "fine"):
+            torch.testing.assert_close(decoded[name].output, alone[name].output)
+
+
 def test_pictures_are_read_only_a_few_ahead(pipeline) -> None:
     read_so_far = 0
 

@@ -73,6 +73,10 @@ def test_loading_gives_the_fingerprints_of_the_metadata(path: Path, pipeline: Pi
     }
 
 
+def test_tensors_begin_at_multiples_of_eight_bytes(path: Path) -> None:
+    assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0
+
+
 def test_saving_again_changes_nothing(path: Path, fresh: Pipeline, tmp_path: Path) -> None:
     w.load_weights(fresh, [path])
     again = tmp_path / "again.safetensors"

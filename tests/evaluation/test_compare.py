@@ -16,11 +16,11 @@ from icm_core.kinds import Reconstruction
 from icm_core.kinds.segmentation import miou_of
 from icm_evaluation.bd import NO_OVERLAP, NO_RATES, TOO_FEW, bd_rate, bd_value, bits_at, ratio_at
 from icm_evaluation.bootstrap import Resampler, draws
-from icm_evaluation.compare import compare, compare_by_data, sentence
+from icm_evaluation.compare import by_data, compare, compare_by_data, sentence
 from icm_evaluation.curves import Points, curves_of, same_head
 from icm_evaluation.figure_info import FigureInfo
 from icm_evaluation.kinds import Kinds
-from icm_evaluation.results import Result, read_result
+from icm_evaluation.results import Result, describe_data, read_result
 
 RATES = [0.1, 0.2, 0.35, 0.6]
 VALUES = [28.0, 31.0, 33.0, 34.5]
@@ -210,6 +210,11 @@ def test_systems_at_half_the_bytes_need_half_the_bits_whatever_pictures_are_draw
         assert found.at[0].ratio == pytest.approx(50, abs=1e-6)
         said.add(found.metric)
     assert "psnr" in said
+
+
+def test_results_are_grouped_by_what_they_were_measured_on(result) -> None:
+    other = result.model_copy(update={"data": result.data.model_copy(update={"split": "test"})})
+    assert by_data([result, other, result]) == {describe_data(result): [result, result], describe_data(other): [other]}
 
 
 def test_results_are_compared_among_those_of_the_same_pictures(result) -> None:

@@ -27,6 +27,13 @@ def gains() -> torch.Tensor:
     return torch.tensor([0.5, 2.0, 8.0])[:, None].repeat(1, 6) * torch.linspace(0.8, 1.2, 6)
 
 
+def test_all_layers_bend_but_the_last() -> None:
+    """Filters of 3, 3, 3 and 1 outputs, as in Ballé's."""
+    found = FactorizedDensity(5)
+    assert [tuple(matrix.shape) for matrix in found.matrices] == [(5, 3, 1), (5, 3, 3), (5, 3, 3), (5, 1, 3)]
+    assert [tuple(factor.shape) for factor in found.factors] == [(5, 3, 1)] * 3
+
+
 def test_the_cumulative_rises_from_0_to_1(density) -> None:
     x = torch.linspace(-300, 300, 2001).repeat(6, 1, 1)
     cumulative = density.logits(x).sigmoid()
