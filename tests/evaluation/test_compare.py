@@ -277,6 +277,21 @@ def test_slow_kinds_are_drawn_less_often_and_of_many_pictures_not_at_all(result)
     )
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_tallies_that_cannot_be_drawn_cost_the_intervals_of_one_comparison(result, first) -> None:
+    data = scaled(result, 2, "odd").model_dump()
+    for point in data["pictures"][0]["points"]:
+        point["tasks"]["coarse"]["psnr"] = "good"
+    odd = Result.model_validate(data)
+    both = [odd, result] if first else [result, odd]
+    found = {(one.anchor, one.test): one for one in compare(both, count=8) if one.metric == "psnr"}
+    names = ("odd", "scalable") if first else ("scalable", "odd")
+    coarse, fine = (found[tuple(f"{name} {task}" for name in names)] for task in ("coarse", "fine"))
+    assert "the kind 'reconstruction' cannot read these tallies (ValueError: could not convert" in coarse.note
+    assert coarse.bd_rate is not None and coarse.bd_rate_interval is None and coarse.at[0].interval is None
+    assert fine.bd_rate_interval is not None and "tallies" not in fine.note
+
+
 def test_one_picture_can_be_drawn_too(result) -> None:
     alone = result.model_copy(update={"pictures": result.pictures[:1]})
     curve = next(curve for curve in curves_of(alone) if curve.metric == "psnr")

@@ -13,7 +13,7 @@ from icm_sicmh import Coarse, Hyperprior, MultiScale, OneScale, Residual, TwoSca
 from icm_sicmh.klt import pyramid
 from icm_sicmh.prediction import predict
 
-WIDTHS = {"width": 24, "h1_channels": 48, "h2_channels": 16, "groups": 4, "context_channels": 8}
+WIDTHS = {"width": 24, "h1_channels": 40, "h2_channels": 16, "groups": 4, "context_channels": 8}
 KLT = "klt"
 
 
@@ -88,6 +88,14 @@ def test_h2_begins_coarser_than_h1_by_1_5_bits(begun) -> None:
     """Gains of 2 to 8; h2 only predicts."""
     for unit, ends in ((begun.gain_h1, [1.0, 3.0]), (begun.gain_h2, [-0.5, 1.5])):
         assert unit.log2_gain[[0, -1], 0].tolist() == pytest.approx(ends)
+
+
+def test_what_h2_predicts_is_expected_half_a_bit_nearer(begun) -> None:
+    """Before training, of all positions alike."""
+    count = 8  # half of Encoder_h2's inner channels, which are fewer than a quarter of h1's
+    expected = (16 * pyramid((24, 24, 24, 24, 40))[-1].std).log2()
+    expected[:count] -= 0.5
+    torch.testing.assert_close(begun.prediction[-1].bias[40:], expected, atol=1e-4, rtol=0)
 
 
 def test_h2_says_something_of_h1(begun, picture) -> None:
