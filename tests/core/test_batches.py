@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from icm_core import BitstreamError, InputError, load
+from icm_core import BitstreamError, InputError, build, load, parse_spec
 from icm_core.bitstream.container import Container, LayerKind, read
 from icm_core.types import Prediction
 
@@ -48,11 +48,31 @@ def test_a_batch_is_decoded_as_each_file_is_alone(pipeline, files) -> None:
         assert found.verified == alone.verified == (LayerKind.BASE,)
 
 
-def test_what_a_head_tells_beside_its_output_belongs_to_its_picture(pipeline, files, monkeypatch) -> None:
-    @dataclass(frozen=True)
-    class Told(Prediction):
-        brightness: tuple[float, ...] = ()
+@dataclass(frozen=True)
+class Told(Prediction):
+    """What a head tells in a field of its own."""
 
+    brightness: tuple[float, ...] = ()
+
+
+def test_what_a_head_tells_of_refined_pictures_belongs_to_its_own(registry, data, monkeypatch) -> None:
+    data["tasks"]["classes"]["adapter"] = {"use": "core.decoded_picture", "params": {"of": "fine"}}
+    pipeline = build(parse_spec(data), registry)
+    head = pipeline.task("classes").head
+
+    def predict(features):
+        told = tuple(float(one.mean()) for one in features.cropped("image"))
+        return Told(head.kind, head(features), head.labels, brightness=told)
+
+    monkeypatch.setattr(head, "predict", predict)
+    files = [read(blob) for blob in pipeline.encode_batch(pictures(), 2.5)]
+    alone = [pipeline.decode(file, ["classes"])["classes"].brightness for file in files]
+    assert len({*alone}) == 3
+    for own, found in zip(alone, pipeline.decode_batch(files, ["classes"]), strict=True):
+        assert found["classes"].brightness == pytest.approx(own, abs=1e-6)
+
+
+def test_what_a_head_tells_beside_its_output_belongs_to_its_picture(pipeline, files, monkeypatch) -> None:
     head = pipeline.task("coarse").head
     plain = type(head).predict
 
