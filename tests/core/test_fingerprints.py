@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from icm_core import Pipeline
 from icm_core.bitstream.fingerprint import base_fingerprint, enhancement_fingerprint
+from icm_core.pipeline.identify import weights_digest
 
 Change = Callable[[Any], object]
 
@@ -126,3 +128,14 @@ def test_they_are_the_first_four_bytes_of_sha256(pipeline: Pipeline) -> None:
 
 def test_what_the_pipeline_writes_are_these(pipeline: Pipeline) -> None:
     assert (pipeline.base_fingerprint, pipeline.enhancement_fingerprint) == both(pipeline)
+
+
+def test_what_names_a_measured_pipeline_is_a_hash_of_its_spec_and_of_all_that_was_loaded(pipeline: Pipeline) -> None:
+    digest = hashlib.sha256(json.dumps(pipeline.spec.to_json(), sort_keys=True).encode())
+    for name, tensor in sorted(pipeline.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
+    assert weights_digest(pipeline) == digest.hexdigest()[:16]
+    for name in ("codec.mix.weight", "codec.table", "tasks.classes.head.norm.running_mean", "enhancement.scale"):
+        changed = copy.deepcopy(pipeline)
+        changed.state_dict()[name].add_(1)
+        assert weights_digest(changed) != weights_digest(pipeline)
