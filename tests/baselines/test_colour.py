@@ -29,10 +29,10 @@ def test_samples_of_two_bytes_are_little_endian_and_luma_comes_first() -> None:
     assert raw[:4] == b"\x00\x00\xff\x03"
 
 
-@pytest.mark.parametrize(("halved", "most"), [(False, 1), (True, 3)])
-def test_smooth_pictures_come_back(halved: bool, most: int) -> None:
+@pytest.mark.parametrize("halved", [False, True])
+def test_smooth_pictures_come_back(halved: bool) -> None:
     rows, columns = np.mgrid[0:32, 0:48]
-    pixels = np.stack([40 + 4 * columns, 200 - 3 * rows, 60 + 2 * columns + rows], 2).astype(np.uint8)
+    pixels = np.stack([20 + 4 * columns, 200 - 3 * rows, 230 - 4 * columns + rows // 2], 2).astype(np.uint8)
     found = from_planes(to_planes(pixels, halved), 32, 48, halved)
     inside = np.s_[4:-4, 4:-4]  # enlarged chroma has less to go on at the border
-    assert np.abs(found[inside].astype(int) - pixels[inside].astype(int)).max() <= most
+    assert np.abs(found[inside].astype(int) - pixels[inside].astype(int)).max() <= 1

@@ -6,6 +6,7 @@ import csv
 import io
 import resource
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from icm_core import InputError
 from icm_training.log import Log
+from icm_training.timing import Timing
 
 Open = Callable[..., Log]
 
@@ -87,3 +89,21 @@ def test_a_full_disk_is_said_of_tensorboard_too(tmp_path: Path, opened: Open) ->
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [row["loss"] for row in rows(tmp_path)][:1] == ["1"]
+
+
+def test_times_of_the_parts_add_up_over_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 3.0, 7.0, 100.0, 102.0, 103.0, 104.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    timing = Timing(torch.device("cpu"))
+    for step in range(2):
+        if step:
+            timing.restart()  # what came between belongs to no part
+        timing.mark("data")
+        timing.mark("forward")
+        timing.mark("backward", 5)
+    assert timing.seconds == {"data": 3.0, "forward": 3.0, "backward": 5.0}
+    assert timing.pictures_a_second == pytest.approx(10 / 11)
+    assert timing.shares == {
+        "data share": pytest.approx(3 / 11), "forward share": pytest.approx(3 / 11),
+        "backward share": pytest.approx(5 / 11),
+    }  # fmt: skip
