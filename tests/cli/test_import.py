@@ -64,6 +64,16 @@ def test_a_networks_file_and_a_copied_adapter_become_the_pipelines_weights(run: 
     assert copied.keys() == source.keys() and all(torch.equal(copied[key], source[key]) for key in copied)
 
 
+def test_what_is_copied_may_be_inherited(run: Run, more: Path) -> None:
+    data = json.loads(more.read_text())
+    data["tasks"]["two"]["head"]["params"]["classes"] = 7
+    more.write_text(json.dumps(data))
+    run("import", more, "--head", "two=copy:classification", "--adapter", "two=copy:coarse")
+    copied, source = (_part(load(name, device="cpu"), path) for name, path in (
+        (more, "tasks.two.head"), ("tiny-model", "tasks.classification.head")))  # fmt: skip
+    assert copied.keys() == source.keys() and all(torch.equal(copied[key], source[key]) for key in copied)
+
+
 def test_what_has_no_weights_yet_is_named_and_comes_later(run: Run, more: Path, network: Path) -> None:
     first = json.loads(run("import", more, "--head", f"two={network}", "--json"))
     assert first["missing"] == ["tasks.two.adapter"]

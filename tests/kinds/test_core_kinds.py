@@ -134,6 +134,7 @@ def test_figures_of_a_draw_are_those_of_the_drawn_pictures(kind: TaskKind, weigh
         tallies.append(kind.tally(Prediction(kind.name, torch.randn(1, *shape, generator=rng(seed))), target))
     drawn = [tally for tally, times in zip(tallies, weights, strict=True) for _ in range(times)]
     found = kind.resampled(tallies, legend, np.array([weights, [1] * 6], dtype=np.float64))
+    assert list(found) == list(kind.figures(drawn, legend))
     for name, figure in kind.figures(drawn, legend).items():
         assert found[name][0] == pytest.approx(figure.value, abs=1e-4)
     for name, figure in kind.figures(tallies, legend).items():
@@ -147,6 +148,22 @@ def test_classes_are_told_to_be_the_same_by_name_by_folder_or_by_number() -> Non
     assert kind.match(Legend(("n3", "n2")), head) == (2, 1)
     assert kind.match(Legend(("x", "y", "z")), head) == (0, 1, 2)
     assert kind.match(Legend(("x", "y")), head) == "the head has 3 classes, and they are not the data set's 2"
+
+
+def test_a_single_value_has_one_figure_and_none_has_no_target() -> None:
+    kind = Regression()
+    tally = kind.tally(Prediction("regression", torch.tensor([[2.0]])), torch.tensor([0.5]))
+    legend = Legend(("cars",))
+    assert [*kind.figures([tally], legend)] == [*kind.resampled([tally], legend, np.ones((1, 1)))] == ["mae"]
+    assert kind.renumber(torch.zeros(0), (), Legend()).shape == (0,)
+    with pytest.raises(ValueError, match="values"):
+        kind.check_prediction(Prediction("regression", torch.zeros(1, 3), ("cars", "trees")), (4, 5), 1)
+
+
+@pytest.mark.parametrize("kind", [Classification(), Segmentation(), Regression(), Reconstruction()])
+def test_what_is_no_tensor_is_no_target(kind: TaskKind) -> None:
+    with pytest.raises(ValueError, match="should be"):
+        kind.check_target("a word", (4, 5), ROAD)
 
 
 def test_other_units_do_not_go_together() -> None:
