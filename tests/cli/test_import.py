@@ -115,6 +115,19 @@ def test_a_network_of_other_names_is_refused_with_what_it_has(fail: Run, more: P
     other = tmp_path / "other.safetensors"
     save_file({"linear.wieght": torch.zeros(2, 3)}, other)
     assert "lacks 'linear.weight'; did you mean its 'linear.wieght'?" in fail("import", more, "--head", f"two={other}")
+    save_file({name: torch.zeros(1) for name in "wxyz"}, other)
+    assert "lacks 'linear.weight'; it has w, x, y, ...\n" in fail("import", more, "--head", f"two={other}")
+
+
+@pytest.mark.parametrize(("weights", "says"), [(None, "names no weights"), (["a", "b"], "names 2 weights")])
+def test_which_file_is_written_has_to_be_clear(
+    fail: Run, more: Path, network: Path, weights: list[str] | None, says: str
+) -> None:
+    files = {} if weights is None else {"weights": [f"{name}.safetensors" for name in weights]}
+    data = {key: value for key, value in json.loads(more.read_text()).items() if key != "weights"}
+    more.write_text(json.dumps(data | files))
+    message = fail("import", more, "--head", f"two={network}")
+    assert f"{says} of its own, so say with -o which file to write" in message
 
 
 def test_a_shipped_pipeline_needs_a_file_to_write_to(fail: Run, run: Run, tmp_path: Path) -> None:

@@ -139,3 +139,7 @@ def test_a_markdown_page_holds_every_point_and_results_of_other_data(run, measur
         cells = (f"{point.base_bpp:.4f} | {point.bpp:.4f} | ", f"{figures['miou']:.2f}", f"{point.quality:g}")
         assert any(all(cell in line for cell in cells) for line in text.splitlines())
     assert "| psnr | scalable coarse | single |" in text
+    head = (
+        "| quality | base bpp | whole bpp | segmentation miou, % | segmentation clean | segmentation drop | coarse psnr"
+    )
+    assert f"{head}, dB | coarse ms_ssim |" in text and text.endswith("\n") and not text.endswith("\n\n")

@@ -40,6 +40,17 @@ def test_it_is_registered_by_the_plugin(kind_of):
     assert type(kind_of("embedding")) is Embedding
 
 
+def test_examples_depend_on_the_generator_alone():
+    many = Legend(tuple(map(str, range(1000))))
+    one, other = (KIND.example_target((4, 4), many, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(one, other)
+
+
+def test_what_counts_nowhere_has_the_number_minus_one():
+    ignoring = Legend(("a", "b"), ignore=7)
+    assert [int(KIND.renumber(torch.tensor(number), (), ignoring)) for number in (0, 1, 7)] == [0, 1, -1]
+
+
 @pytest.mark.parametrize("legend", [LEGEND, Legend()], ids=["classes", "instances"])
 def test_examples_are_good_targets(legend):
     for seed in range(5):
@@ -83,6 +94,7 @@ def test_answer_is_the_vector_at_length_one():
     KIND.check_prediction(said(3, 4), (4, 4), 1)
     assert KIND.answer(said(3, 4)) == {"vector": [0.6, 0.8]}
     assert KIND.describe(said(3, 4)) == "vector of 2: +0.60 +0.80"
+    assert KIND.describe(said(1, -1, 1, -1)) == "vector of 4: +0.50 -0.50 +0.50 -0.50"
     assert KIND.describe(said(1, -1, 1, -1, 0)) == "vector of 5: +0.50 -0.50 +0.50 -0.50 ..."
 
 
