@@ -55,6 +55,17 @@ class Package:
     loose: dict[str, object] = field(default_factory=dict)
 
 
+def alike(one: object, other: object) -> bool:
+    """Whether two JSON values are the same: numbers of two runs may differ in the last digit that is written."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return one == pytest.approx(other, rel=1e-4, abs=0.011)
+    return one == other
+
+
 STREETS = ("road", "road_val")
 BOXES = Package(
     "icm-boxes",
@@ -321,7 +332,7 @@ def test_decode_says_as_json_what_python_says(made: Made, decoded: tuple[dict[st
     assert name == "0" and said["kind"] == kind.name == made.result["tasks"][made.package.task]["kind"]
     assert said["text"] == kind.describe(prediction) != ""
     for key, value in json.loads(json.dumps(kind.answer(prediction))).items():
-        assert said[key] == value
+        assert alike(said[key], value), key
     if made.package is LANES:
         corners = output[0]["points"][output[0]["lines"] == 0]
         assert len(said["lines"]) > 0 and said["lines"][0]["label"] == "road edge"

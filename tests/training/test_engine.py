@@ -247,6 +247,13 @@ def test_the_newest_checkpoint_that_can_be_read_counts(tmp_path: Path, damage: b
     assert checkpoints.newest(tmp_path / "nowhere") is None
 
 
+def test_files_of_other_names_are_no_checkpoints(tmp_path: Path) -> None:
+    written = [checkpoints.write(tmp_path, Checkpoint(step, 1.5, {}), keep=5) for step in (9, 10)]
+    for name in ("step-best.safetensors", "step-000000011.safetensors.old", "step-11.safetensors"):
+        (tmp_path / name).write_bytes(written[0].read_bytes())
+    assert checkpoints.found(tmp_path) == written
+
+
 def test_a_full_disk_is_said_and_costs_no_older_checkpoint(recipe: RecipeSpec, run: Run, broken_off: RunFolder) -> None:
     size = checkpoint(broken_off, 3).stat().st_size
     for step in (2, 3):

@@ -75,6 +75,11 @@ def test_what_is_wrong_in_a_recipe_is_one_sentence(change: str, says: str) -> No
     assert says in said([change])
 
 
+def test_a_start_that_nothing_would_use_is_refused() -> None:
+    changes = ["start=sicmh-small", 'stages.head.start=[{"weights": "other.safetensors"}]']
+    assert "start is 'sicmh-small', but nothing would start from it: stages[0].start names" in said(changes)
+
+
 @pytest.mark.parametrize("field", ["name", "train", "feeds", "schedule"])
 def test_a_field_that_is_left_out_is_named(field: str) -> None:
     assert said([], removed=field) == f"the field stages[0].{field} is missing"

@@ -285,6 +285,11 @@ def read_recipe(path: Path) -> RecipeSpec:
 
 def _check_names(recipe: RecipeSpec) -> None:
     names = [stage.name for stage in recipe.stages]
+    if recipe.start is not None and recipe.stages[0].start is not None:
+        raise SpecError(
+            f"start is {recipe.start!r}, but nothing would start from it: stages[0].start names sources of its own; "
+            f'put {{"weights": "{recipe.start}"}} first there, and leave start out'
+        )
     for index, stage in enumerate(recipe.stages):
         where = f"stages[{index}]"
         if names.index(stage.name) < index:
