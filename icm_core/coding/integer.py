@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,22 +28,42 @@ EXACT_SUM = 2.0**51  # float64 holds 53 bits; two are left for adding the roundi
 FLOAT64 = 2**53
 MAX_SHIFT = 30
 SLOPE_BITS = 16
+_NUMBERS_AT_ONCE = 2**22  # of the matrix that a convolution multiplies; 32 MB
 
 
 @dataclass(frozen=True)
 class _Conv:
+    """A convolution of maps (C, h, w, B): one product of matrices for a whole batch.
+
+    PyTorch's own float64 convolution takes the pictures of a batch one by one, and most of ours are patches of nine
+    places.
+    """
+
     name: str
     weight: Tensor  # integers in float64, (out, in, k, k)
-    bias: Tensor  # integers in float64 at the scale of the sum, (out, 1, 1)
+    bias: Tensor  # integers in float64 at the scale of the sum, (out, 1)
     shift: int
     stride: int
     padding: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self._requantized(F.conv2d(x, self.weight, None, self.stride, self.padding))
+        return self._summed(F.pad(x, (0, 0, *(self.padding,) * 4)) if self.padding else x, self.weight)
+
+    def _summed(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The layer without padding, of some taps of its kernel: (C, h, w, B) -> (out, h', w', B)."""
+        taps, (tall, wide) = weight.flatten(1), weight.shape[-2:]
+        windows = x.unfold(1, tall, self.stride).unfold(2, wide, self.stride)  # (C, h', w', B, tall, wide)
+        windows = windows.permute(0, 4, 5, 1, 2, 3)
+        height, width, batch = windows.shape[3:]
+        total = x.new_empty(len(taps), height, width, batch)
+        rows = max(1, _NUMBERS_AT_ONCE // max(1, taps.shape[1] * width * batch))
+        for top in range(0, height, rows):
+            part = windows[:, :, :, top : top + rows].reshape(taps.shape[1], -1)
+            total[:, top : top + rows] = self._requantized(taps @ part).view(len(taps), -1, width, batch)
+        return total
 
     def _requantized(self, total: Tensor) -> Tensor:
-        # The round undoes what an FFT or Winograd algorithm might add; for direct sums it changes nothing.
+        # The round undoes what a device's fast product might add; for plain sums it changes nothing.
         total = total.round_().add_(self.bias)
         return total.mul_(2.0**-self.shift).add_(0.5).floor_().clamp_(-LIMIT, LIMIT)
 
@@ -54,14 +74,14 @@ class _Conv:
         first place, one for the last and the whole one between. In floats the result would depend on the order of
         the sums; in integers it is the same.
         """
-        height, width = (side - size + 1 for side in x.shape[-2:])
-        found = x.new_empty(x.shape[0], height, width, self.weight.shape[0], size, size)
-        for rows, y, to_y in _thirds(x.shape[-2], size):
-            for columns, z, to_z in _thirds(x.shape[-1], size):
-                maps = self._requantized(F.conv2d(x[:, :, y, z], self.weight[:, :, rows, columns]))
+        height, width = (side - size + 1 for side in x.shape[1:3])
+        found = x.new_empty(self.weight.shape[0], size, size, x.shape[3], height, width)
+        for rows, y, to_y in _thirds(x.shape[1], size):
+            for columns, z, to_z in _thirds(x.shape[2], size):
+                maps = self._summed(x[:, y, z], self.weight[:, :, rows, columns])
                 tall, wide = to_y.stop - to_y.start, to_z.stop - to_z.start
-                found[..., to_y, to_z] = maps.unfold(2, tall, 1).unfold(3, wide, 1).permute(0, 2, 3, 1, 4, 5)
-        return found.flatten(0, 2)
+                found[:, to_y, to_z] = maps.unfold(1, tall, 1).unfold(2, wide, 1).permute(0, 4, 5, 3, 1, 2)
+        return found.flatten(3)
 
     def bound(self) -> Bound:
         # In Python's integers, which have no limit: the check does not lean on what it checks.
@@ -95,11 +115,10 @@ class _Reorder:
     factor: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self.kind == "pack":
-            return F.pixel_unshuffle(x, self.factor)
         if self.kind == "flat":
-            return x.reshape(x.shape[0], -1, 1, 1)
-        return F.pixel_shuffle(x, self.factor)
+            return x.reshape(-1, 1, 1, x.shape[3])
+        moved = F.pixel_unshuffle if self.kind == "pack" else F.pixel_shuffle
+        return moved(x.permute(3, 0, 1, 2), self.factor).permute(1, 2, 3, 0)
 
     def state(self) -> bytes:
         return struct.pack(">4sI", self.kind.encode(), self.factor)
@@ -128,7 +147,7 @@ def _integer_conv(name: str, weight: Tensor, bias: Tensor | None, stride: int, p
             f"layer '{name}' of the coding path can sum up to 2^{math.log2(worst):.1f}; "
             f"exact coding needs less than 2^{math.log2(EXACT_SUM):.0f}"
         )
-    return _Conv(name, integers, offset[:, None, None], shift, stride, padding)
+    return _Conv(name, integers, offset[:, None], shift, stride, padding)
 
 
 _Op = _Conv | _LeakyReLU | _Reorder
@@ -192,11 +211,16 @@ class IntegerNetwork:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Fixed-point integers in, fixed-point integers out; (B, C, h, w) float64."""
+        return self._run(x.permute(1, 2, 3, 0), self._ops)
+
+    @staticmethod
+    def _run(x: Tensor, ops: Sequence[_Op]) -> Tensor:
+        """Layers on maps (C, h, w, B), in which neighbours in memory stay neighbours; the result is (B, C, h, w)."""
         # float64 is never touched by autocast, but a caller's autocast must not reach anything else here.
         with torch.autocast(x.device.type, enabled=False):
-            for op in self._ops:
+            for op in ops:
                 x = op(x)
-        return x
+        return x.permute(3, 0, 1, 2).contiguous()
 
     def on_patches(self, x: Tensor, size: int) -> Tensor:
         """The network on every patch of x, row by row: (B, C, H, W) -> (B * (H - size + 1) * (W - size + 1), ...).
@@ -208,11 +232,7 @@ class IntegerNetwork:
         first = self._ops[0]
         if not (isinstance(first, _Conv) and (first.stride, first.padding, first.weight.shape[-1]) == (1, 1, 3)):
             raise TypeError("patches need a first layer with a kernel of 3, stride 1 and padding 1")
-        with torch.autocast(x.device.type, enabled=False):
-            x = first.on_patches(x, size)
-            for op in self._ops[1:]:
-                x = op(x)
-        return x
+        return self._run(first.on_patches(x.permute(1, 2, 3, 0), size), self._ops[1:])
 
     def prove(self) -> list[Bound]:
         """The largest possible sum of each layer, for inputs up to +-`LIMIT`.

@@ -16,7 +16,7 @@ from icm_sicmh.layers import conv, started
 
 Network = Callable[[Tensor], Tensor]
 _NEIGHBOURHOOD = 5
-_POSITIONS_AT_ONCE = 4096  # of 25 C numbers each; keeps a large picture's patches out of memory
+_POSITIONS_AT_ONCE = 1024  # of 25 C numbers each; keeps a large picture's patches out of memory
 
 
 def prediction_layers(channels: int, outputs: int | None = None) -> nn.Sequential:
