@@ -7,6 +7,7 @@ from icm_core.interfaces.dataset import DataSet, DataSetParams, Sample
 from icm_core.interfaces.enhancement import Enhancement
 from icm_core.interfaces.head import TaskHead
 from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
+from icm_core.interfaces.nested import Nested
 from icm_core.interfaces.pipeline import PipelineView, TaskView
 from icm_core.interfaces.spec_path import SpecPath
 from icm_core.nests import Nest
@@ -21,6 +22,7 @@ __all__ = [
     "Enhancement",
     "Figure",
     "Nest",
+    "Nested",
     "PipelineView",
     "Sample",
     "SideInfoAdapter",

@@ -68,7 +68,7 @@ class SpecPath(str):
         if not (isinstance(value, str) and 0 < len(value) <= 1000):
             raise ValueError("it should be the path of a file, relative to the spec's folder")
         check_inside(value, "a file")
-        places: Mapping[str, Path] = info.context if isinstance(info.context, Mapping) else {}
+        places: Mapping[str, Path] = {} if info.context is None else info.context.files
         return cls(value, places.get(info.field_name or ""))
 
 

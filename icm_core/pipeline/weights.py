@@ -172,7 +172,8 @@ def _fitting(source: Inherited, expected: Mapping[str, Tensor]) -> dict[str, Ten
         same_type = own is not None and (
             own.dtype == tensor.dtype or (own.is_floating_point() and tensor.is_floating_point())
         )
-        return own is not None and own.shape == tensor.shape and same_type and component_of(key) in source.parts
+        stays = component_of(key) in source.parts and not any(key.startswith(f"{path}.") for path in source.without)
+        return own is not None and own.shape == tensor.shape and same_type and stays
 
     return {key: tensor for key, tensor in read_tensors(source.file).items() if fits(key, tensor)}
 

@@ -56,7 +56,7 @@ def open_dataset(text: str, split: str, registry: Registry, params: Mapping[str,
         raise InputError(f"a data set is given as NAME:FOLDER, such as camvid:/data/camvid, and not as {text!r}")
     cls = find_dataset(name, registry)
     try:
-        checked = look_up(cls.name, params or {}, registry.datasets, cls.name).params
+        checked = look_up(cls.name, params or {}, registry.datasets, cls.name, registry=registry).params
     except SpecError as error:
         raise InputError(str(error)) from error
     try:

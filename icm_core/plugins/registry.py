@@ -103,6 +103,17 @@ class Registry:
             raise InputError(f"there is no default pipeline, {found}; name one with -m")
         return names[0]
 
+    def of(self, contract: type[Component]) -> Catalogue[type[Any]]:
+        """The catalogue of a contract: of `Codec` the codecs."""
+        found: dict[type[Component], Catalogue[Any]] = {
+            Codec: self.codecs,
+            SideInfoAdapter: self.adapters,
+            TaskHead: self.heads,
+            Enhancement: self.enhancements,
+            Loss: self.losses,
+        }
+        return found[contract]
+
     def kind(self, name: str, where: str = "") -> TaskKind:
         """A kind of answers by name.
 

@@ -8,7 +8,7 @@ spec's own files lie over its base's, each found from the folder of the spec tha
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +33,12 @@ class Inherited:
     Attributes:
         file: the file.
         parts: components that they are for: those whose class is still the one that they were made with.
+        without: paths inside of these that became components of another class.
     """
 
     file: Path
     parts: frozenset[str]
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -145,8 +147,21 @@ def _extended(path: Path, data: Mapping[str, object], base: Composed, registry: 
 def _inherited(base: Composed, spec: PipelineSpec) -> tuple[Inherited, ...]:
     before, now = components(base.spec), components(spec)
     same = frozenset(place for place, part in now.items() if place in before and before[place].use == part.use)
+    other = frozenset(inner for place in same for inner in _exchanged(before[place].params, now[place].params, place))
     own = (Inherited(file, frozenset(before)) for file in base.weights)
-    return tuple(Inherited(found.file, found.parts & same) for found in (*base.inherited, *own))
+    return tuple(Inherited(found.file, found.parts & same, found.without | other) for found in (*base.inherited, *own))
+
+
+def _exchanged(before: Mapping[str, object], now: Mapping[str, object], place: str) -> Iterator[str]:
+    """Paths of the components inside of a component that are of another class now (`icm_core.interfaces.Nested`)."""
+    for field, was in before.items():
+        if isinstance(was, Mapping) and "use" in was:
+            found, path = now.get(field), f"{place}.{field}"
+            if not isinstance(found, Mapping) or found.get("use") != was["use"]:
+                yield path
+            elif isinstance(was.get("params"), Mapping):
+                inner = found.get("params")
+                yield from _exchanged(was["params"], inner if isinstance(inner, Mapping) else {}, path)
 
 
 def read_spec(path: Path, registry: Registry | None = None) -> PipelineSpec:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from icm_core.errors import SpecError
 from icm_core.files import beside, make_folder, read_file, write_atomically
+from icm_core.interfaces.nested import nested_fields
 from icm_core.interfaces.spec_path import path_fields
 from icm_core.plugins.registry import Registry
 from icm_core.spec.merge import Place
 from icm_core.spec.model import PipelineSpec
 from icm_core.spec.places import catalogue_of, components
-from icm_registry import RegistryError
+from icm_registry import Catalogue, RegistryError
 
 
 def located(spec: PipelineSpec, said_by: Callable[[Place], Path], registry: Registry) -> PipelineSpec:
@@ -30,7 +32,7 @@ def located(spec: PipelineSpec, said_by: Callable[[Place], Path], registry: Regi
     for where, field, name in _named(spec, registry):
         place = f"{where}.params.{field}"
         try:
-            files[place] = beside(said_by((*where.split("."), "params", field)), name, "a file")
+            files[place] = beside(said_by((*where.split("."), "params", *field.split("."))), name, "a file")
         except (SpecError, ValueError) as error:
             raise SpecError(f"{place}: {error}") from error
     return spec.with_files(files) if files else spec
@@ -54,7 +56,10 @@ def copy_files(spec: PipelineSpec, folder: Path) -> tuple[Path, ...]:
     parts = components(spec)
     for place, source in spec.files.items():
         where, _, field = place.partition(".params.")
-        target = folder / str(parts[where].params[field])
+        named: object = parts[where].params
+        for key in field.split("."):
+            named = named[key] if isinstance(named, Mapping) else None
+        target = folder / str(named)
         inside = [part for part in sorted(source.rglob("*")) if part.is_file()] if source.is_dir() else [source]
         for part in inside:
             copy = target / part.relative_to(source) if source.is_dir() else target
@@ -70,10 +75,24 @@ def copy_files(spec: PipelineSpec, folder: Path) -> tuple[Path, ...]:
 def _named(spec: PipelineSpec, registry: Registry) -> Iterator[tuple[str, str, str]]:
     """Component, field and name of everything beside the spec that parameters name."""
     for where, part in components(spec).items():
-        try:
-            cls = catalogue_of(where, registry).get(part.use)
-        except RegistryError:
-            continue
-        for field in path_fields(cls.Params):
-            if isinstance(name := part.params.get(field), str):
-                yield where, field, name
+        for field, name in _fields(catalogue_of(where, registry), part.use, part.params, registry):
+            yield where, field, name
+
+
+def _fields(
+    catalogue: Catalogue[type[Any]], use: object, params: object, registry: Registry
+) -> Iterator[tuple[str, str]]:
+    """Field and name, also of components inside of a component: ``"codec.params.file"``."""
+    try:
+        cls = catalogue.get(str(use))
+    except RegistryError:
+        return
+    if not isinstance(params, Mapping):
+        return
+    for field in path_fields(cls.Params):
+        if isinstance(name := params.get(field), str):
+            yield field, name
+    for field, contract in nested_fields(cls.Params).items():
+        if isinstance(part := params.get(field), Mapping):
+            for inner, name in _fields(registry.of(contract), part.get("use"), part.get("params", {}), registry):
+                yield f"{field}.params.{inner}", name

@@ -2,7 +2,8 @@
 
 * Objects merge key by key; any other value, lists included, replaces what was there.
 * ``null`` removes a key: a task, the enhancement, the description. Inside ``params`` it is a value like any other.
-* A component whose ``use`` becomes another loses its ``params``: they were those of the other component.
+* A component whose ``use`` becomes another loses its ``params``: they were those of the other component. So does a
+  component inside of another's ``params``.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Layers(Generic[Origin]):
             del self.origins[known]
 
     def _merge(self, place: Place, below: dict[str, object], above: Mapping[str, object], origin: Origin) -> None:
-        if "use" in above and above["use"] != below.get("use") and is_component(place):
+        if "use" in above and above["use"] != below.get("use") and (is_component(place) or "params" in place):
             self.drop((*place, "params"))
         for key, value in above.items():
             here = (*place, key)

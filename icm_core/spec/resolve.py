@@ -69,4 +69,4 @@ def resolve(spec: PipelineSpec, registry: Registry) -> ResolvedSpec:
 def _look_up(where: str, part: ComponentSpec, spec: PipelineSpec, registry: Registry) -> Resolved[Any]:
     prefix = f"{where}.params."
     files = {place.removeprefix(prefix): file for place, file in spec.files.items() if place.startswith(prefix)}
-    return look_up(part.use, part.params, catalogue_of(where, registry), where, files)
+    return look_up(part.use, part.params, catalogue_of(where, registry), where, files, registry)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from icm_core.interfaces import Codec, SideInfoAdapter, TaskHead
+from icm_core.interfaces.nested import CONTRACT
 from icm_core.plugins.registry import Registry
 from icm_core.spec.model import FINE, TASK_NAME, PipelineSpec
 from icm_registry import Catalogue
 
 Schema = dict[str, Any]
+
+_CONTRACTS = (Codec, SideInfoAdapter, TaskHead)
+"""Contracts whose components can stand inside of others; an enhancement cannot, it refines the picture of a task."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -37,8 +43,19 @@ def json_schema(registry: Registry) -> Schema:
         "anyOf": [{"$ref": add_choices(definitions, registry.enhancements, generic, over=over)}, {"type": "null"}],
         "default": None,
     }
+    _choose_inside(definitions, {contract.__name__: registry.of(contract).kind for contract in _CONTRACTS})
     properties["tasks"]["propertyNames"] = {"pattern": TASK_NAME, "not": {"const": FINE}}
     return {"$schema": DIALECT, **_or_extending(schema), "title": "icm pipeline"}
+
+
+def _choose_inside(node: Any, kinds: Mapping[str, str]) -> None:
+    """Let fields that are components take the installed ones of their contract."""
+    for inner in list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _choose_inside(inner, kinds)
+    if isinstance(node, dict) and (contract := str(node.get(CONTRACT))) in kinds:
+        told = {key: node[key] for key in ("title", "description", "default") if key in node}
+        node.clear()
+        node.update(told, **{"$ref": f"#/$defs/{kinds[contract]}"})
 
 
 def _or_extending(schema: Schema) -> Schema:

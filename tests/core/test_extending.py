@@ -72,7 +72,12 @@ def merged(*layers: dict[str, Any]) -> dict[str, Any]:
         (
             {"tasks": {"s": {"head": {"params": {"backbone": {"use": "a", "params": {"x": 1}}}}}}},
             {"tasks": {"s": {"head": {"params": {"backbone": {"use": "b"}}}}}},
-            {"tasks": {"s": {"head": {"params": {"backbone": {"use": "b", "params": {"x": 1}}}}}}},
+            {"tasks": {"s": {"head": {"params": {"backbone": {"use": "b"}}}}}},
+        ),
+        (
+            {"tasks": {"s": {"head": {"params": {"backbone": {"use": "a", "params": {"x": 1}}}}}}},
+            {"tasks": {"s": {"head": {"params": {"backbone": {"use": "a", "params": {"y": 2}}}}}}},
+            {"tasks": {"s": {"head": {"params": {"backbone": {"use": "a", "params": {"x": 1, "y": 2}}}}}}},
         ),
         ({"a": 1}, {"a": {"b": 2}}, {"a": {"b": 2}}),
         ({"a": {"b": 2}}, {"a": 1}, {"a": 1}),

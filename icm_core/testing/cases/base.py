@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from icm_core.errors import SpecError
+from icm_core.interfaces.nested import nested_fields
+from icm_core.plugins.lookup import Around
+from icm_core.plugins.registry import build_registry
 from icm_core.testing.failing import ConformanceError
 
 
@@ -47,11 +51,17 @@ class ParameterisedCase(Case):
 
     params: Mapping[str, object] = field(default_factory=dict)
 
+    def validated(self, params: Mapping[str, object]) -> Any:
+        """Parameters validated; components inside of them (`icm_core.interfaces.Nested`) are looked up as in a spec."""
+        model = self.cls.Params
+        around = Around(self.name, {}, build_registry()) if nested_fields(model) else None
+        return model.model_validate(dict(params), context=around)
+
     def settings(self) -> Any:
         """The validated parameters."""
         try:
-            return self.cls.Params.model_validate(dict(self.params))
-        except ValueError as error:
+            return self.validated(self.params)
+        except (SpecError, ValueError) as error:
             raise ConformanceError(
                 f"{self.name}.Params does not take {dict(self.params)}: {error}. "
                 "Give the case parameters that the component accepts."

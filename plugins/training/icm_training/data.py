@@ -26,7 +26,7 @@ def open_data(name: str, spec: DataSpec, folder: Path, registry: Registry) -> Da
         InputError: its folder is missing, or is laid out otherwise.
     """
     where = f"data.{name}"
-    found = look_up(spec.use, spec.params, registry.datasets, where)
+    found = look_up(spec.use, spec.params, registry.datasets, where, registry=registry)
     try:
         return build_dataset(
             found.cls, found.params, folder / spec.root, spec.split, lambda kind: registry.kind(kind, where)

@@ -137,7 +137,7 @@ def _terms(pipe: Pipeline, feed: FeedSpec, data: Mixture, registry: Registry, wh
     terms: list[Term] = []
     for number, spec in enumerate(feed.losses):
         place = f"{where}.losses[{number}]"
-        found = look_up(spec.use, spec.params, registry.losses, place)
+        found = look_up(spec.use, spec.params, registry.losses, place, registry=registry)
         _check(pipe, spec, place)
         label = prefix + (spec.label or _label(spec))
         if any(term.label == label for term in terms):
