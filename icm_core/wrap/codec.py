@@ -167,9 +167,13 @@ class ModelCodec(Codec):
         if hasattr(model, "update"):
             cast(Any, model).update(force=True)
 
+    def structure(self) -> str:
+        """What of the parameters decoding depends on, for the fingerprint: by default all."""
+        return self.params.model_dump_json()
+
     def coding_state(self) -> bytes:
         """Digest of all weights: the decoded picture depends on every one of the decoder's."""
-        parts: list[bytes | str] = [f"{self.name}/1", self.params.model_dump_json()]
+        parts: list[bytes | str] = [f"{self.name}/1", self.structure()]
         for name, tensor in sorted(self.net.state_dict().items()):
             parts += [name, tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()]
         return serialize(*parts)

@@ -11,9 +11,11 @@ from compressai.models import Cheng2020Anchor, JointAutoregressiveHierarchicalPr
 
 import icm_core
 from icm_baselines import LEARNED, import_checkpoint
+from icm_baselines.latent import LatentAdapter
 from icm_baselines.learned import LearnedCodec, ScaleHyperpriorCodec
 from icm_core import BitstreamError, InputError, Quality, SpecError, WeightsError
 from icm_core.pipeline.weights import load_weights, metadata
+from icm_core.types import Level, SideInfo, SideInfoLayout
 
 ONE = Quality.of(1)
 
@@ -186,3 +188,43 @@ def test_weights_are_parameters_without_tables(hyperprior, tmp_path) -> None:
     load_weights(fresh, [tmp_path / "w.safetensors"])
     assert fresh.coding_state() == hyperprior.coding_state()
     assert not [key for key in fresh.state_dict() if "cdf" in key or "offset" in key]
+
+
+def with_side(side: str) -> LearnedCodec:
+    """The hyperprior's weights with other side information."""
+    codec = ScaleHyperpriorCodec(ScaleHyperpriorCodec.Params(n=12, m=18, side=side)).eval().requires_grad_(False)
+    codec.load_trained(make(ScaleHyperpriorCodec).net.state_dict())
+    return codec
+
+
+@pytest.mark.parametrize(("side", "shapes"), [("latent", [(2, 18, 5, 7)]), ("both", [(2, 3, 80, 112), (2, 18, 5, 7)])])
+def test_the_latent_of_one_stream(hyperprior, picture, side, shapes) -> None:
+    """What is handed on changes no byte; the picture is the synthesis of the latent."""
+    codec = with_side(side)
+    payloads = codec.encode(picture(70, 100, 2), ONE)
+    assert payloads == hyperprior.encode(picture(70, 100, 2), ONE)
+    found = codec.decode(payloads, (70, 100), ONE)
+    assert [tuple(level.shape) for level in found.levels] == shapes and found.size == (70, 100)
+    latents: list[torch.Tensor] = []
+    hyperprior.net.g_s.register_forward_pre_hook(lambda module, args: latents.append(args[0].clone()))
+    reference = hyperprior.decode(payloads, (70, 100), ONE).levels[0]
+    assert torch.equal(found.levels[-1], torch.cat(latents)[..., :5, :7])
+    if side == "both":
+        torch.testing.assert_close(found.levels[0][..., :70, :100], reference, rtol=0, atol=1e-5)
+
+
+def test_without_a_picture_there_is_no_synthesis(hyperprior) -> None:
+    names = {name for name, _ in with_side("latent").net.named_parameters()}
+    assert names == {name for name, _ in hyperprior.net.named_parameters() if not name.startswith("g_s.")}
+    assert with_side("both").coding_state() == hyperprior.coding_state()
+
+
+def test_the_latent_adapter_takes_what_is_no_picture() -> None:
+    params = LatentAdapter.Params()
+    both = SideInfoLayout((Level(3, 1), Level(18, 16)), 12)
+    side = SideInfo((torch.zeros(1, 3, 64, 64), torch.ones(1, 18, 4, 4)), (60, 60))
+    found = LatentAdapter(params, both)(side)
+    assert torch.equal(found.maps["latent"], side.levels[1]) and found.size == (60, 60)
+    assert LatentAdapter(params, both).features == {"latent": Level(18, 16)}
+    with pytest.raises(SpecError, match='"side": "latent"'):
+        LatentAdapter(params, SideInfoLayout((Level(3, 1),), 3))

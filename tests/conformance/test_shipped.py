@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from icm_baselines import EXTERNAL, LEARNED
 from icm_baselines.bpg import BPG
 from icm_baselines.jpegxl import JPEGXL
+from icm_baselines.latent import LatentAdapter
 from icm_baselines.pixels import Picture, PixelsAdapter
 from icm_baselines.still import AVIF, JPEG, JPEG2000, WebP
 from icm_baselines.video import HEVC, VVC
@@ -110,7 +111,8 @@ def spread_learned(codec: Any) -> None:
                 parameter.mul_(8)
         scales = getattr(codec.net, "entropy_parameters", codec.net.h_s)
         list(scales.parameters())[-1][: codec.net.M].add_(1)
-        list(codec.net.g_s.parameters())[-1].add_(0.5)
+        if codec.params.side != "latent":
+            list(codec.net.g_s.parameters())[-1].add_(0.5)
 
 
 @cache
@@ -160,8 +162,14 @@ CASES: list[Case] = [
         )
         for codec in LEARNED
     ),
+    *(
+        CodecCase(LEARNED[0], {**_WIDTHS, "side": side}, prepare=spread_learned, unpromised=_LIBRARYS_OWN, **_TWO)
+        for side in ("latent", "both")
+    ),
     *(AdapterCase(adapter) for adapter in (OneScale, TwoScale, MultiScale)),
     AdapterCase(PixelsAdapter, layout=SideInfoLayout((Level(3, 1),), 3)),
+    AdapterCase(PixelsAdapter, layout=SideInfoLayout((Level(3, 1), Level(18, 16)), 12)),
+    AdapterCase(LatentAdapter),
     AdapterCase(DecodedPicture, {"of": "coarse"}),
     HeadCase(Coarse, features=FUSED),
     HeadCase(Picture),

@@ -7,6 +7,7 @@ from pathlib import Path
 from icm_baselines.accounting import payload_bytes
 from icm_baselines.bpg import BPG
 from icm_baselines.jpegxl import JPEGXL
+from icm_baselines.latent import LatentAdapter
 from icm_baselines.learned import Cheng2020AnchorCodec, ContextCodec, ScaleHyperpriorCodec
 from icm_baselines.pixels import Picture, PixelsAdapter
 from icm_baselines.still import AVIF, JPEG, JPEG2000, WebP
@@ -29,8 +30,8 @@ def icm_codecs() -> list[type[Codec]]:
 
 @hookimpl
 def icm_adapters() -> list[type[SideInfoAdapter]]:
-    """The decoded picture."""
-    return [PixelsAdapter]
+    """The decoded picture, and the decoded latent."""
+    return [PixelsAdapter, LatentAdapter]
 
 
 @hookimpl

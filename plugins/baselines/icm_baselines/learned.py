@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
@@ -21,13 +21,27 @@ from icm_core.coding.rans import MAX_SYMBOL
 from icm_core.coding.weight_cache import Memo
 from icm_core.interfaces import ComponentParams
 from icm_core.quality import Quality
-from icm_core.types import SideInfo
+from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
 from icm_core.wrap import ModelCodec
 
 _CONTEXT = 5  # side of the context model's window
+_LATENT = 16  # stride of y
+_PICTURE = Level(3, 1)
+
+Side = Literal["picture", "latent", "both"]
 
 
-class HyperpriorParams(ComponentParams):
+class LearnedParams(ComponentParams):
+    """What is handed on of what a file holds."""
+
+    side: Side = Field(
+        "picture",
+        description="the side information: the decoded picture; the decoded latent y, for tasks that are done without "
+        "a picture, and no synthesis network is built; or both",
+    )
+
+
+class HyperpriorParams(LearnedParams):
     """Widths, with CompressAI's names."""
 
     n: int = Field(128, ge=8, le=512, description="N, channels inside the networks and of z (CompressAI: 128 or 192)")
@@ -42,7 +56,10 @@ class _Tables:
 
 
 class LearnedCodec(ModelCodec):
-    """A model of CompressAI with one rate, so that 1 is its only quality; its side information is the picture.
+    """A model of CompressAI with one rate, so that 1 is its only quality.
+
+    Its side information is the decoded picture, (B, 3, H, W), or the decoded latent y, (B, M, H / 16, W / 16), or the
+    two in this order, as ``side`` says. With the latent, height and width are rounded up to multiples of 16.
 
     Probabilities come from float networks: a file decodes where the same library runs on the same kind of machine with
     as many threads, and nothing is promised beyond that. (SICMH's own codecs compute them in integers.) Cumulative
@@ -52,9 +69,56 @@ class LearnedCodec(ModelCodec):
     `compress` gives has a stream for each, and `ModelCodec` would write them behind a length.)
     """
 
-    def __init__(self, params: ComponentParams) -> None:
+    params: LearnedParams
+
+    def __init__(self, params: LearnedParams) -> None:
         super().__init__(params)
+        if params.side == "latent":
+            cast(Any, self.net).g_s = nn.Identity()  # then what CompressAI calls the picture is the latent
         self._memo: Memo[_Tables] = Memo()
+
+    @property
+    def layout(self) -> SideInfoLayout:
+        """The decoded picture, 3 channels at full size; the latent, M channels at 1/16; as ``side`` says."""
+        net = cast(Any, self.net)
+        picture = () if self.params.side == "latent" else (_PICTURE,)
+        if self.params.side == "picture":
+            return SideInfoLayout(picture, 3)
+        return SideInfoLayout((*picture, Level(int(net.M), _LATENT)), int(net.N))
+
+    def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
+        """See `Codec.forward`; pictures may have any size. In training, the decoded ones are not clamped to [0, 1]."""
+        if self.params.side == "picture":
+            return super().forward(x, quality)
+        latents: list[Tensor] = []
+        # What the synthesis gets is the latent, in every model of CompressAI's, and none of them returns it.
+        hook = cast(Any, self.net).g_s.register_forward_pre_hook(lambda _, given: latents.append(given[0]))
+        try:
+            picture, bits = self._passed(self.net, self.padded(x))
+        finally:
+            hook.remove()
+        picture = picture.float() if self.training else picture.float().clamp(0, 1)
+        return CodecOutput(self._side(latents[0].float(), picture, (x.shape[-2], x.shape[-1])), bits)
+
+    def _side(self, latent: Tensor, picture: Tensor, size: tuple[int, int]) -> SideInfo:
+        """What `side` asks for, cut to the size that the layout says."""
+        step = self.layout.alignment
+        levels = []
+        for level in self.layout.levels:
+            height, width = (-(-side // step) * step // level.stride for side in size)
+            whole = picture if level == _PICTURE else latent
+            levels.append(whole[..., :height, :width].contiguous())
+        return SideInfo(tuple(levels), size)
+
+    def structure(self) -> str:
+        """The widths; what is handed on changes no stream."""
+        return self.params.model_dump_json(exclude={"side"})
+
+    def load_trained(self, state: Mapping[str, Tensor], quality: int = 1) -> None:
+        """As in `ModelCodec`; without a picture the weights of the synthesis are left out."""
+        if self.params.side == "latent":
+            state = {name: value for name, value in state.items() if not name.startswith("g_s.")}
+        super().load_trained(state, quality)
 
     def encode(self, x: Tensor, quality: Quality) -> list[bytes]:  # noqa: ARG002
         """One stream a picture."""
@@ -62,10 +126,11 @@ class LearnedCodec(ModelCodec):
             return [self._encode(picture[None]) for picture in x.float()]
 
     def decode(self, payloads: Sequence[bytes], size: tuple[int, int], quality: Quality) -> SideInfo:  # noqa: ARG002
-        """The decoded pictures, in [0, 1]; see `Codec.decode`."""
+        """The decoded pictures, in [0, 1], the latents or both; see `Codec.decode`."""
         with torch.no_grad(), torch.autocast(self.place.type, enabled=False):
-            pictures = [self._decode(payload, size, self.place) for payload in payloads]
-        return SideInfo((torch.cat(pictures)[..., : size[0], : size[1]].contiguous(),), size)
+            pairs = [self._decode(payload, size, self.place) for payload in payloads]
+        latents, pictures = zip(*pairs, strict=True)
+        return self._side(torch.cat(latents), torch.cat(pictures), size)
 
     def _tables(self) -> _Tables:
         return self._memo.get([self.net], self._build_tables)
@@ -101,7 +166,8 @@ class LearnedCodec(ModelCodec):
         self._encode_latent(stream, y, net.h_s(symbols + medians))
         return stream.finish()
 
-    def _decode(self, payload: bytes, size: tuple[int, int], place: torch.device) -> Tensor:
+    def _decode(self, payload: bytes, size: tuple[int, int], place: torch.device) -> tuple[Tensor, Tensor]:
+        """The latent and the picture of a payload."""
         net = cast(Any, self.net)
         height, width = (-(-side // self.stride) for side in size)
         stream = StreamDecoder(payload, height * width * (net.N + 16 * net.M))
@@ -110,8 +176,7 @@ class LearnedCodec(ModelCodec):
         z = stream.pull(rows, self._tables().z) + medians
         y = self._decode_latent(stream, net.h_s(z))
         stream.finish()
-        picture: Tensor = net.g_s(y)
-        return picture.clamp(0, 1)
+        return y, net.g_s(y).clamp(0, 1)
 
     def _hyper_input(self, y: Tensor) -> Tensor:
         return y
@@ -163,8 +228,6 @@ class ContextCodec(LearnedCodec):
 
         n: int = Field(192, ge=8, le=512, description="N, channels inside the networks and of z (CompressAI: 192)")
 
-    params: ComponentParams
-
     def models(self) -> list[nn.Module]:
         """CompressAI's model."""
         params = cast(HyperpriorParams, self.params)
@@ -213,7 +276,7 @@ class Cheng2020AnchorCodec(ContextCodec):
 
     name: ClassVar[str] = "baselines.cheng2020_anchor"
 
-    class Params(ComponentParams):
+    class Params(LearnedParams):
         """The one width, with CompressAI's name."""
 
         n: int = Field(192, ge=8, le=512, description="N, channels of networks and latents (CompressAI: 128 or 192)")

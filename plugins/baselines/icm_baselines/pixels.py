@@ -24,9 +24,9 @@ class PixelsAdapter(SideInfoAdapter):
 
     def __init__(self, params: Params, layout: SideInfoLayout) -> None:
         super().__init__(params, layout)
-        if layout.levels != (_PICTURE,):
+        if layout.levels[0] != _PICTURE:
             raise SpecError(
-                f"adapter '{self.name}' takes a codec whose side information is the decoded picture; "
+                f"adapter '{self.name}' takes a codec whose side information begins with the decoded picture; "
                 f"this one gives {[(level.channels, level.stride) for level in layout.levels]} (channels, stride)"
             )
 

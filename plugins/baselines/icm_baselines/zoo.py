@@ -44,7 +44,7 @@ def import_checkpoint(checkpoint: Path, spec: Path) -> None:
     title = codec.name.partition(".")[2].replace("_", "-")
     # The task networks stay where they are, so that what is saved is the codec with the decoded picture behind it.
     picture = {"adapter": {"use": "baselines.pixels"}, "head": {"use": "baselines.picture"}}
-    own = {"use": codec.name, "params": codec.params.model_dump(mode="json")}
+    own = {"use": codec.name, "params": codec.params.model_dump(mode="json", exclude={"side"})}
     alone = parse_spec({"icm": 1, "name": spec.stem, "codec": own, "tasks": {"picture": picture}})
     data = {
         "icm": 1,
@@ -88,12 +88,12 @@ def _filled(state: dict[str, Tensor]) -> LearnedCodec:
     codec: LearnedCodec
     if "g_a.0.conv1.weight" in state:
         model = Cheng2020Anchor.from_state_dict(state)
-        codec = Cheng2020AnchorCodec(Cheng2020AnchorCodec.Params(n=model.N))
+        codec = Cheng2020AnchorCodec(Cheng2020AnchorCodec.Params(n=model.N, side="picture"))
     elif "context_prediction.weight" in state:
         model = JointAutoregressiveHierarchicalPriors.from_state_dict(state)
-        codec = ContextCodec(ContextCodec.Params(n=model.N, m=model.M))
+        codec = ContextCodec(ContextCodec.Params(n=model.N, m=model.M, side="picture"))
     else:
         model = ScaleHyperprior.from_state_dict(state)
-        codec = ScaleHyperpriorCodec(ScaleHyperpriorCodec.Params(n=model.N, m=model.M))
+        codec = ScaleHyperpriorCodec(ScaleHyperpriorCodec.Params(n=model.N, m=model.M, side="picture"))
     codec.load_trained(model.state_dict())
     return codec
