@@ -7,8 +7,9 @@ from pathlib import Path
 from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
 from icm_core.plugins.hookspecs import hookimpl
 from icm_core.training import Loss
+from icm_related.filtered import Filtered
 
-CODECS: tuple[type[Codec], ...] = ()
+CODECS: tuple[type[Codec], ...] = (Filtered,)
 ADAPTERS: tuple[type[SideInfoAdapter], ...] = ()
 HEADS: tuple[type[TaskHead], ...] = ()
 ENHANCEMENTS: tuple[type[Enhancement], ...] = ()
