@@ -85,8 +85,14 @@ class Fingerprints:
 
 
 def weights_digest(pipe: Pipeline) -> str:
-    """Names a pipeline's spec and everything that was loaded into it: 16 hexadecimal digits of a SHA-256."""
-    found = hashlib.sha256(json.dumps(pipe.spec.to_json(), sort_keys=True).encode())
+    """Names a pipeline's spec and everything that was loaded into it: 16 hexadecimal digits of a SHA-256.
+
+    What its tasks were trained on is left out: the weights are what came of it.
+    """
+    spec = pipe.spec.to_json()
+    for task in spec["tasks"].values():
+        task.pop("trained_on", None)
+    found = hashlib.sha256(json.dumps(spec, sort_keys=True).encode())
     for name, tensor in sorted(pipe.state_dict().items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

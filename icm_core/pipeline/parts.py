@@ -20,7 +20,7 @@ from icm_core.interfaces import Codec, Enhancement, TaskKind
 from icm_core.pipeline.answers import Answers
 from icm_core.pipeline.task import Task
 from icm_core.quality import Quality
-from icm_core.spec.model import FINE, PipelineSpec
+from icm_core.spec.model import FINE, PipelineSpec, TrainedOn
 from icm_core.types import SideInfo
 from icm_registry import unknown
 
@@ -135,6 +135,10 @@ class Parts(nn.Module):
     def search_ends(self, name: str) -> tuple[float, float] | None:
         """What a unit of a task's divergence is worth in a search, at the lowest and the highest quality."""
         return self.spec.tasks[name].search
+
+    def trained_on(self, name: str) -> TrainedOn | None:
+        """What a task learned from; None where the spec does not say, and of ``"fine"``."""
+        return self.spec.tasks[name].trained_on if name in self.spec.tasks else None
 
     def train(self, mode: bool = True) -> Self:
         """Training changes weights, so the fingerprints are forgotten."""

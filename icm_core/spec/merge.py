@@ -4,6 +4,7 @@
 * ``null`` removes a key: a task, the enhancement, the description. Inside ``params`` it is a value like any other.
 * A component whose ``use`` becomes another loses its ``params``: they were those of the other component. So does a
   component inside of another's ``params``.
+* A task whose head becomes another loses its ``trained_on``: the other head learned from that.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Layers(Generic[Origin]):
     def _merge(self, place: Place, below: dict[str, object], above: Mapping[str, object], origin: Origin) -> None:
         if "use" in above and above["use"] != below.get("use") and (is_component(place) or "params" in place):
             self.drop((*place, "params"))
+        if len(place) == 2 and place[0] == "tasks" and _use(above) not in (None, _use(below)):
+            self.drop((*place, "trained_on"))
         for key, value in above.items():
             here = (*place, key)
             if value is None and "params" not in place:
@@ -64,6 +67,12 @@ class Layers(Generic[Origin]):
                 self.drop(here)
                 below[key] = value
                 self.origins[here] = origin
+
+
+def _use(task: Mapping[str, object]) -> object:
+    """The name of a task's head, None where nothing is said of it."""
+    head = task.get("head")
+    return head.get("use") if isinstance(head, Mapping) else None
 
 
 def values(data: Mapping[str, object], place: Place = ()) -> Iterator[tuple[Place, object]]:

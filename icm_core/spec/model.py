@@ -70,6 +70,21 @@ class EnhancementSpec(ComponentSpec):
 SearchEnds = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
+class TrainedOn(_Model):
+    """What a task learned from. Nothing is computed with it; it is shown, and decides what a demonstration asks."""
+
+    data: str = Field(min_length=1, description="the data in words, such as 'CamVid train, 367 pictures'")
+    pictures: str = Field(
+        default="",
+        pattern=r"^([a-z]+( [a-z]+)?)?$",
+        description="what all of its pictures show, in a word or two: 'streets', 'rooms', or 'objects' for things "
+        "that fill the picture; empty where they show anything",
+    )
+
+    def __str__(self) -> str:
+        return f"pictures of {self.pictures} ({self.data})" if self.pictures else self.data
+
+
 class TaskSpec(_Model):
     """One task: its own adapter instance and its head."""
 
@@ -79,6 +94,9 @@ class TaskSpec(_Model):
         default=None,
         description="what counts in encoder-side search: bits per pixel that a unit of the head's divergence is worth, "
         "at the lowest and at the highest quality",
+    )
+    trained_on: TrainedOn | None = Field(
+        default=None, description="what it learned from; what it says of other pictures means little"
     )
 
 

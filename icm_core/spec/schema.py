@@ -80,7 +80,12 @@ def _or_extending(schema: Schema) -> Schema:
                 "propertyNames": properties["tasks"]["propertyNames"],
                 "additionalProperties": {
                     "type": ["object", "null"],
-                    "properties": {"adapter": anything, "head": anything, "search": task["search"]},
+                    "properties": {
+                        "adapter": anything,
+                        "head": anything,
+                        "search": task["search"],
+                        "trained_on": {**anything, "description": task["trained_on"]["description"]},
+                    },
                     "additionalProperties": False,
                     "description": "what is different in the task; null removes it",
                 },

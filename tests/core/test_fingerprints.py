@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from icm_core import Pipeline
+from icm_core import Pipeline, Registry, build, parse_spec
 from icm_core.bitstream.fingerprint import base_fingerprint, enhancement_fingerprint
 from icm_core.pipeline.identify import weights_digest
 
@@ -139,3 +139,11 @@ def test_what_names_a_measured_pipeline_is_a_hash_of_its_spec_and_of_all_that_wa
         changed = copy.deepcopy(pipeline)
         changed.state_dict()[name].add_(1)
         assert weights_digest(changed) != weights_digest(pipeline)
+
+
+def test_figures_hold_whatever_is_said_of_the_training(pipeline: Pipeline, registry: Registry) -> None:
+    data = pipeline.spec.to_json()
+    data["tasks"]["classes"]["trained_on"] = {"data": "some", "pictures": "streets"}
+    said = build(parse_spec(data), registry)
+    said.load_state_dict(pipeline.state_dict())
+    assert said.spec != pipeline.spec and weights_digest(said) == weights_digest(pipeline)

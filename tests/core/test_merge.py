@@ -50,6 +50,31 @@ def dotted(found: Layers[int]) -> dict[str, int]:
             [{"codec": {"use": "a", "params": {"x": 1}}}, {"codec": {"use": "a", "params": {"y": 3}}}],
             {"codec.use": 1, "codec.params.x": 0, "codec.params.y": 1},
         ),
+        (
+            [{"tasks": {"t": {"head": {"use": "a"}, "trained_on": {"data": "x"}}}}, {"tasks": {"t": {"head": {}}}}],
+            {"tasks.t.head.use": 0, "tasks.t.trained_on.data": 0},
+        ),
+        (
+            [
+                {"tasks": {"t": {"head": {"use": "a"}, "trained_on": {"data": "x"}}}},
+                {"tasks": {"t": {"head": {"use": "a"}}}},
+            ],
+            {"tasks.t.head.use": 1, "tasks.t.trained_on.data": 0},
+        ),
+        (  # another head learned from other data, whatever they were
+            [
+                {"tasks": {"t": {"head": {"use": "a"}, "trained_on": {"data": "x", "pictures": "y"}}}},
+                {"tasks": {"t": {"head": {"use": "b"}}}},
+            ],
+            {"tasks.t.head.use": 1},
+        ),
+        (
+            [
+                {"tasks": {"t": {"head": {"use": "a"}, "trained_on": {"data": "x", "pictures": "y"}}}},
+                {"tasks": {"t": {"trained_on": {"data": "z"}, "head": {"use": "b"}}}},
+            ],
+            {"tasks.t.head.use": 1, "tasks.t.trained_on.data": 1},
+        ),
     ],
 )
 def test_each_value_comes_from_the_last_that_says_it(layers: list[dict[str, Any]], origins: dict[str, int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -15,7 +15,10 @@ from icm_core.files import read_file, write_atomically
 from icm_core.jpeg import Jpeg, jpeg_within, psnr
 from icm_core.pictures import open_picture, to_picture, to_rgb
 from icm_core.pipeline.pipeline import Pipeline
+from icm_core.spec.model import TrainedOn
 from icm_core.types import Prediction
+from icm_demo.asked import asked_of
+from icm_demo.samples import Given
 
 QUALITIES = (1.0, 2.0, 3.0, 4.0)
 
@@ -59,7 +62,7 @@ class Step:
         answers: what each task says, by name; ``fine`` is the enhanced picture.
         jpeg: JPEG within the whole file's bytes, None where it cannot be that small.
         encode_seconds: picture in memory -> bytes.
-        decode_seconds: bytes -> every task's prediction, and the fine picture.
+        decode_seconds: bytes -> the predictions of all tasks that are asked, and the fine picture.
     """
 
     quality: float
@@ -91,11 +94,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Sample:
-    """One photograph at several qualities."""
+    """One photograph at several qualities.
+
+    Attributes:
+        path: its file.
+        picture: RGB.
+        steps: one a quality.
+        left: the tasks that were not asked, and what they were trained on.
+    """
 
     path: Path
     picture: Image.Image
     steps: Sequence[Step]
+    left: Mapping[str, TrainedOn] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -146,25 +157,31 @@ def warm_up(pipe: Pipeline) -> None:
     pipe.decode(pipe.encode(Image.new("RGB", (64, 64), "grey"), quality=qualities_of(pipe)[0]))
 
 
-def collect(pipe: Pipeline, path: Path, folder: Path) -> Sample:
+def collect(pipe: Pipeline, given: Given, folder: Path) -> Sample:
     """Encode a photograph to ``<stem>.q<quality>.icm`` files in a folder and decode it from them.
+
+    Tasks that were trained on pictures of other things are not asked.
 
     Raises:
         InputError: the photograph cannot be read, or the folder not written.
     """
-    picture = open_picture(path)
-    return Sample(path, picture, [_step(pipe, path, picture, quality, folder) for quality in qualities_of(pipe)])
+    picture = open_picture(given.path)
+    asked = asked_of(pipe, given.shows)
+
+    def step(quality: float) -> Step:
+        return _step(pipe, picture, quality, folder / f"{given.path.stem}.q{quality:g}.icm", asked.tasks)
+
+    return Sample(given.path, picture, [step(quality) for quality in qualities_of(pipe)], asked.left)
 
 
-def _step(pipe: Pipeline, path: Path, picture: Image.Image, quality: float, folder: Path) -> Step:
-    file = folder / f"{path.stem}.q{quality:g}.icm"
+def _step(pipe: Pipeline, picture: Image.Image, quality: float, file: Path, tasks: Sequence[str]) -> Step:
     start = time.perf_counter()
     blob = pipe.encode(picture, quality=quality)
     encoded = time.perf_counter()
     write_atomically(file, blob)
     blob = read_file(file)
     restart = time.perf_counter()
-    decoded = pipe.decode(blob)
+    decoded = pipe.decode(blob, tasks)
     finished = time.perf_counter()
 
     pixels = picture.width * picture.height

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean as mean
@@ -30,7 +31,8 @@ class StepRow(TypedDict):
     """The JSON row of one picture at one quality.
 
     An infinite PSNR is null, as is a JPEG that cannot be so small. ``tasks`` has of each task its ``kind``, what the
-    kind answers with, and ``text``, as in ``icm decode --json``.
+    kind answers with, and ``text``, as in ``icm decode --json``; ``not_asked`` names the others, and what they were
+    trained on.
     """
 
     picture: str
@@ -43,6 +45,7 @@ class StepRow(TypedDict):
     psnr: dict[str, float | None]
     jpeg: dict[str, float | None] | None
     tasks: dict[str, dict[str, JsonValue]]
+    not_asked: dict[str, str]
     encode_seconds: float
     decode_seconds: float
 
@@ -50,12 +53,21 @@ class StepRow(TypedDict):
 def run(
     pictures: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="IMG...", help="Pictures or folders; three photographs from wheels if none."),
+        typer.Argument(metavar="IMG...", help="Pictures or folders; a street and three objects if none."),
     ] = None,
     model: Model = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder; made where missing.")] = Path(
         "demo-out"
     ),
+    shows: Annotated[
+        str,
+        typer.Option(
+            "--shows",
+            metavar="A,B",
+            help="What your pictures show, such as streets; tasks that were trained on other things alone are not "
+            "asked. objects if not given.",
+        ),
+    ] = "",
     device: Device = "auto",
     precision: Precision = "fp32",
     as_json: AsJson = False,
@@ -67,12 +79,19 @@ def run(
     """
     from icm_core import load
     from icm_core.pictures import png_bytes
+    from icm_demo.asked import parse_shows
     from icm_demo.collect import Demo, collect, warm_up
     from icm_demo.page import page
-    from icm_demo.samples import shipped_photographs
+    from icm_demo.samples import OBJECTS, Given, demo_pictures
     from icm_demo.sheet import sheet_of_all, sheet_of_one
 
-    paths = expand(pictures, PICTURES) if pictures else shipped_photographs()
+    if shows and not pictures:
+        raise InputError(f"--shows is {shows!r}, and it is said of pictures of yours; name some")
+    if pictures:
+        given = [Given(path, frozenset({OBJECTS})) for path in expand(pictures, PICTURES)]
+    else:
+        given = demo_pictures(output)
+    paths = [one.path for one in given]
     sheets = {path: output / f"{path.stem}.sheet.png" for path in paths}
     check_names(paths, list(sheets.values()))
     made = {(output / name).resolve() for name in ("demo.png", "index.html")}
@@ -80,11 +99,14 @@ def run(
         if path.resolve() in made:
             raise InputError(f"the demo would write over its input {path}; choose another folder with -o")
     pipe = load(model, device=device, precision=precision)
+    if shows:
+        given = [Given(path, parse_shows(pipe, shows)) for path in paths]
+    about = {one.path: one for one in given}
     make_folder(output)
     warm_up(pipe)
 
     def work(path: Path) -> Sample:
-        sample = collect(pipe, path, output)
+        sample = collect(pipe, about[path], output)
         write_atomically(sheets[path], png_bytes(sheet_of_one(sample)))
         return sample
 
@@ -100,6 +122,8 @@ def run(
         print_json({"pipeline": pipe.name, **written, "rows": rows, "failures": failures})
     elif samples:
         _print(demo)
+        if pictures:
+            _print_left(samples)
         typer.echo(f"pictures: {written['sheet']}\npage:     {written['page']}")
     leave(failures)
 
@@ -128,6 +152,7 @@ def _row(sample: Sample, step: Step) -> StepRow:
         tasks={
             name: {"kind": answer.kind, **answer.said, "text": answer.text} for name, answer in step.answers.items()
         },
+        not_asked={name: str(learned) for name, learned in sample.left.items()},
         encode_seconds=round(step.encode_seconds, 4),
         decode_seconds=round(step.decode_seconds, 4),
     )
@@ -155,6 +180,14 @@ def _print(demo: Demo) -> None:
     ]
     quality = demo.samples[0].middle.quality
     print_table(("picture", "task", "answer"), said, f"What the networks say at quality {quality:g}")
+
+
+def _print_left(samples: Sequence[Sample]) -> None:
+    """How to ask the tasks that were not asked of pictures that somebody gave."""
+    left = {name: learned for sample in samples for name, learned in sample.left.items()}
+    for name, learned in left.items():
+        remedy = f"if yours show {learned.pictures}: --shows {shlex.quote(learned.pictures)}"
+        typer.echo(f"not asked: {name}, trained on {learned}; {remedy}")
 
 
 def _means(steps: Sequence[Step], layered: bool) -> list[tuple[str, str]]:
