@@ -202,7 +202,10 @@ def _problems(module: nn.Module, state: Mapping[str, Tensor]) -> Iterable[tuple[
         if isinstance(part, Checked):
             prefix = f"{path}." if path else ""
             own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-            if (found := part.problem(own)) is not None:
+            if not own:
+                continue  # nothing of it is loaded
+            values = {**module.get_submodule(path).state_dict(), **own}
+            if (found := part.problem(values)) is not None:
                 yield prefix + found[0], found[1]
 
 

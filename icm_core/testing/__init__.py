@@ -85,6 +85,7 @@ from icm_core.testing.checks.losses import (
     check_loss_of_each_picture,
     check_loss_owns_its_weights,
 )
+from icm_core.testing.checks.on_card import check_component_on_card, check_kind_on_card, check_loss_on_card
 from icm_core.testing.failing import ConformanceError
 from icm_core.testing.selection import case_of, checks_for, parametrize_with_checks, run_checks
 
@@ -108,6 +109,7 @@ __all__ = [
     "check_builds_on_meta",
     "check_coding_state",
     "check_comparing",
+    "check_component_on_card",
     "check_damaged_input",
     "check_declaration",
     "check_decoding_is_exact",
@@ -119,6 +121,7 @@ __all__ = [
     "check_flags",
     "check_gradients",
     "check_keys",
+    "check_kind_on_card",
     "check_labels",
     "check_length",
     "check_loss_falls",
@@ -126,6 +129,7 @@ __all__ = [
     "check_loss_is_finite",
     "check_loss_of_a_picture_alone",
     "check_loss_of_each_picture",
+    "check_loss_on_card",
     "check_loss_owns_its_weights",
     "check_loss_per_picture",
     "check_measuring",

@@ -13,7 +13,7 @@ from icm_core.testing.cases.enhancements import EnhancementCase
 from icm_core.testing.cases.heads import HeadCase
 from icm_core.testing.cases.kinds import KindCase
 from icm_core.testing.cases.losses import LossCase
-from icm_core.testing.checks import answers, base, codecs, coding, components, datasets, heads, kinds, losses
+from icm_core.testing.checks import answers, base, codecs, coding, components, datasets, heads, kinds, losses, on_card
 from icm_core.testing.failing import ConformanceError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _COMPONENT: tuple[Check, ...] = (
     *_DECLARED,
     components.check_builds_on_meta,
     components.check_device_moves,
+    on_card.check_component_on_card,
     components.check_shapes,
     components.check_batch_independence,
     components.check_eval_is_deterministic,
@@ -78,6 +79,7 @@ _CHECKS: tuple[tuple[type[Case], tuple[Check, ...]], ...] = (
             answers.check_measuring,
             kinds.check_resampling,
             kinds.check_also,
+            on_card.check_kind_on_card,
         ),
     ),
     (
@@ -100,6 +102,7 @@ _CHECKS: tuple[tuple[type[Case], tuple[Check, ...]], ...] = (
             losses.check_loss_of_a_picture_alone,
             losses.check_loss_gradients,
             losses.check_loss_owns_its_weights,
+            on_card.check_loss_on_card,
         ),
     ),
 )

@@ -1,0 +1,123 @@
+"""The card that is not there refuses what PyTorch refuses on one that is, and places results where it places them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensor, FakeTensorMode
+from torch.nn import functional as F
+
+from icm_core.testing.card import CARD, card, off_card, on_card, to_card
+
+HERE, LINE = torch.arange(12.0).reshape(3, 4), torch.arange(4.0)
+"""On the CPU."""
+
+CALLS: dict[str, Callable[[Tensor], object]] = {
+    "sum of two places": lambda x: x + HERE,
+    "sum, the other way round": lambda x: HERE + x,
+    "a single value of the CPU": lambda x: x * torch.tensor(2.0),
+    "a number": lambda x: x * 2.0,
+    "zeros without a device": lambda x: x + torch.zeros(3, 4),
+    "zeros with one": lambda x: x + torch.zeros(3, 4, device=x.device),
+    "zeros like": lambda x: x + torch.zeros_like(x),
+    "new zeros": lambda x: x + x.new_zeros(3, 4),
+    "a tensor of numbers": lambda x: x + torch.tensor([1.0, 2.0, 3.0, 4.0]),
+    "a tensor of numbers there": lambda x: x + torch.tensor([1.0, 2.0, 3.0, 4.0], device=x.device),
+    "a range": lambda x: x + torch.arange(4),
+    "a range there": lambda x: x + torch.arange(4, device=x.device),
+    "concatenation": lambda x: torch.cat([x, HERE]),
+    "stack": lambda x: torch.stack([x, x.to(torch.float64).float()]),
+    "choice": lambda x: torch.where(x > 2, x, HERE),
+    "choice of a mask here": lambda x: torch.where(HERE > 2, x, x),
+    "linear": lambda x: F.linear(x, torch.ones(2, 4)),
+    "product": lambda x: x @ torch.ones(4, 2),
+    "index of the CPU": lambda x: x[torch.tensor([0, 2])],
+    "gather": lambda x: x.gather(1, torch.zeros(3, 1, dtype=torch.int64)),
+    "index_select": lambda x: x.index_select(0, torch.tensor([0, 2])),
+    "copied in": lambda x: x.clone().copy_(HERE),
+    "a row set": lambda x: torch.zeros_like(x).__setitem__(0, LINE),
+    "indexed rows set": lambda x: torch.zeros_like(x).__setitem__(torch.tensor([0]), LINE[None]),
+    "moved here": lambda x: x.cpu() + HERE,
+    "moved by name": lambda x: HERE.to("cuda") + x,
+    "moved by number": lambda x: HERE.to(0) + x,
+    "moved to another": lambda x: HERE.to(x) + x,
+    "moved with a type": lambda x: HERE.to(x.device, torch.float64) + x,
+    "as the type of another": lambda x: HERE.double().type_as(x) + x,
+    "shape of another": lambda x: x[:1].expand_as(HERE),
+    "cross entropy": lambda x: F.cross_entropy(x, torch.tensor([0, 1, 2])),
+    "cross entropy there": lambda x: F.cross_entropy(x, torch.tensor([0, 1, 2], device=x.device)),
+    "layer norm": lambda x: F.layer_norm(x, (4,), torch.ones(4)),
+    "largest": lambda x: x.max(1).values,
+    "clamp": lambda x: x.clamp(LINE, None),
+    "empty like, elsewhere": lambda x: torch.zeros_like(x, device="cpu") + HERE,
+    "added in place": lambda x: x.clone().add_(HERE),
+}
+
+
+def outcome(call: Callable[[Tensor], object], x: Tensor) -> object:
+    try:
+        found = call(x)
+    except RuntimeError:
+        return "refused"
+    return found.device.type if isinstance(found, Tensor) else None
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_devices_meet_as_they_do_in_pytorch(call: Callable[[Tensor], object]) -> None:
+    with card():
+        found = outcome(call, on_card(HERE.clone()))
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        there = FakeTensor(mode, torch.empty(3, 4, device="meta"), CARD)
+        assert found == outcome(call, there)
+
+
+def test_a_tensor_on_the_card_has_its_values_and_its_gradients() -> None:
+    x = on_card(HERE.clone()).requires_grad_()
+    with card():
+        (x * x).sum().backward()
+        assert x.grad is not None and x.grad.device == CARD and x.is_cuda
+    assert torch.equal(off_card(x.grad), 2 * HERE)
+    assert off_card(x).device.type == "cpu"
+
+
+def test_what_the_mode_without_values_does_not_know() -> None:
+    with card():
+        x = on_card(HERE.clone())
+        assert (HERE.cuda() + x).device == CARD
+        with pytest.raises(RuntimeError, match="same device"):  # PyTorch: indices on the CPU or with what is indexed
+            HERE[torch.tensor([0, 2], device=x.device)]
+
+
+def test_no_array_is_made_of_what_is_on_the_card() -> None:
+    with card(), pytest.raises(TypeError, match=r"can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu"):
+        on_card(HERE).numpy()
+    assert on_card(HERE).cpu().numpy().shape == (3, 4)
+
+
+def test_a_generator_has_to_be_where_its_numbers_are_wanted() -> None:
+    with card():
+        there = torch.rand(3, generator=torch.Generator(CARD).manual_seed(1), device=CARD)
+        assert there.device == CARD
+        with pytest.raises(RuntimeError, match="Expected a 'cuda' device type for generator but found 'cpu'"):
+            torch.rand(3, generator=torch.Generator().manual_seed(1), device=CARD)
+    assert torch.equal(off_card(there), torch.rand(3, generator=torch.Generator().manual_seed(1)))
+
+
+def test_modules_move_there_and_back_with_what_they_share() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    net.append(net[0])
+    to_card(net)
+    with card():
+        assert net[0].weight is net[2].weight
+        twin = copy.deepcopy(net)
+        for each in (net, twin):
+            assert all(isinstance(one, nn.Parameter) and one.device == CARD for one in each.parameters())
+            assert each[1].running_mean.device == CARD
+            each(on_card(HERE)).sum().backward()
+            torch.optim.Adam(each.parameters(), 1e-3).step()
+        assert all(one.device.type == "cpu" for one in net.cpu().parameters())
+        assert all(one.device == CARD for one in net.to("cuda").parameters())

@@ -1,0 +1,203 @@
+"""Components that forget the device, each in another place: the kit finds them without a card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from icm_core import Pipeline, SpecError, build, build_registry
+from icm_core.interfaces import ComponentParams, TaskHead
+from icm_core.kinds import Classification, Segmentation
+from icm_core.spec.model import PipelineSpec
+from icm_core.testing import (
+    Case,
+    CodecCase,
+    ConformanceError,
+    Example,
+    HeadCase,
+    KindCase,
+    LossCase,
+    check_component_on_card,
+    check_kind_on_card,
+    check_loss_on_card,
+)
+from icm_core.training import Batch, Loss
+from icm_core.types import CodecOutput, Features, Prediction
+from icm_sicmh import Hyperprior
+from icm_training.batch import CodedBatch, Kept
+from icm_training.finding import find_recipe
+from icm_training.shapes import Shapes
+
+CODEC = {"width": 8, "h1_channels": 16, "h2_channels": 8, "groups": 4, "context_channels": 8, "qualities": 4}
+
+
+class Good(TaskHead):
+    """Three classes; nothing is forgotten."""
+
+    name: ClassVar[str] = "test.good"
+    kind = "classification"
+
+    class Params(ComponentParams):
+        """None."""
+
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        if "image" not in features:
+            raise SpecError("needs the map 'image'")
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, features: Features) -> Tensor:
+        found: Tensor = self.linear(features.cropped("image").mean((2, 3)))
+        return found
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ("one", "two", "three")
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output, target, reduction="none")
+
+
+class InForward(Good):
+    def forward(self, features: Features) -> Tensor:
+        return super().forward(features) + torch.zeros(3)
+
+
+class InTraining(Good):
+    def forward(self, features: Features) -> Tensor:
+        found = super().forward(features)
+        return found + 0.1 * torch.randn(found.shape) if self.training else found
+
+
+class InLoss(Good):
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output, target, torch.tensor([1.0, 2.0, 3.0]), reduction="none")
+
+
+class InPredict(Good):
+    def predict(self, features: Features) -> Prediction:
+        found = super().predict(features)
+        return Prediction(found.kind, torch.from_numpy(found.output.detach().cpu().numpy()), self.labels)
+
+
+class AsAttribute(Good):
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        self.scale = torch.ones(3)
+
+    def forward(self, features: Features) -> Tensor:
+        return super().forward(features) * self.scale
+
+
+class InNumpy(Good):
+    def forward(self, features: Features) -> Tensor:
+        found = super().forward(features)
+        return found + float(found.detach().numpy().mean())
+
+
+class NoiseOfTheCPU(Hyperprior):
+    name = "test.noise"
+
+    def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
+        out = super().forward(x, quality)
+        bits = {name: value + torch.zeros(len(x)) for name, value in out.bits.items()}
+        return CodecOutput(out.side, bits)
+
+
+class WhenCoding(Hyperprior):
+    name = "test.coding"
+
+    def encode(self, x: Tensor, quality: Any) -> list[bytes]:
+        return super().encode(x - torch.full(x.shape, 0.0), quality)
+
+
+class Telling(Classification):
+    """Reads the answer as an array."""
+
+    name = "test.telling"
+
+    def describe(self, prediction: Prediction) -> str:
+        return str(prediction.output.numpy().argmax())
+
+
+class Drawing(Segmentation):
+    """Draws with a table of the CPU's."""
+
+    name = "test.drawing"
+
+    def draw(self, prediction: Prediction, picture: Image.Image) -> Image.Image | None:
+        assert prediction.output.argmax(1).eq(torch.zeros(1, 1, 1)).any() is not None
+        return super().draw(prediction, picture)
+
+
+class Weighted(Loss):
+    """Weights of the CPU."""
+
+    name = "test.weighted"
+
+    class Params(ComponentParams):
+        """None."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return batch.coded().total_bits * torch.ones(len(batch.pictures))
+
+
+def pipeline() -> Pipeline:
+    recipe = find_recipe("smoke", build_registry())[0]
+    assert isinstance(recipe.pipeline, PipelineSpec)
+    return build(recipe.pipeline, build_registry())
+
+
+def coded(pipe: Pipeline, example: Example) -> CodedBatch:
+    views = [-1] * len(example.pictures)
+    return CodedBatch(pipe, example.pictures, example.target, example.qualities, 0.0, range(len(views)), views, Kept())
+
+
+DATA = Shapes(Shapes.Params(count=6), Path(), "")
+SMALL = {"sizes": ((64, 64),)}
+RAISED = "a GPU raised RuntimeError: Expected all tensors to be on the same device, but found .* cuda:0 and cpu"
+PLANTED: list[tuple[Case, Callable[[Any], None], str]] = [
+    (HeadCase(InForward, **SMALL), check_component_on_card, f"running test.good on {RAISED}"),
+    (
+        HeadCase(InTraining, **SMALL),
+        check_component_on_card,
+        f"a training step of test.good on {RAISED}",
+    ),
+    (HeadCase(InLoss, **SMALL), check_component_on_card, f"a training step of test.good on {RAISED}"),
+    (
+        HeadCase(InPredict, **SMALL),
+        check_component_on_card,
+        "prediction of test.good is on the CPU after a pass",
+    ),
+    (HeadCase(AsAttribute, **SMALL), check_component_on_card, f"running test.good on {RAISED}"),
+    (HeadCase(InNumpy, **SMALL), check_component_on_card, "can't convert cuda:0 device type tensor to numpy"),
+    (CodecCase(NoiseOfTheCPU, CODEC, **SMALL), check_component_on_card, f"running test.noise on {RAISED}"),
+    (CodecCase(WhenCoding, CODEC, **SMALL), check_component_on_card, f"running test.coding on {RAISED}"),
+    (KindCase(Telling, **SMALL), check_kind_on_card, "an answer of the kind test.telling on a GPU raised TypeError"),
+    (KindCase(Drawing, **SMALL), check_kind_on_card, f"an answer of the kind test.drawing on {RAISED}"),
+    (
+        LossCase(Weighted, pipeline=pipeline, batch=coded, data=DATA, reaches=()),
+        check_loss_on_card,
+        f"a training step with test.weighted on {RAISED}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("case", "check", "says"), PLANTED, ids=lambda value: getattr(value, "cls", int).__name__)
+def test_a_forgotten_device_is_found_without_a_card(case: Case, check: Callable[[Any], None], says: str) -> None:
+    with pytest.raises(ConformanceError) as caught:
+        check(case)
+    assert re.search(says, str(caught.value)), caught.value
+    assert "Make tensors where the inputs or a parameter are" in str(caught.value)
+
+
+def test_nothing_is_found_where_nothing_is_forgotten() -> None:
+    check_component_on_card(HeadCase(Good, **SMALL))
