@@ -8,10 +8,16 @@ from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
 from icm_core.plugins.hookspecs import hookimpl
 from icm_core.training import Loss
 from icm_related.filtered import Filtered
+from icm_related.label_features import LabelFeatures
+from icm_related.label_map import LabelMap
+from icm_related.latent import LatentClassifier, Preview
+from icm_related.lossless import Lossless
+from icm_related.steps import ClassSteps, OneStep
+from icm_related.synthesis import Synthesis
 
-CODECS: tuple[type[Codec], ...] = (Filtered,)
-ADAPTERS: tuple[type[SideInfoAdapter], ...] = ()
-HEADS: tuple[type[TaskHead], ...] = ()
+CODECS: tuple[type[Codec], ...] = (Filtered, LabelFeatures, LabelMap, Lossless)
+ADAPTERS: tuple[type[SideInfoAdapter], ...] = (ClassSteps, OneStep, Synthesis)
+HEADS: tuple[type[TaskHead], ...] = (LatentClassifier, Preview)
 ENHANCEMENTS: tuple[type[Enhancement], ...] = ()
 LOSSES: tuple[type[Loss], ...] = ()
 

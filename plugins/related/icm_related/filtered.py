@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -28,8 +29,7 @@ class Filter(nn.Module):
         super().__init__()
         widths = [3, *[channels] * (layers - 1), 3]
         convolutions = [
-            nn.Conv2d(before, after, 3, padding=1, padding_mode="replicate")
-            for before, after in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(before, after, 3, padding=1, padding_mode="replicate") for before, after in pairwise(widths)
         ]
         nn.init.zeros_(convolutions[-1].weight)
         last = convolutions[-1].bias
