@@ -10,6 +10,7 @@ import torch
 
 from icm_core.errors import InputError, SpecError, WeightsError
 from icm_core.pipeline.build import build
+from icm_core.pipeline.devices import pick_device
 from icm_core.pipeline.hub import SCHEME, fetch
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.pipeline.weights import load_weights
@@ -83,17 +84,3 @@ def find_spec(model: str | Path, registry: Registry) -> Path:
         if Path(model).is_file():
             return Path(model)
         raise SpecError(f"{error}; a path of a spec ends with .json") from error
-
-
-def pick_device(name: str) -> torch.device:
-    """A device by its name on the command line; `InputError` if this machine does not have it."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    match = re.fullmatch(r"cpu|cuda(:(?P<index>\d{1,3}))?", name)
-    if match is None:
-        raise InputError(f"device {name!r} is unknown; it is auto, cpu, cuda or cuda:<n>")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name != "cpu" and int(match["index"] or 0) >= count:
-        have = f"cuda:0 to cuda:{count - 1}" if count > 1 else "cuda:0" if count else "no CUDA device"
-        raise InputError(f"device {name!r} is not available; this machine has {have}")
-    return torch.device(name)

@@ -13,7 +13,7 @@ import torch
 import icm_core
 from icm_core import InputError, Registry, SpecError, WeightsError, build_registry, hookimpl, load
 from icm_core.pipeline import weights as w
-from icm_core.pipeline.load import pick_device
+from icm_core.pipeline.devices import pick_device
 
 
 @pytest.fixture
@@ -98,6 +98,21 @@ def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch, count: int,
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     with pytest.raises(InputError, match=says):
         pick_device(name)
+
+
+def test_float32_is_float32_where_a_card_is_picked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    try:
+        for name in ("cpu", "cuda:0", "cuda", "auto"):
+            convolutions.allow_tf32 = products.allow_tf32 = True
+            place = pick_device(name)
+            assert convolutions.allow_tf32 == products.allow_tf32 == (place.type == "cpu")
+            assert torch.get_float32_matmul_precision() == ("high" if place.type == "cpu" else "highest")
+    finally:
+        convolutions.allow_tf32, products.allow_tf32 = before
 
 
 def test_unknown_precision(spec: Path, registry: Registry) -> None:

@@ -8,7 +8,7 @@ from typing import Literal, cast
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
-from icm_core.pipeline.load import pick_device
+from icm_core.pipeline.devices import pick_device
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
