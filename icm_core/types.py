@@ -28,10 +28,20 @@ Colour: TypeAlias = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Level:
-    """Channels and down-sampling factor of one tensor, known before any tensor exists."""
+    """Channels and down-sampling factor of one tensor, known before any tensor exists.
+
+    Attributes:
+        channels: number of channels.
+        stride: pixels of the picture to a position, down and across; 0: the tensor has one position for the whole
+            picture, (B, C, 1, 1), such as an answer that travels in a file.
+    """
 
     channels: int
     stride: int
+
+    def at(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the tensor for a padded picture of a height and width."""
+        return (height // self.stride, width // self.stride) if self.stride else (1, 1)
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class SideInfoLayout:
     @property
     def alignment(self) -> int:
         """Pictures are padded to a multiple of this many pixels."""
-        return max(level.stride for level in self.levels)
+        return max(1, *(level.stride for level in self.levels))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from pydantic_core import CoreSchema, core_schema
 from icm_core.errors import SpecError
 from icm_core.interfaces.component import Component, ComponentParams
 
-C = TypeVar("C", bound=Component)
+C = TypeVar("C", bound=Component, covariant=True)
+D = TypeVar("D", bound=Component)
 
 CONTRACT = "x-icm-contract"
 """Key in the JSON Schema of a nested component's field: the name of its contract."""
@@ -62,14 +63,14 @@ class Nested(Generic[C]):
         return f"Nested({self.use!r}, {self.params!r})"
 
     @classmethod
-    def of(cls, component: type[C], **params: Any) -> Nested[C]:
+    def of(cls, component: type[D], **params: Any) -> Nested[D]:
         """A component by its class, for those who write no JSON.
 
         Args:
             component: the class.
             params: its parameters.
         """
-        return cls(component.name, component, component.Params.model_validate(params))
+        return Nested(component.name, component, component.Params.model_validate(params))
 
     def build(self, *given: Any) -> C:
         """The component, with untrained weights.

@@ -56,7 +56,7 @@ class AdapterCase(ComponentCase):
         return {
             name: (len(example.pictures), level.channels, None, None)
             if component.needs and level.stride == 1
-            else (len(example.pictures), level.channels, height // level.stride, width // level.stride)
+            else (len(example.pictures), level.channels, *level.at(height, width))
             for name, level in component.features.items()
         }
 

@@ -52,7 +52,7 @@ class CodecCase(CodingCase):
         example = self.aligned(component, example)
         batch, (height, width) = len(example.pictures), example.size
         found: dict[str, tuple[int | None, ...]] = {
-            f"side.levels[{index}]": (batch, level.channels, height // level.stride, width // level.stride)
+            f"side.levels[{index}]": (batch, level.channels, *level.at(height, width))
             for index, level in enumerate(component.layout.levels)
         }
         bits = component(example.pictures[:1], example.qualities[:1]).bits  # for the names

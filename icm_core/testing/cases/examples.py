@@ -109,7 +109,7 @@ def side_information(layout: SideInfoLayout, size: tuple[int, int], batch: int) 
     step = layout.alignment
     height, width = (-(-side // step) * step for side in size)
     levels = tuple(
-        noise((level.channels, height // level.stride, width // level.stride), batch, 100 + index)
+        noise((level.channels, *level.at(height, width)), batch, 100 + index)
         for index, level in enumerate(layout.levels)
     )
     return SideInfo(levels, size)

@@ -80,7 +80,7 @@ class HeadCase(ComponentCase):
         height, width = (-(-side // self.alignment) * self.alignment for side in size)
         maps = {}
         for index, (name, level) in enumerate(self.layout.items()):
-            shape = (height // level.stride, width // level.stride)
+            shape = level.at(height, width)
             picture = level == Level(3, 1)
             maps[name] = pictures(shape, batch) if picture else noise((level.channels, *shape), batch, 100 + index)
         quality, rows = qualities(1.0, 4.0, batch)

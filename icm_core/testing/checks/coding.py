@@ -49,7 +49,7 @@ def check_round_trip(case: CodingCase) -> None:
         if isinstance(case, CodecCase):
             padded = [-(-side // step) * step for side in size]
             for index, level in enumerate(component.layout.levels):
-                asked = (BATCH, level.channels, padded[0] // level.stride, padded[1] // level.stride)
+                asked = (BATCH, level.channels, *level.at(padded[0], padded[1]))
                 have = tuple(found[f"side.levels[{index}]"].shape)
                 require(have == asked, f"{case.name}: level {index} is decoded as {have}, not {asked}", "See layout.")
 

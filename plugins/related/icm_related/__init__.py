@@ -8,18 +8,21 @@ from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
 from icm_core.plugins.hookspecs import hookimpl
 from icm_core.training import Loss
 from icm_related.filtered import Filtered
+from icm_related.gan import Adversarial, Discriminator, HiFiC
 from icm_related.label_features import LabelFeatures
 from icm_related.label_map import LabelMap
 from icm_related.latent import LatentClassifier, Preview
 from icm_related.lossless import Lossless
+from icm_related.recurrent import Recurrent
 from icm_related.steps import ClassSteps, OneStep
 from icm_related.synthesis import Synthesis
+from icm_related.travelling import AnswerAdapter, Told, WithAnswer
 
-CODECS: tuple[type[Codec], ...] = (Filtered, LabelFeatures, LabelMap, Lossless)
-ADAPTERS: tuple[type[SideInfoAdapter], ...] = (ClassSteps, OneStep, Synthesis)
-HEADS: tuple[type[TaskHead], ...] = (LatentClassifier, Preview)
+CODECS: tuple[type[Codec], ...] = (Filtered, LabelFeatures, LabelMap, Lossless, WithAnswer, Recurrent, HiFiC)
+ADAPTERS: tuple[type[SideInfoAdapter], ...] = (ClassSteps, OneStep, Synthesis, AnswerAdapter)
+HEADS: tuple[type[TaskHead], ...] = (LatentClassifier, Preview, Told, Discriminator)
 ENHANCEMENTS: tuple[type[Enhancement], ...] = ()
-LOSSES: tuple[type[Loss], ...] = ()
+LOSSES: tuple[type[Loss], ...] = (Adversarial,)
 
 
 @hookimpl

@@ -59,7 +59,7 @@ def check_output(head: TaskHead, task: str, number: int) -> None:
         return
     size = (_SIDE, _SIDE)
     maps = {
-        name: torch.empty(1, level.channels, _SIDE // level.stride, _SIDE // level.stride, device="meta")
+        name: torch.empty(1, level.channels, *level.at(_SIDE, _SIDE), device="meta")
         for name, level in head.features.items()
     }
     try:
