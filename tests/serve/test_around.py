@@ -124,6 +124,13 @@ def test_tasks_say_how_they_are_to_be_shown(service) -> None:
     assert found["searches"] is False  # the codec has none
 
 
+def test_tasks_say_what_they_were_trained_on() -> None:
+    tasks = {task.name: task.trained_on for task in model_info(load("sicmh-small")).tasks}
+    assert tasks["segmentation"].pictures == "streets" and "CamVid" in tasks["segmentation"].data
+    assert tasks["classification"].pictures == "objects" and "ImageNet" in tasks["classification"].data
+    assert tasks["coarse"] is tasks["fine"] is None
+
+
 def test_a_pipeline_that_searches_says_so() -> None:
     assert model_info(load("sicmh-small")).searches is True
 

@@ -341,6 +341,40 @@ def test_answers_are_words_and_tables(page, pipe, photo, png) -> None:
     page.until(lambda: page["right-caption"].text.startswith("labels"))
 
 
+@pytest.mark.parametrize("enhancement", [True, False])
+def test_what_learned_from_other_pictures_is_asked_only_if_a_person_wants_it(
+    open_page, registry, pipe, png, photo, enhancement
+) -> None:
+    spec = pipe.spec.to_json()
+    spec["tasks"]["labels"]["trained_on"] = {"data": "one drive", "pictures": "streets"}
+    spec["tasks"]["classes"]["trained_on"] = {"data": "a catalogue", "pictures": "objects"}
+    learned = build(parse_spec(spec), registry)
+    page = open_page(pipes=[learned])
+    blob = learned.encode(photo, 2, enhancement=enhancement)
+    last = ["fine"] if enhancement else []
+
+    def cards() -> dict[str, Any]:
+        found = page["cards"].find_elements(By.TAG_NAME, "article")
+        return {one.find_element(By.TAG_NAME, "h3").text: one for one in found}
+
+    def names() -> list[str]:  # at once, for cards come and go
+        return page.run("return [...document.querySelectorAll('#cards h3')].map((one) => one.textContent)")
+
+    page.pick("a.icm", blob)
+    assert names() == ["classes", "labels"] and page.offered("left") == ["coarse", *last]
+    assert "trained on pictures of streets (one drive)" in cards()["labels"].text
+    assert "trained on" not in cards()["classes"].text
+    cards()["labels"].find_element(By.TAG_NAME, "button").click()
+    page.until(lambda: names() == ["labels", "classes"])
+    page.done()
+    assert page.offered("left") == ["labels", "coarse", *last] and "trained on" not in cards()["labels"].text
+    page.choose("right", "labels")
+    assert np.array_equal(page.pixels("right"), told(learned, learned.decode(blob), draw=True)["labels"].drawing)
+    page.pick("b.png", png)  # of another picture nothing has been said
+    page.until(lambda: "Original" in page.offered("left"))
+    assert "labels" not in page.offered("left") and page.complaints() == []
+
+
 def test_a_kind_that_the_page_has_not_heard_of(open_page, registry, png) -> None:
     task = {"adapter": {"use": "tiny.enlarge"}, "head": {"use": "needles.compass"}}
     spec = {"icm": 1, "name": "needles", "codec": {"use": "tiny.thumbnail"}, "tasks": {"compass": task}}

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from icm_core.errors import InputError
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.pipeline.search import searched_tasks
-from icm_core.spec.model import FINE
+from icm_core.spec.model import FINE, TrainedOn
 
 
 class TaskInfo(BaseModel):
@@ -20,6 +20,7 @@ class TaskInfo(BaseModel):
     is_picture: bool = Field(description="whether the answer is a decoded picture")
     in_words: bool = Field(description="whether the answer is words or numbers without a place in the picture")
     whole_file: bool = Field(description="whether it needs the enhancement layer; others need the base layer alone")
+    trained_on: TrainedOn | None = Field(description="what it learned from; null where the spec does not say")
 
 
 class ModelInfo(BaseModel):
@@ -92,6 +93,7 @@ def _task_info(pipe: Pipeline, name: str) -> TaskInfo:
         is_picture=kind.is_picture,
         in_words=kind.in_words,
         whole_file=pipe.reads_fine(name),
+        trained_on=pipe.trained_on(name),
     )
 
 

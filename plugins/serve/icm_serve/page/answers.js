@@ -35,6 +35,18 @@ export function card(task, row, url, note, look) {
   return make("article", { className: "card" }, ...parts);
 }
 
+// A card of a task that was not asked, for it learned from pictures of other things; `ask` is called when a person wants
+// its answer all the same.
+export function unasked(task, ask) {
+  const { data, pictures } = task.trained_on;
+  const why = `Not asked: it was trained on pictures of ${pictures} (${data}). What it says of other pictures means little.`;
+  const button = make("button", { type: "button", className: "button", textContent: `It shows ${pictures}: ask` });
+  button.setAttribute("aria-label", `The picture shows ${pictures}: ask ${task.name}`);
+  button.addEventListener("click", ask);
+  const head = make("header", {}, make("h3", { textContent: task.name }), make("small", { textContent: task.kind }));
+  return make("article", { className: "card" }, head, make("p", { className: "text", textContent: why }), button);
+}
+
 function table(key, value) {
   const list = Array.isArray(value) && value.length && value.every((one) => one && typeof one === "object" && !Array.isArray(one));
   if (!list) return make("table", {}, make("tr", {}, make("th", { textContent: key, scope: "row" }), cell(value)));

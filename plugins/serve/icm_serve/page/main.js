@@ -1,6 +1,6 @@
 // What the page does: a file comes in, the service codes and decodes it, and what came of it is shown.
 
-import { card, shown } from "./answers.js";
+import { card, shown, unasked } from "./answers.js";
 import { count, make, the } from "./elements.js";
 import { Refused, ask } from "./service.js";
 import { Viewer } from "./viewer.js";
@@ -15,6 +15,9 @@ let given = null; // {name, file, coded}: what the person gave; coded if it is a
 let running = new AbortController();
 let timer = 0;
 let urls = [];
+let shows = new Set(); // what the picture shows: tasks that learned from pictures of other things alone are not asked
+const USUALLY = "objects";
+let answer = null; // asks the tasks of the file that is there, once more
 
 const ready = begin();
 const viewer = new Viewer((choice, error) => {
@@ -57,14 +60,15 @@ function label() {
 async function take(file) {
   await ready;
   const magic = new TextDecoder("latin1").decode(await file.slice(0, 3).arrayBuffer());
-  const before = given;
+  const before = [given, shows];
   const mine = { name: file.name || "picture", file, coded: magic === "ICM" };
-  open(mine);
-  if (!(await work()) && given === mine) open(before); // what cannot be used does not take the place of what can
+  open(mine, new Set([USUALLY]));
+  if (!(await work()) && given === mine) open(...before); // what cannot be used does not take the place of what can
 }
 
-function open(file) {
+function open(file, showing) {
   given = file;
+  shows = showing;
   the("start").hidden = file !== null;
   the("work").hidden = file === null;
   the("settings").disabled = file?.coded ?? false;
@@ -96,16 +100,22 @@ async function work() {
     const name = given.coded ? undefined : model().name;
     const info = await (await ask("info", { body: blob, values: { model: name }, signal })).json();
     showFile(info, blob, source);
-    busy("Decoding…");
-    const values = { model: info.pipeline, pictures: true, draw: true };
-    const found = await (await ask("decode", { body: blob, values, signal })).json();
     const seconds = (from, to) => `${((to - from) / 1000).toFixed(1)} s`;
-    const times = given.coded ? [] : [`encoded in ${seconds(start, middle)}`];
-    await showAnswers(found, info, source, signal);
-    if (signal.aborted) return true;
-    busy("");
-    times.push(`decoded in ${seconds(middle, performance.now())}`);
-    the("status").textContent = `${times.join(", ")}.${note}`.replace(/^./, (letter) => letter.toUpperCase());
+    const before = given.coded ? [] : [`encoded in ${seconds(start, middle)}`];
+    answer = async () => {
+      const begun = performance.now();
+      busy("Decoding…");
+      const { tasks, left } = askable(info);
+      const values = { model: info.pipeline, pictures: true, draw: true };
+      if (left.length) values.tasks = tasks.map(({ name }) => name).join(",");
+      const found = await (await ask("decode", { body: blob, values, signal })).json();
+      await showAnswers(found, left, info, source, signal);
+      if (signal.aborted) return;
+      busy("");
+      const times = [...before, `decoded in ${seconds(begun, performance.now())}`];
+      the("status").textContent = `${times.join(", ")}.${note}`.replace(/^./, (letter) => letter.toUpperCase());
+    };
+    await answer();
     return true;
   } catch (error) {
     if (signal.aborted || error.name === "AbortError") return true;
@@ -114,6 +124,29 @@ async function work() {
     complain(error);
     return false;
   }
+}
+
+// The tasks of a file's model that are asked, and those that are left out.
+function askable(info) {
+  const there = new Set(info.layers.map(({ kind }) => kind));
+  const able = models
+    .find(({ name }) => name === info.pipeline)
+    .tasks.filter(({ whole_file: whole }) => !whole || there.has("enhancement"));
+  const fits = ({ trained_on: learned }) => !learned?.pictures || shows.has(learned.pictures);
+  return { tasks: able.filter(fits), left: able.filter((task) => !fits(task)) };
+}
+
+// A person says that the picture shows something that a task was trained on.
+function tell(pictures) {
+  shows.add(pictures);
+  the("error").hidden = true;
+  answer().catch((error) => {
+    if (error.name === "AbortError") return;
+    the("work").setAttribute("aria-busy", "false");
+    document.body.classList.remove("busy");
+    the("status").textContent = "";
+    complain(error);
+  });
 }
 
 async function encoded(source, signal) {
@@ -179,7 +212,7 @@ function showFile(info, blob, source) {
   the("yardsticks").hidden = source === null;
 }
 
-async function showAnswers(found, info, source, signal) {
+async function showAnswers(found, left, info, source, signal) {
   const tasks = models.find(({ name }) => name === info.pipeline).tasks.filter(({ name }) => name in found.tasks);
   const old = new Set(urls);
   const choices = [];
@@ -201,6 +234,7 @@ async function showAnswers(found, info, source, signal) {
     }
     if (!task.is_picture) cards.push(card(task, row, url, `${task.kind}, from ${needed}`, () => look(id)));
   }
+  for (const task of left) cards.push(unasked(task, () => tell(task.trained_on.pictures)));
   if (source !== null) {
     for (const [codec, title] of Object.entries(CODECS)) {
       choices.push({ id: codec, group: "At the same bytes", label: title, load: yardstick(codec, title, info.bytes, source, signal) });
