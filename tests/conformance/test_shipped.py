@@ -291,7 +291,15 @@ def test_conformance_of_data_sets(case: DataSetCase, check: Callable[[Case], Non
     check(dataclasses.replace(case, root=trees / case.root))
 
 
+_MAPS = "tests/related/test_maps_conformance.py"
 ELSEWHERE = {
+    "baselines.codec_residual": _MAPS,
+    "related.class_steps": _MAPS,
+    "related.label_features": _MAPS,
+    "related.label_map": _MAPS,
+    "related.lossless": _MAPS,
+    "related.one_step": _MAPS,
+    "related.synthesis": _MAPS,
     "tasks.onnx": "tests/tasks/onnx_files/test_conformance.py",
     "tasks.pyramid": "tests/tasks/test_pyramid.py",
     "tasks.torchvision_detector": "tests/tasks/test_torchvision_detector.py",
@@ -312,4 +320,4 @@ def test_every_component_of_the_framework_is_checked() -> None:
     assert sorted(shipped) == sorted(cases | ELSEWHERE.keys())
     for name, file in ELSEWHERE.items():
         text = (Path(__file__).parents[2] / file).read_text("utf-8")
-        assert "HeadCase(" in text and re.search(r"run_checks|parametrize_with_checks", text), name
+        assert "Case(" in text and re.search(r"run_checks|parametrize_with_checks", text), name

@@ -5,21 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from icm_baselines.accounting import payload_bytes
+from icm_baselines.attention import Cheng2020AttentionCodec
 from icm_baselines.bpg import BPG
 from icm_baselines.jpegxl import JPEGXL
 from icm_baselines.latent import LatentAdapter
 from icm_baselines.learned import Cheng2020AnchorCodec, ContextCodec, ScaleHyperpriorCodec
 from icm_baselines.pixels import Picture, PixelsAdapter
+from icm_baselines.residual import CodecResidual
 from icm_baselines.still import AVIF, JPEG, JPEG2000, WebP
 from icm_baselines.video import HEVC, VVC
 from icm_baselines.zoo import import_checkpoint
-from icm_core.interfaces import Codec, SideInfoAdapter, TaskHead
+from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter, TaskHead
 from icm_core.plugins.hookspecs import hookimpl
 
 __all__ = ["EXTERNAL", "LEARNED", "import_checkpoint", "payload_bytes"]
 
 EXTERNAL: tuple[type[Codec], ...] = (JPEG, JPEG2000, WebP, AVIF, JPEGXL, HEVC, VVC, BPG)
-LEARNED: tuple[type[Codec], ...] = (ScaleHyperpriorCodec, ContextCodec, Cheng2020AnchorCodec)
+LEARNED: tuple[type[Codec], ...] = (ScaleHyperpriorCodec, ContextCodec, Cheng2020AnchorCodec, Cheng2020AttentionCodec)
 
 
 @hookimpl
@@ -38,6 +40,12 @@ def icm_adapters() -> list[type[SideInfoAdapter]]:
 def icm_heads() -> list[type[TaskHead]]:
     """The decoded picture, to be looked at."""
     return [Picture]
+
+
+@hookimpl
+def icm_enhancements() -> list[type[Enhancement]]:
+    """The residue through any codec."""
+    return [CodecResidual]
 
 
 @hookimpl
