@@ -27,6 +27,7 @@ from icm_core.errors import InputError
 
 __all__ = [
     "as_batch",
+    "as_bytes",
     "open_picture",
     "png_bytes",
     "read_class_map",
@@ -36,6 +37,8 @@ __all__ = [
     "to_rgb",
     "to_tensor",
 ]
+
+_ROWS_AT_ONCE = 256
 
 
 def open_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -152,6 +155,20 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).float().div(255).contiguous()
 
 
+def as_bytes(image: Image.Image | Tensor) -> Tensor | None:
+    """A picture as (1, 3, H, W) uint8; None of a tensor of floats, or of what is no picture (`as_batch` says why)."""
+    if isinstance(image, Image.Image):
+        check_size(image.height, image.width)
+        try:
+            return torch.from_numpy(np.array(to_rgb(image), dtype=np.uint8)).permute(2, 0, 1).unsqueeze(0)
+        except OSError as error:  # Pillow reads the pixels only now
+            raise InputError(f"the picture is cut or damaged: {error}") from error
+    if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.shape[:-2] in ((3,), (1, 3)):
+        check_size(image.shape[-2], image.shape[-1])
+        return image if image.dim() == 4 else image.unsqueeze(0)
+    return None
+
+
 def as_batch(image: Image.Image | Tensor) -> Tensor:
     """A picture as (1, 3, H, W) float32 in [0, 1], on the device it is on.
 
@@ -190,9 +207,13 @@ def as_batch(image: Image.Image | Tensor) -> Tensor:
 
 def to_picture(tensor: Tensor) -> Image.Image:
     """The first picture of (B, 3, H, W), or the picture (3, H, W), clamped to [0, 1] and rounded to 8 bits."""
-    picture = tensor[0] if tensor.dim() == 4 else tensor
-    pixels = picture.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
-    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())
+    picture = (tensor[0] if tensor.dim() == 4 else tensor).detach()
+    pixels = torch.empty(*picture.shape[1:], picture.shape[0], dtype=torch.uint8)
+    # Strip by strip: the floats between would take several times the picture's memory.
+    for top in range(0, picture.shape[1], _ROWS_AT_ONCE):
+        strip = picture[:, top : top + _ROWS_AT_ONCE].float().clamp(0, 1).mul(255).round()
+        pixels[top : top + _ROWS_AT_ONCE] = strip.permute(1, 2, 0)
+    return Image.fromarray(pixels.numpy())
 
 
 def png_bytes(image: Image.Image) -> bytes:

@@ -21,6 +21,7 @@ MAX_SYMBOL = 2**14
 # The coder's buffer has one word a symbol, and its closing state alone takes two: fewer symbols than this would be
 # written outside of it. Shorter streams are filled up with symbols that are nearly certain and never read.
 _FEWEST_SYMBOLS = 4
+_AT_ONCE = 2**20  # symbols that the coder gets or gives as Python's numbers, of 8 bytes and more each
 _STATE_BITS = 32  # of a stream's bytes, this much is no information: the coder's state starts at 2**31 and takes 64
 _LOST_BITS = 2.0**-13  # the coder's whole numbers may save a symbol this much at most
 _CERTAIN = CdfTables([[0, 65535, 65536]], [3], [0])
@@ -40,11 +41,12 @@ class StreamEncoder:
         self._finished = False
 
     def push(self, symbols: Tensor, indexes: Tensor, tables: CdfTables) -> None:
-        """Append symbols in row-major order, each with its row of ``tables``; both int64 of one shape."""
+        """Append symbols in row-major order, each with its row of ``tables``; both whole numbers of one shape."""
         self._count += symbols.numel()
-        self._encoder.encode_with_indexes(
-            symbols.flatten().tolist(), indexes.flatten().tolist(), tables.cdfs, tables.sizes, tables.offsets
-        )
+        for its_symbols, its_indexes in zip(_parts(symbols.flatten()), _parts(indexes.flatten()), strict=True):
+            self._encoder.encode_with_indexes(
+                its_symbols.tolist(), its_indexes.tolist(), tables.cdfs, tables.sizes, tables.offsets
+            )
 
     def finish(self) -> bytes:
         """The stream; the encoder cannot be used afterwards."""
@@ -75,7 +77,9 @@ class StreamDecoder:
         self._bits, self._count = 0.0, 0
         # The coder reads on without looking for the end. Zeros behind the payload are enough for any
         # payload: a symbol takes at most one word, and an escape's length is counted in the payload's nibbles.
-        self._decoder.set_stream(payload + bytes(16 * len(payload) + 4 * capacity + 64))
+        # Reading stops after the part in which the payload ends, but for what the coder's numbers may save.
+        read_on = min(capacity, _AT_ONCE) + int(capacity * _LOST_BITS / 32)
+        self._decoder.set_stream(payload + bytes(16 * len(payload) + 4 * read_on + 64))
 
     def pull(self, indexes: Tensor, tables: CdfTables) -> Tensor:
         """The next ``indexes.numel()`` symbols, int64, shaped and placed like ``indexes``.
@@ -83,8 +87,18 @@ class StreamDecoder:
         Raises:
             BitstreamError: a symbol is larger than any encoder writes, or the stream is too short for what was read.
         """
-        values = self._decoder.decode_stream(indexes.flatten().tolist(), tables.cdfs, tables.sizes, tables.offsets)
-        symbols = torch.tensor(values, dtype=torch.int64).reshape(indexes.shape)
+        symbols = torch.empty(indexes.shape, dtype=torch.int64)
+        self.pull_into(symbols, indexes, tables)
+        return symbols.to(indexes.device)
+
+    def pull_into(self, symbols: Tensor, indexes: Tensor, tables: CdfTables) -> None:
+        """As `pull`, into a contiguous tensor of 16 bits or more that is there already."""
+        for into, its_indexes in zip(_parts(symbols.view(-1)), _parts(indexes.flatten()), strict=True):
+            into.copy_(self._next(its_indexes.long(), tables))
+
+    def _next(self, indexes: Tensor, tables: CdfTables) -> Tensor:
+        values = self._decoder.decode_stream(indexes.tolist(), tables.cdfs, tables.sizes, tables.offsets)
+        symbols = torch.tensor(values, dtype=torch.int64)
         if symbols.numel() and int(symbols.abs().max()) > MAX_SYMBOL:
             raise BitstreamError("the coded stream is damaged: it holds a symbol that no encoder writes")
         # Past its end a stream still gives symbols. They are noticed here, before anything is computed from them.
@@ -95,7 +109,7 @@ class StreamDecoder:
                 f"the coded stream is cut or damaged: its {len(self._payload)} bytes cannot hold the symbols it gives"
             )
         self._again.push(symbols, indexes, tables)
-        return symbols.to(indexes.device)
+        return symbols
 
     def finish(self) -> None:
         """Check that exactly the payload was read: coding the symbols again must give the same bytes.
@@ -105,3 +119,7 @@ class StreamDecoder:
         """
         if self._again.finish() != self._payload:
             raise BitstreamError("the coded stream is damaged: its bytes are not what its symbols code to")
+
+
+def _parts(numbers: Tensor) -> list[Tensor]:
+    return [numbers[start : start + _AT_ONCE] for start in range(0, numbers.numel(), _AT_ONCE)]

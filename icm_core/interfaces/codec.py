@@ -34,6 +34,10 @@ class Codec(Component):
     searches: ClassVar[bool] = False
     """Whether the codec has a `search`."""
 
+    reads_fields: ClassVar[bool] = False
+    """Whether `encode` and `encode_with_side` also take pictures that are read region by region, as an
+    `icm_core.tiles.Field`: large pictures come as one then."""
+
     writes_own_files: ClassVar[bool] = False
     """Whether payloads are files of a format of their own, such as JPEG: rates then count the payload alone."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -20,6 +21,10 @@ class Enhancement(Component):
         params: the validated ``Params`` of the subclass.
         layout: the side information that the pipeline's codec delivers.
     """
+
+    reads_fields: ClassVar[bool] = False
+    """Whether `encode` and `decode` also take pictures that are read region by region, as an
+    `icm_core.tiles.Field`: large pictures, and their base reconstructions, come as one then."""
 
     def __init__(self, params: ComponentParams, layout: SideInfoLayout) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from icm_core.interfaces.component import Component, ComponentParams
 from icm_core.nests import Nest
+from icm_core.tiles import Map
 from icm_core.types import Colour, FeatureLayout, Features, Legend, Level, Prediction
 
 
@@ -28,6 +29,11 @@ class TaskHead(Component):
     """Name of a registered kind; where parameters choose it a property, with `kind_of`."""
 
     requires: ClassVar[tuple[str, ...]] = ("image",)
+
+    most_pixels: ClassVar[int | None] = None
+    """For a head that reads ``image`` alone and sees the whole of it: larger pictures are averaged in blocks of n x n
+    pixels, n the smallest whole number with which no more than these are left, before `predict` sees them. Answers of
+    its kind that have a size are brought back to the picture's (`TaskKind.enlarged`)."""
 
     def __init__(self, params: ComponentParams, features: FeatureLayout) -> None:
         super().__init__()
@@ -84,6 +90,14 @@ class TaskHead(Component):
         A head whose answer is made from its output (boxes that are decoded and thinned out) overrides it.
         """
         return Prediction(self.kind, self(features), self.labels, self.colours, self.unit)
+
+    def picture(self, features: Features) -> Map:
+        """The picture of a head that shows one, (B, 3, H, W) in [0, 1]; of large pictures it may be a field.
+
+        By default the output of `predict`.
+        """
+        found: Tensor = self.predict(features).output
+        return found
 
     def outputs(self, features: Features) -> tuple[tuple[float, Nest], ...]:
         """Every output that training looks at, with its weight; the first is `forward`'s, of weight 1.

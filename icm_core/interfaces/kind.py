@@ -161,6 +161,16 @@ class TaskKind(ABC):
 
     # --- showing -----------------------------------------------------------------------------------------------------
 
+    def enlarged(self, prediction: Prediction, size: tuple[int, int]) -> Prediction:
+        """A prediction from a smaller picture, as one of the picture itself; by default, it has no size.
+
+        Args:
+            prediction: what a head with `TaskHead.most_pixels` said of means of blocks.
+            size: height and width of the picture.
+        """
+        del size
+        return prediction
+
     @abstractmethod
     def answer(self, prediction: Prediction) -> dict[str, JsonValue]:
         """What is said of the batch's first picture, as JSON for programs: ``icm decode --json``, services."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -25,6 +24,7 @@ _OKABE_ITO: tuple[Colour, ...] = (
     (204, 121, 167),
 )
 _SHADES = 20
+_ROWS_AT_ONCE = 1024
 _PAPER, _INK = (255, 255, 255), (25, 28, 33)
 
 
@@ -73,10 +73,15 @@ def overlay(picture: Image.Image, drawn: Image.Image, opacity: float = OPACITY) 
 
 def swatches(classes: Tensor, legend: Legend) -> list[Swatch]:
     """The classes of a class map (H, W) by area, largest first."""
-    indices, counts = np.unique(classes.cpu().numpy(), return_counts=True)
+    total = torch.zeros(0, dtype=torch.int64)
+    for strip in torch.split(classes.cpu(), _ROWS_AT_ONCE):
+        counts = torch.bincount(strip.flatten().long(), minlength=len(total))
+        counts[: len(total)] += total
+        total = counts
     found = [
         Swatch(legend.label(index), index, count / classes.numel(), colour_of(index, legend))
-        for index, count in zip(indices.tolist(), counts.tolist(), strict=True)
+        for index, count in enumerate(total.tolist())
+        if count
     ]
     return sorted(found, key=lambda swatch: -swatch.share)
 

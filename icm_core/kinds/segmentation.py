@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import JsonValue
 from torch import Generator, Tensor
+from torch.nn import functional as F
 from torchvision import tv_tensors
 
 from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
@@ -27,10 +30,41 @@ IGNORED = -1
 """Pixels that count nowhere, whatever the data set writes there: its value may be a class of the head."""
 
 _AT_ONCE = 50
+_ROWS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Enlarged(Prediction):
+    """Logits (B, K, h, w) of a picture's means over blocks: at full size they would not fit into memory.
+
+    Attributes:
+        size: height and width of the picture.
+    """
+
+    size: tuple[int, int] = (1, 1)
+
+    @cached_property
+    def classes(self) -> Tensor:
+        """The first picture's class map (H, W) uint8, from logits that are resized bilinearly, strip by strip."""
+        logits, (height, width) = self.output[0], self.size
+        found = torch.empty(height, width, dtype=torch.uint8, device=logits.device)
+        step = logits.shape[1] / height
+        for top in range(0, height, _ROWS_AT_ONCE):
+            rows = torch.arange(top, min(height, top + _ROWS_AT_ONCE), device=logits.device)
+            place = ((rows + 0.5) * step - 0.5).clamp(0, logits.shape[1] - 1)
+            above = place.long()
+            below = (above + 1).clamp(max=logits.shape[1] - 1)
+            strip = torch.lerp(logits[:, above], logits[:, below], (place - above)[:, None])
+            wide = F.interpolate(strip[None], (len(rows), width), mode="bilinear", align_corners=False)
+            found[top : top + len(rows)] = wide[0].argmax(0)
+        return found
 
 
 class Segmentation(TaskKind):
-    """Outputs are logits (B, K, H, W), targets class maps (H, W) uint8, batches of them (B, H, W) int64."""
+    """Outputs are logits (B, K, H, W), targets class maps (H, W) uint8, batches of them (B, H, W) int64.
+
+    What a head says of a larger picture than it takes is an `Enlarged`, whose logits are smaller.
+    """
 
     name: ClassVar[str] = "segmentation"
     compares: ClassVar[bool] = True
@@ -66,7 +100,17 @@ class Segmentation(TaskKind):
 
     def check_prediction(self, prediction: Prediction, size: tuple[int, int], count: int) -> None:
         """Logits (B, K, H, W), K of each pixel, one for each label where there are labels."""
+        if isinstance(prediction, Enlarged):
+            check_output(prediction.output, (count, len(prediction.labels) or None, None, None), "logits")
+            if prediction.size != size:
+                raise ValueError(f"are logits of {prediction.size}; they should be of {size}")
+            return
         check_output(prediction.output, (count, len(prediction.labels) or None, *size), "logits of all pixels")
+
+    def enlarged(self, prediction: Prediction, size: tuple[int, int]) -> Prediction:
+        """The same logits, and the size of the map that is made of them."""
+        p = prediction
+        return Enlarged(p.kind, p.output, p.labels, p.colours, p.unit, size)
 
     def divergence(self, output: Nest, reference: Nest) -> Tensor:
         """Kullback-Leibler divergence of the classes' probabilities in nats, the mean over pixels, (B,)."""
@@ -116,11 +160,10 @@ class Segmentation(TaskKind):
         """``confusion``: pixels by truth (row) and prediction (column), K * K numbers."""
         from torchmetrics.functional.classification import multiclass_confusion_matrix  # slow to import
 
-        output = prediction.output
-        check_classes(target[target != IGNORED], output.shape[1])
-        counts = multiclass_confusion_matrix(
-            output.argmax(1), target.unsqueeze(0), output.shape[1], ignore_index=IGNORED
-        )
+        classes = prediction.output.shape[1]
+        check_classes(target[target != IGNORED], classes)
+        found = _map(prediction).long().unsqueeze(0)
+        counts = multiclass_confusion_matrix(found, target.unsqueeze(0), classes, ignore_index=IGNORED)
         return {"confusion": counts.flatten().tolist()}
 
     def figures(self, tallies: Sequence[Tally], legend: Legend) -> dict[str, Figure]:
@@ -166,5 +209,7 @@ def miou_of(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _map(prediction: Prediction) -> Tensor:
+    if isinstance(prediction, Enlarged):
+        return prediction.classes
     classes: Tensor = prediction.output[0].argmax(0)
     return classes

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import cast
 
 from PIL import Image
+from torch import Tensor
 
 from icm_core.bitstream.container import MAX_PIXELS, Container, Layer, LayerKind, read
 from icm_core.bitstream.control_hash import check_control, control_hash
@@ -97,6 +99,8 @@ class Decoder(Parts):
                         check_control(layer, control_hash([latent[number : number + 1]]))
                     verified.append(LayerKind.ENHANCEMENT)
             answers = Answers(self, side, self._refining(fine, finer) if fine else None)
+            if FINE in asked:
+                answers.of(FINE)  # first: decoding its layer takes memory that others' pictures would be in
             together = {name: answers.of(name) for name in asked}
             sides = rows(side, len(files))
             each = [together] if len(files) == 1 else self._apart(together, sides, fine, finer)
@@ -185,7 +189,8 @@ class Decoder(Parts):
         enhancement = self.enhancement
         assert enhancement is not None  # it wrote the layers
         payloads = [layer.payload for layer in layers]
-        return lambda coarse, side: enhancement.decode(payloads, coarse, side, quality)
+        # A field only if it reads fields (`Answers`).
+        return lambda coarse, side: enhancement.decode(payloads, cast(Tensor, coarse), side, quality)
 
     def _check_base(self, file: Container) -> None:
         self._check(file.base, self.base_fingerprint)

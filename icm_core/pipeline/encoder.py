@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import torch
 from PIL import Image
@@ -12,13 +12,16 @@ from typing_extensions import Unpack
 
 from icm_core.bitstream.container import Container, Layer, LayerKind, write
 from icm_core.bitstream.control_hash import control_hash
-from icm_core.pictures import as_batch
+from icm_core.pictures import as_batch, as_bytes
 from icm_core.pipeline.answers import Answers
 from icm_core.pipeline.many import many
 from icm_core.pipeline.parts import Parts, hashes, one_value
 from icm_core.pipeline.search import Objective, searched_tasks
 from icm_core.quality import Quality
+from icm_core.tiles import Bytes, Map, large, whole
 from icm_core.types import SideInfo
+
+_ONE_SIZE = "pictures of one size"
 
 
 class How(TypedDict, total=False):
@@ -42,8 +45,8 @@ class Encoder(Parts):
         """
         step = self.quality(quality)
         with self._inference():
-            x = self._moved([as_batch(image)])
-            return self.codec.encode_with_side(x, step)[1]
+            x = self._pictures([image])
+            return self.codec.encode_with_side(cast(Tensor, x), step)[1]
 
     def encode(
         self,
@@ -106,26 +109,27 @@ class Encoder(Parts):
         finer = self.enhancement_step(step, enhancement_quality, enhancement=enhancement)
         searched = searched_tasks(self, effort, search_for)
         with self._inference():
-            pictures = [as_batch(image) for image in images]
-            height, width = one_value([_size(picture) for picture in pictures], "pictures of one size")
-            x = self._moved(pictures)
+            x = self._pictures(images)  # a field only if the codec reads fields
+            height, width = x.shape[-2:]
             fingerprint = self.enhancement_fingerprint if enhancement else None
             side: SideInfo | None = None
             if searched:
-                payloads = self._searched(x, step, effort, searched)
+                payloads = self._searched(whole(x), step, effort, searched)
                 # What comes behind is made from the decoded side information, as a decoder has it.
                 side = self.codec.decode(payloads, (height, width), step) if fingerprint or control else None
             elif fingerprint or control:
-                payloads, side = self.codec.encode_with_side(x, step)
+                payloads, side = self.codec.encode_with_side(cast(Tensor, x), step)
             else:
-                payloads = self.codec.encode(x, step)
+                payloads = self.codec.encode(cast(Tensor, x), step)
             layers = [
                 [Layer(LayerKind.BASE, self.base_fingerprint, payload, hashed)]
                 for payload, hashed in zip(payloads, hashes(side if control else None, len(payloads)), strict=True)
             ]
             if fingerprint and side is not None and self.enhancement is not None and self.over is not None:
-                coarse = Answers(self, side).of(self.over).output
-                payloads = self.enhancement.encode(x, coarse, side, finer or step)
+                answers, reads_fields = Answers(self, side), self.enhancement.reads_fields
+                coarse = answers.picture(self.over) if reads_fields else answers.of(self.over).output
+                original = x if reads_fields else whole(x)
+                payloads = self.enhancement.encode(cast(Tensor, original), cast(Tensor, coarse), side, finer or step)
                 latent = self.enhancement.latent(payloads, side, finer or step) if control else None
                 for number, payload in enumerate(payloads):
                     hashed = b"" if latent is None else control_hash([latent[number : number + 1]])
@@ -168,6 +172,17 @@ class Encoder(Parts):
 
         with self._resting():
             yield from many(pictures, work, _size_of, batch=batch, lanes=self._lanes(lanes))
+
+    def _pictures(self, images: Sequence[Image.Image | Tensor]) -> Map:
+        """Pictures where the networks are; large ones stay in bytes as long as nobody reads them."""
+        if self.codec.reads_fields and all(size is not None and large(size) for size in map(_size_of, images)):
+            pixels = [one for one in map(as_bytes, images) if one is not None]
+            if len(pixels) == len(images):
+                one_value([_size(one) for one in pixels], _ONE_SIZE)
+                return Bytes(torch.cat(pixels) if len(pixels) > 1 else pixels[0], self.device)
+        pictures = [as_batch(image) for image in images]
+        one_value([_size(picture) for picture in pictures], _ONE_SIZE)
+        return self._moved(pictures)
 
     def _moved(self, pictures: Sequence[Tensor]) -> Tensor:
         """Pictures as one tensor where the networks are."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from icm_core.interfaces import SideInfoAdapter, TaskHead, TaskKind
 from icm_core.nests import Nest, floats
+from icm_core.tiles import Field, Whole, field_of
 from icm_core.types import Features, Prediction, SideInfo
 
 
@@ -30,8 +31,10 @@ class Task(nn.Module):
 
     def answer(self, features: Features) -> Prediction:
         """The same for features; those of a clean picture are the map ``image``."""
-        found = self.head.predict(features)
-        return replace(found, output=floats(found.output))
+        seen = _bounded(self.head, features)
+        found = self.head.predict(seen)
+        found = replace(found, output=floats(found.output))
+        return found if seen is features else self.kind.enlarged(found, features.size)
 
     @property
     def compares(self) -> bool:
@@ -43,3 +46,16 @@ class Task(nn.Module):
         if type(self.head).divergence is not TaskHead.divergence:
             return self.head.divergence(output, reference)
         return self.kind.divergence(output, reference)
+
+
+def _bounded(head: TaskHead, features: Features) -> Features:
+    """What a head sees of a picture: of one with more pixels than it takes, means of blocks of n x n."""
+    (height, width), most = features.size, head.most_pixels
+    if most is None or height * width <= most or not head.reads_pictures:
+        return features
+    n = 2
+    while -(-height // n) * -(-width // n) > most:
+        n += 1
+    image = field_of(features.maps, "image")
+    small = (image if isinstance(image, Field) else Whole(image)).cut(height, width).averaged(n).tensor()
+    return Features({"image": small}, (small.shape[2], small.shape[3]))

@@ -70,6 +70,9 @@ class Field(ABC):
     def __sub__(self, other: Map | float) -> Field:
         return _joined(torch.sub, self, other)
 
+    def __neg__(self) -> Field:
+        return Pointwise(torch.neg, [self], self.shape[1])
+
     def clamp(self, low: float, high: float) -> Field:
         """Values held between two numbers."""
         return Pointwise(lambda x: x.clamp(low, high), [self], self.shape[1])
@@ -269,6 +272,16 @@ def cat(parts: Sequence[Map]) -> Map:
         return torch.cat(tensors, 1)
     fields = [_field(part) for part in parts]
     return Pointwise(lambda *regions: torch.cat(regions, 1), fields, sum(field.shape[1] for field in fields))
+
+
+def added(first: Map, second: Map) -> Map:
+    """The sum of maps of one size."""
+    return second + first if isinstance(second, Field) else first + second
+
+
+def cut(x: Map, height: int, width: int) -> Map:
+    """The upper left part of maps."""
+    return x[..., :height, :width] if isinstance(x, Tensor) else x.cut(height, width)
 
 
 def whole(x: Map) -> Tensor:

@@ -203,15 +203,15 @@ def layers_of(module: nn.Module) -> Iterator[Layer]:
         for child in module:
             yield from layers_of(child)
     elif isinstance(module, nn.ConvTranspose2d):
-        yield Layer(*(_spread(module, axis) for axis in (0, 1)), module)
+        yield Layer(_spread(module, 0), _spread(module, 1), module)
     elif isinstance(module, nn.Conv2d):
         if module.padding_mode not in ("zeros", "replicate"):
             raise TypeError(f"a convolution that pads in mode {module.padding_mode!r} cannot run region by region")
-        yield Layer(*(_window(module, axis) for axis in (0, 1)), module)
+        yield Layer(_window(module, 0), _window(module, 1), module)
     elif isinstance(module, nn.PixelShuffle):
-        yield Layer(*(Opened(module.upscale_factor),) * 2, module)
+        yield Layer(Opened(module.upscale_factor), Opened(module.upscale_factor), module)
     elif isinstance(module, nn.PixelUnshuffle):
-        yield Layer(*(Packed(module.downscale_factor),) * 2, module)
+        yield Layer(Packed(module.downscale_factor), Packed(module.downscale_factor), module)
     elif (
         isinstance(module, _POINTWISE)
         or (isinstance(module, _RESTING) and not module.training)

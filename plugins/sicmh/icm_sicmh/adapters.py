@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from icm_core.errors import SpecError
 from icm_core.interfaces import ComponentParams, SideInfoAdapter
+from icm_core.tiles import Map, apply, kept, spread, tensors, whole
 from icm_core.types import FeatureLayout, Features, Level, SideInfo, SideInfoLayout
 from icm_sicmh import klt
 from icm_sicmh.networks import decoder, decoder_h1, decoder_h2
@@ -59,17 +60,19 @@ class OneScale(SideInfoAdapter):
 
     def forward(self, side: SideInfo) -> Features:
         """Eq. 4-11, as far as the structure goes."""
-        h1, h2 = side.levels
-        h2_1 = self.decoder_h2side(h2)
-        fused = self.fuse_2(self.decoder_side1(h1 + h2_1), h2_1)
-        image = self.fuse_3(self.decoder_side2(fused.result), fused.second)
-        return Features({"image": image, "fused": fused.result, "h1": h1, "h2": h2}, side.size)
+        h1, h2 = (spread(level, side.size) for level in side.levels)
+        h2_1 = kept(apply(self.decoder_h2side, h2))
+        fused = self.fuse_2(apply(self.decoder_side1, h1 + h2_1), h2_1)
+        result = kept(fused.result)
+        image = self.fuse_3(apply(self.decoder_side2, result), fused.second)
+        maps = {"image": image, "fused": whole(result), "h1": whole(h1), "h2": whole(h2)}
+        return Features(tensors(maps), side.size)
 
-    def fuse_2(self, h: Tensor, h2_1: Tensor) -> _Fused:  # noqa: ARG002
+    def fuse_2(self, h: Map, h2_1: Map) -> _Fused:  # noqa: ARG002
         """Fusion at 1/16: none in this structure."""
         return _Fused(h, None)
 
-    def fuse_3(self, image: Tensor, h2_2: Tensor | None) -> Tensor:  # noqa: ARG002
+    def fuse_3(self, image: Map, h2_2: Map | None) -> Map:  # noqa: ARG002
         """Fusion at full size: none in this structure."""
         return image
 
@@ -77,7 +80,7 @@ class OneScale(SideInfoAdapter):
 class _Fused:
     """h~' and, where there is one, h2'' for the next fusion."""
 
-    def __init__(self, result: Tensor, second: Tensor | None) -> None:
+    def __init__(self, result: Map, second: Map | None) -> None:
         self.result, self.second = result, second
 
 
@@ -90,9 +93,9 @@ class TwoScale(OneScale):
         super().__init__(params, layout)
         self.decoder_side3 = decoder_h1(layout.levels[0].channels, layout.width)
 
-    def fuse_2(self, h: Tensor, h2_1: Tensor) -> _Fused:
+    def fuse_2(self, h: Map, h2_1: Map) -> _Fused:
         """h~' = h2'' + h' (Eq. 8)."""
-        h2_2 = self.decoder_side3(h2_1)
+        h2_2 = kept(apply(self.decoder_side3, h2_1))
         return _Fused(h2_2 + h, h2_2)
 
 
@@ -105,7 +108,7 @@ class MultiScale(TwoScale):
         super().__init__(params, layout)
         self.decoder_side4 = decoder(layout.width)
 
-    def fuse_3(self, image: Tensor, h2_2: Tensor | None) -> Tensor:
+    def fuse_3(self, image: Map, h2_2: Map | None) -> Map:
         """h~'' = h2''' + h'' (Eq. 11)."""
-        h2_3: Tensor = self.decoder_side4(h2_2)
-        return h2_3 + image
+        assert h2_2 is not None  # fusion 2 gave it
+        return apply(self.decoder_side4, h2_2) + image

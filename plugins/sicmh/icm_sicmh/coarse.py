@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icm_core.errors import SpecError
 from icm_core.interfaces import ComponentParams, TaskHead
+from icm_core.tiles import Map, added, apply, cat, cut, field_of, kept, spread, whole
 from icm_core.types import FeatureLayout, Features, Prediction
 from icm_sicmh import klt
 from icm_sicmh.networks import decoder, decoder_h1, decoder_h2, fuse_concat_mix, fuse_concat_up
+
+_SHUFFLE = nn.PixelShuffle(2)
 
 
 class Coarse(TaskHead):
@@ -52,16 +54,23 @@ class Coarse(TaskHead):
 
     def forward(self, features: Features) -> Tensor:
         """x_c, (B, 3, H, W), not clamped."""
-        maps = features.maps
-        h_sum = self.decoder(maps["fused"])
-        pair = torch.cat([self.decoder_h1(maps["h1"]), F.pixel_shuffle(self.decoder_h2c(maps["h2"]), 2)], 1)
-        fused: Tensor = self.fuse_mix(torch.cat([self.fuse_up(pair), h_sum], 1))
-        height, width = features.size
-        return (maps["image"] + fused)[..., :height, :width]
+        return whole(self._picture(features))
+
+    def _picture(self, features: Features) -> Map:
+        """x_c, not clamped: of large pictures a field."""
+        fused, h1, h2 = (spread(features.maps[name], features.size) for name in ("fused", "h1", "h2"))
+        h_sum = apply(self.decoder, fused)
+        pair = kept(cat([apply(self.decoder_h1, h1), apply(_SHUFFLE, apply(self.decoder_h2c, h2))]))
+        change = apply(self.fuse_mix, cat([apply(self.fuse_up, pair), h_sum]))
+        return cut(added(field_of(features.maps, "image"), change), *features.size)
+
+    def picture(self, features: Features) -> Map:
+        """x_c clamped to [0, 1], float32: of large pictures a field."""
+        return self._picture(features).float().clamp(0, 1)
 
     def predict(self, features: Features) -> Prediction:
         """x_c clamped to [0, 1]."""
-        return Prediction(self.kind, self(features).float().clamp(0, 1))
+        return Prediction(self.kind, whole(self.picture(features)))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean squared error of each picture (Eq. 20), (B,)."""

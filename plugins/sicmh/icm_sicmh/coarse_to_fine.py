@@ -25,6 +25,7 @@ from icm_core.coding.rans import MAX_SYMBOL
 from icm_core.coding.weight_cache import Memo
 from icm_core.errors import BitstreamError
 from icm_core.quality import Quality
+from icm_core.tiles import Map, whole
 from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
 from icm_sicmh.codec import STRIDE, Hyperprior
 from icm_sicmh.density import gaussian_bits
@@ -56,6 +57,7 @@ class CoarseToFine(Hyperprior):
     """
 
     name: ClassVar[str] = "sicmh.coarse_to_fine"
+    reads_fields: ClassVar[bool] = False
     searches: ClassVar[bool] = False  # what it sends is a picture, and y follows from the picture, not from a search
 
     def __init__(self, params: Hyperprior.Params) -> None:
@@ -129,8 +131,9 @@ class CoarseToFine(Hyperprior):
         mean, log2_sigma = predict(exact.prediction, exact.decoder_h1(to_fixed(h1).double())).chunk(2, 1)
         return mean.long(), log2_sigma.long()
 
-    def encode_with_side(self, x: Tensor, quality: Quality) -> tuple[list[bytes], SideInfo]:
+    def encode_with_side(self, x: Map, quality: Quality) -> tuple[list[bytes], SideInfo]:
         """The streams, and the decoded picture as this machine has it."""
+        x = whole(x)
         size = (x.shape[-2], x.shape[-1])
         y, h1, h2 = self.analyse(pad_to(x, STRIDE))
         streams, (h1_hat, h2_hat) = self.encode_latents(h1, h2, quality)

@@ -29,6 +29,7 @@ from icm_core.coding.tables import PRECISION
 from icm_core.errors import BitstreamError
 from icm_core.interfaces import Codec, ComponentParams
 from icm_core.quality import Quality
+from icm_core.tiles import Map, apply, kept, spread, whole
 from icm_core.training.noise import uniform_noise
 from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
 from icm_sicmh import klt
@@ -83,6 +84,7 @@ class Hyperprior(ExactTwin[_Integers], Codec):
             return self
 
     searches: ClassVar[bool] = True
+    reads_fields: ClassVar[bool] = True
 
     params: Params
     h2_cdf: Tensor
@@ -115,15 +117,15 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         """1 ... the number of trained qualities."""
         return 1.0, float(self.params.qualities)
 
-    def latents(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def latents(self, x: Map) -> tuple[Tensor, Tensor]:
         """Unquantised h1 and h2 of padded pictures, float32 (Eq. 1-3)."""
         return self.analyse(x)[1:]
 
-    def analyse(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def analyse(self, x: Map) -> tuple[Tensor, Tensor, Tensor]:
         """Unquantised y, h1 and h2 of padded pictures, float32 (Eq. 1-3)."""
-        y = self.encoder(x - 0.5)  # mid grey is what the convolutions pad with
-        h1 = self.encoder_h1(y)
-        return y.float(), h1.float(), self.encoder_h2(h1).float()
+        y = kept(apply(self.encoder, x - 0.5))  # mid grey is what the convolutions pad with
+        h1 = kept(apply(self.encoder_h1, y))
+        return whole(y).float(), whole(h1).float(), whole(apply(self.encoder_h2, h1)).float()
 
     def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
         """See `Codec.forward`; noise stands for rounding in the rate, straight-through rounding in the side info."""
@@ -250,13 +252,13 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         own = gain.part(self._group(k))
         return mean.long(), sigma_index(log2_sigma.long(), own.log2), own
 
-    def encode(self, x: Tensor, quality: Quality) -> list[bytes]:
+    def encode(self, x: Map, quality: Quality) -> list[bytes]:
         """One stream a picture: h2, then the groups of h1."""
         return self.encode_with_side(x, quality)[0]
 
-    def encode_with_side(self, x: Tensor, quality: Quality) -> tuple[list[bytes], SideInfo]:
+    def encode_with_side(self, x: Map, quality: Quality) -> tuple[list[bytes], SideInfo]:
         """The streams, and the side information as the encoder has it."""
-        streams, levels = self.encode_latents(*self.latents(pad_to(x, STRIDE)), quality)
+        streams, levels = self.encode_latents(*self.latents(pad_to(spread(x), STRIDE)), quality)
         return streams, SideInfo(levels, (x.shape[-2], x.shape[-1]))
 
     def search(

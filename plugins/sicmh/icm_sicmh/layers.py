@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar, overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from icm_core.tiles import Field, Map
 
 
 class GDN(nn.Module):
@@ -19,6 +22,8 @@ class GDN(nn.Module):
         channels: C of the (B, C, H, W) input.
         inverse: if True, multiplies instead (IGDN).
     """
+
+    pointwise: ClassVar[bool] = True  # each place by itself (`icm_core.tiles`)
 
     def __init__(self, channels: int, inverse: bool = False) -> None:
         super().__init__()
@@ -85,7 +90,17 @@ def round_ste(x: Tensor) -> Tensor:
     return rounded
 
 
-def pad_to(x: Tensor, multiple: int) -> Tensor:
+@overload
+def pad_to(x: Tensor, multiple: int) -> Tensor: ...
+
+
+@overload
+def pad_to(x: Map, multiple: int) -> Map: ...
+
+
+def pad_to(x: Map, multiple: int) -> Map:
     """Pictures (B, 3, H, W) continued to the right and below by their edge, to multiples of ``multiple``."""
     height, width = x.shape[-2:]
+    if isinstance(x, Field):
+        return x.continued(height + -height % multiple, width + -width % multiple)
     return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")

@@ -5,7 +5,7 @@ Each has a float form, for training, and runs in integers when coding (`icm_core
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -37,11 +37,15 @@ def prediction_layers(channels: int, outputs: int | None = None) -> nn.Sequentia
 
 def predict(layers: Network, x: Tensor) -> Tensor:
     """Runs a Prediction Model, float or integer, at each position of x: (B, C, h, w) -> (B, 2D, h, w)."""
+    return torch.cat(list(predicted(layers, x)), 2)
+
+
+def predicted(layers: Network, x: Tensor) -> Iterator[Tensor]:
+    """What `predict` gives, as strips of rows from the top, (B, 2D, rows, w) each."""
     batch, channels, height, width = x.shape
     margin = _NEIGHBOURHOOD // 2
     padded = F.pad(x, (margin,) * 4)
     rows = max(1, _POSITIONS_AT_ONCE // width)
-    strips = []
     for top in range(0, height, rows):
         strip = padded[:, :, top : top + rows + 2 * margin]
         if (shared := getattr(layers, "on_patches", None)) is not None:  # integer networks have it
@@ -49,8 +53,7 @@ def predict(layers: Network, x: Tensor) -> Tensor:
         else:
             patches = F.unfold(strip, _NEIGHBOURHOOD).transpose(1, 2)  # (B, positions, 25C)
             found = layers(patches.reshape(-1, channels, _NEIGHBOURHOOD, _NEIGHBOURHOOD))
-        strips.append(found.reshape(batch, -1, width, found.shape[1]))
-    return torch.cat(strips, 1).permute(0, 3, 1, 2).contiguous()
+        yield found.reshape(batch, -1, width, found.shape[1]).permute(0, 3, 1, 2)
 
 
 class CAHCM(nn.Module):

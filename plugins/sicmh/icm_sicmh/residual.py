@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,17 +25,19 @@ from icm_core.coding.rans import MAX_SYMBOL
 from icm_core.errors import SpecError
 from icm_core.interfaces import ComponentParams, Enhancement
 from icm_core.quality import Quality
+from icm_core.tiles import Map, added, apply, cut, spread, whole
 from icm_core.training.noise import uniform_noise
 from icm_core.types import SideInfo, SideInfoLayout
 from icm_sicmh import klt
 from icm_sicmh.density import gaussian_bits
 from icm_sicmh.exact import ExactTwin
-from icm_sicmh.gain import GainUnit
+from icm_sicmh.gain import ExactGain, GainUnit
 from icm_sicmh.layers import pad_to, round_ste
 from icm_sicmh.networks import decoder, decoder_h1, encoder
-from icm_sicmh.prediction import predict, prediction_layers
+from icm_sicmh.prediction import predict, predicted, prediction_layers
 
 _KLT_SCALE = 16.0  # of y_r over mean grey levels; gains of 2 to 8 are then quantisation steps of some hundred to thirty
+_POSITIONS_AT_ONCE = 2**14  # of y_r, where numbers of 64 bits are made of it
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Residual(ExactTwin[_Integers], Enhancement):
     """
 
     name: ClassVar[str] = "sicmh.residual"
+    reads_fields: ClassVar[bool] = True
 
     class Params(ComponentParams):
         """Rates of the enhancement layer; its widths follow from the codec, but for y_r's."""
@@ -84,14 +87,14 @@ class Residual(ExactTwin[_Integers], Enhancement):
         """1 ... the number of trained qualities."""
         return 1.0, float(self.params.qualities)
 
-    def _latent(self, x: Tensor, coarse: Tensor) -> Tensor:
-        y: Tensor = self.encoder_r(pad_to(x - coarse, self.layout.alignment))
-        return y.float()
+    def _latent(self, x: Map, coarse: Map) -> Tensor:
+        difference = added(spread(x), -coarse)
+        return whole(apply(self.encoder_r, pad_to(difference, self.layout.alignment))).float()
 
-    def _refine(self, y: Tensor, coarse: Tensor) -> Tensor:
+    def _refine(self, y: Tensor, coarse: Map) -> Map:
         height, width = coarse.shape[-2:]
-        residue: Tensor = self.decoder_r(y)
-        return coarse + residue.float()[..., :height, :width]
+        residue = apply(self.decoder_r, spread(y, (height, width)))
+        return added(coarse, cut(residue.float(), height, width))
 
     def forward(self, x: Tensor, coarse: Tensor, side: SideInfo, quality: Tensor) -> tuple[Tensor, Tensor]:
         """See `Enhancement.forward`; x_f is not clamped."""
@@ -101,7 +104,7 @@ class Residual(ExactTwin[_Integers], Enhancement):
         difference = (y - mean) * gain
         noisy = difference + uniform_noise(y) if self.training else difference.round()
         bits = gaussian_bits(noisy, log2_sigma.clamp(-20, 20).exp2() * gain).flatten(1).sum(1)
-        return self._refine(round_ste(difference) / gain + mean, coarse), bits
+        return whole(self._refine(round_ste(difference) / gain + mean, coarse)), bits
 
     def start_from(self, source: str) -> None:
         """Fill D with ``"klt"``: a block transform as in `icm_sicmh.klt`, and no knowledge of h1."""
@@ -136,19 +139,31 @@ class Residual(ExactTwin[_Integers], Enhancement):
         refuse_inexact(bounds)
         return bounds
 
-    def _distribution(self, side: SideInfo) -> tuple[Tensor, Tensor]:
-        """Fixed-point mean and log2 sigma of y_r."""
+    def _distribution(self, side: SideInfo, gain: ExactGain) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Fixed-point means of y_r and rows of the Gaussian table, strip by strip of its rows."""
         h1 = to_fixed(side.levels[0])  # the very integers that the codec decoded
         exact = self.exact
-        mean, log2_sigma = predict(exact.prediction, exact.decoder_h1r(h1.double())).chunk(2, 1)
-        return mean.long(), log2_sigma.long()
+        top = 0
+        for strip in predicted(exact.prediction, exact.decoder_h1r(h1.double())):
+            mean, log2_sigma = strip.long().chunk(2, 1)
+            yield slice(top, top + strip.shape[2]), mean, sigma_index(log2_sigma, gain.log2)
+            top += strip.shape[2]
 
-    def encode(self, x: Tensor, coarse: Tensor, side: SideInfo, quality: Quality) -> list[bytes]:
+    def _store(self, side: SideInfo, dtype: torch.dtype) -> Tensor:
+        """Room for a number at each place of y_r."""
+        h1 = side.levels[0]
+        return h1.new_empty(len(h1), self.gain.table.shape[2], 2 * h1.shape[2], 2 * h1.shape[3], dtype=dtype)
+
+    def encode(self, x: Map, coarse: Map, side: SideInfo, quality: Quality) -> list[bytes]:
         """One stream of y_r a picture."""
         gain = self.gain.row(quality)
-        mean, log2_sigma = self._distribution(side)
-        symbols = gain.quantize(to_fixed(self._latent(x, coarse)), mean, MAX_SYMBOL)
-        rows = sigma_index(log2_sigma, gain.log2)
+        y = self._latent(x, coarse)
+        # A large picture has as many symbols as pixels: they wait in as few bytes as will do.
+        symbols, rows = self._store(side, torch.int16), self._store(side, torch.uint8)
+        for strip, mean, its in self._distribution(side, gain):
+            symbols[:, :, strip] = gain.quantize(to_fixed(y[:, :, strip]), mean, MAX_SYMBOL)
+            rows[:, :, strip] = its
+        del y
         payloads = []
         for one, its_rows in zip(symbols, rows, strict=True):
             stream = StreamEncoder()
@@ -156,18 +171,24 @@ class Residual(ExactTwin[_Integers], Enhancement):
             payloads.append(stream.finish())
         return payloads
 
-    def decode(self, payloads: Sequence[bytes], coarse: Tensor, side: SideInfo, quality: Quality) -> Tensor:
+    def decode(self, payloads: Sequence[bytes], coarse: Map, side: SideInfo, quality: Quality) -> Tensor:
         """x_f, clamped to [0, 1]."""
-        return self._refine(self.latent(payloads, side, quality), coarse).clamp(0, 1)
+        return whole(self._refine(self.latent(payloads, side, quality), coarse).clamp(0, 1))
 
     def latent(self, payloads: Sequence[bytes], side: SideInfo, quality: Quality) -> Tensor:
         """y_r as both sides go on with it."""
         gain = self.gain.row(quality)
-        mean, log2_sigma = self._distribution(side)
-        rows = sigma_index(log2_sigma, gain.log2)
-        parts = []
-        for b, payload in enumerate(payloads):
-            stream = StreamDecoder(payload, rows[b].numel())
-            parts.append(stream.pull(rows[b], gaussian_tables()))
+        means, rows = self._store(side, torch.int32), self._store(side, torch.uint8)
+        for strip, mean, its in self._distribution(side, gain):
+            means[:, :, strip], rows[:, :, strip] = mean, its
+        symbols = self._store(side, torch.int16)
+        for its_symbols, its_rows, payload in zip(symbols, rows, payloads, strict=True):
+            stream = StreamDecoder(payload, its_rows.numel())
+            stream.pull_into(its_symbols, its_rows, gaussian_tables())
             stream.finish()
-        return to_float(gain.dequantize(torch.stack(parts), mean))
+        y = self._store(side, torch.float32)
+        rows_at_once = max(1, _POSITIONS_AT_ONCE // y.shape[3])
+        for top in range(0, y.shape[2], rows_at_once):
+            strip = slice(top, top + rows_at_once)
+            y[:, :, strip] = to_float(gain.dequantize(symbols[:, :, strip].long(), means[:, :, strip].long()))
+        return y

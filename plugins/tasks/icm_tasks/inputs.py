@@ -9,6 +9,9 @@ from pydantic import Field
 from icm_core.errors import SpecError
 from icm_core.types import FeatureLayout, Level
 
+MOST_PIXELS = 2**22
+"""The largest picture that a head sees whole (`TaskHead.most_pixels`)."""
+
 _IMAGE = Level(channels=3, stride=1)
 
 Side = Annotated[int, Field(ge=1, le=8192)]

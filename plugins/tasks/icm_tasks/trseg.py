@@ -13,7 +13,7 @@ from typing_extensions import Self
 from icm_core.interfaces import ComponentParams, TaskHead
 from icm_core.types import Colour, FeatureLayout, Features
 from icm_tasks.backbones import Backbone
-from icm_tasks.inputs import check_class_names, require_image
+from icm_tasks.inputs import MOST_PIXELS, check_class_names, require_image
 from icm_tasks.palettes import default_labels, known_colours
 from icm_tasks.pretrained import load_pretrained
 from icm_tasks.transformer import Decoder
@@ -109,6 +109,7 @@ class TrSeg(TaskHead):
 
     name: ClassVar[str] = "tasks.trseg"
     kind: ClassVar[str] = "segmentation"
+    most_pixels: ClassVar[int | None] = MOST_PIXELS
 
     class Params(TrSegParams):
         """See `TrSegParams`."""

@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from icm_core.interfaces import ComponentParams, TaskHead
 from icm_core.types import FeatureLayout, Features
-from icm_tasks.inputs import check_class_names, require_image
+from icm_tasks.inputs import MOST_PIXELS, check_class_names, require_image
 from icm_tasks.networks import Normalisation, configuration, create
 from icm_tasks.pretrained import load_pretrained
 
@@ -54,6 +54,7 @@ class ViT(TaskHead):
 
     name: ClassVar[str] = "tasks.vit"
     kind: ClassVar[str] = "classification"
+    most_pixels: ClassVar[int | None] = MOST_PIXELS
 
     class Params(ViTParams):
         """See `ViTParams`."""
