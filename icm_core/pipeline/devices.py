@@ -32,9 +32,9 @@ def pick_device(name: str) -> torch.device:
 def refuse_tf32() -> None:
     """Products of float32 keep their 24 bits, in matrices and in convolutions.
 
-    By default PyTorch lets cuDNN's convolutions round their factors to TF32, 11 bits, and products of matrices not. We
-    want neither: in ``fp32`` every device computes the same up to the order of sums, and ``bf16`` is the fast precision,
-    on every card that has TF32.
+    By default PyTorch lets cuDNN's convolutions round their factors to TF32, 11 bits, and products of matrices not.
+    We want neither: in ``fp32`` every device computes the same up to the order of sums, and ``bf16`` is the fast
+    precision, on every card that has TF32.
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
