@@ -292,14 +292,25 @@ def test_conformance_of_data_sets(case: DataSetCase, check: Callable[[Case], Non
 
 
 _MAPS = "tests/related/test_maps_conformance.py"
+_FEATURES = "tests/related/test_features_conformance.py"
 ELSEWHERE = {
     "baselines.codec_residual": _MAPS,
+    "related.adversarial": _FEATURES,
+    "related.answer": _FEATURES,
     "related.class_steps": _MAPS,
+    "related.discriminator": _FEATURES,
+    "related.filtered": _FEATURES,
+    "related.hific": _FEATURES,
     "related.label_features": _MAPS,
     "related.label_map": _MAPS,
+    "related.latent_classifier": _FEATURES,
     "related.lossless": _MAPS,
     "related.one_step": _MAPS,
+    "related.preview": _FEATURES,
+    "related.recurrent": _FEATURES,
     "related.synthesis": _MAPS,
+    "related.told": _FEATURES,
+    "related.with_answer": _FEATURES,
     "tasks.onnx": "tests/tasks/onnx_files/test_conformance.py",
     "tasks.pyramid": "tests/tasks/test_pyramid.py",
     "tasks.torchvision_detector": "tests/tasks/test_torchvision_detector.py",

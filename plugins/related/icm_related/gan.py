@@ -26,7 +26,7 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape, (B, C, h, w)."""
-        variance, mean = torch.var_mean(x, 1, keepdim=True)
+        variance, mean = torch.var_mean(x, 1, correction=0, keepdim=True)
         return (x - mean) * torch.rsqrt(variance + 1e-3) * self.scale + self.shift
 
 
@@ -80,7 +80,7 @@ class HiFiC(ScaleHyperpriorCodec):
         """The hyperprior's widths and the generator's."""
 
         width: int = Field(
-            960, ge=16, le=2048, multiple_of=16, description="channels of the generator at 1/16 (the original: 960)"
+            960, ge=32, le=2048, multiple_of=16, description="channels of the generator at 1/16 (the original: 960)"
         )
         blocks: int = Field(9, ge=0, le=32, description="its residual blocks (the original: 9)")
 
