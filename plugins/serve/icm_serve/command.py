@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icm_core.cli.options import Device, Precision
 from icm_core.errors import InputError
 from icm_core.files import read_file
+from icm_registry import unknown
+
+if TYPE_CHECKING:
+    from icm_serve.limits import Limits
 
 NAME = "serve"
 EXAMPLE = "Example: icm serve --port 8000, and then open http://localhost:8000/ in a browser"
 TOKEN = "ICM_SERVE_TOKEN"
+ENGINES = ("local", "ray")
 
 
 def run(
@@ -49,6 +54,12 @@ def run(
     seconds: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="From request to answer.")
     ] = 60.0,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="ENGINE", help="local, or ray for processes of Ray Serve.")
+    ] = "local",
+    replicas: Annotated[
+        int, typer.Option("--replicas", metavar="N", min=1, max=1000, help="Processes, with --engine ray.")
+    ] = 1,
     device: Device = "auto",
     precision: Precision = "fp32",
 ) -> None:
@@ -73,9 +84,16 @@ def run(
     if token is not None and not token:
         raise InputError(f"{token_file or TOKEN} holds no token")
     limits = Limits(body=max_bytes, pixels=max_pixels, places=places, batch=batch, seconds=seconds, effort=max_effort)
+    named: list[str | None] = [*models] if models else [None]
+    if engine not in ENGINES:
+        raise InputError(f"--engine: {unknown('engine', engine, list(ENGINES))}")
+    if engine == "ray":
+        _on_ray(named, limits, token, host, port, replicas, device, precision)
+        return
+    if replicas > 1:
+        raise InputError(f"--replicas {replicas} needs --engine ray; one process is served otherwise")
     listening = _listening(host, port)
     registry = build_registry()
-    named: list[str | None] = [*models] if models else [None]
     pipelines = [load(model, device=device, precision=precision, registry=registry) for model in named]
     app = build_app(pipelines, limits, token)
     config = uvicorn.Config(
@@ -90,9 +108,38 @@ def run(
         limit_concurrency=4 * places + 16,
         timeout_graceful_shutdown=int(seconds + limits.body_seconds) + 1,
     )
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-    typer.echo(f"icm: serving {', '.join(pipe.name for pipe in pipelines)} at {address}", err=True)
+    _say([pipe.name for pipe in pipelines], host, listening.getsockname()[1])
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _on_ray(
+    models: list[str | None],
+    limits: Limits,
+    token: str | None,
+    host: str,
+    port: int,
+    replicas: int,
+    device: str,
+    precision: str,
+) -> None:
+    import torch
+
+    from icm_core import load
+    from icm_serve.on_ray import Deployed, serve_on_ray
+
+    # Loaded here once, so that what is wrong with a pipeline is said in a sentence, and let go again.
+    names = [load(model, device="cpu").name for model in models]
+    # Replicas may run in other folders than this one.
+    found = [str(Path(model).resolve()) if model and Path(model).is_file() else model for model in models]
+    gpus = int(device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()))
+    cores = max(1, (os.cpu_count() or 1) // replicas)
+    what = Deployed(found, device, precision, limits, token, replicas, cores, gpus)
+    serve_on_ray(what, host, port, lambda taken: _say(names, host, taken))
+
+
+def _say(names: list[str], host: str, port: int) -> None:
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    typer.echo(f"icm: serving {', '.join(names)} at {address}", err=True)
 
 
 def _listening(host: str, port: int) -> socket.socket:
