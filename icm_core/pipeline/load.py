@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from icm_core.errors import InputError, SpecError, WeightsError
+from icm_core.errors import SpecError, WeightsError
 from icm_core.pipeline.build import build
 from icm_core.pipeline.devices import pick_device
 from icm_core.pipeline.hub import SCHEME, fetch
@@ -64,7 +64,7 @@ def load(
         files = [file for file in composed.weights if file.is_file() or not partly]
         load_weights(pipeline, files, inherited=composed.inherited, partly=partly)
     pipeline = pipeline.to(place)
-    return pipeline.to(memory_format=torch.channels_last) if precision == "bf16" else pipeline
+    return pipeline.to(memory_format=torch.channels_last)  # the layout that convolutions are fastest in
 
 
 def find_spec(model: str | Path, registry: Registry) -> Path:

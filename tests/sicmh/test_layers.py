@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from icm_sicmh.layers import GDN, conv, pad_to, round_ste, started, tconv
+from icm_sicmh.layers import GDN, LastUp, conv, pad_to, round_ste, started, tconv
 
 
 def stirred(inverse: bool) -> GDN:
@@ -69,3 +69,20 @@ def test_padding_continues_the_edge_to_the_right_and_below(size: tuple[int, int]
     rows = torch.arange(padded.shape[2]).clamp(max=height - 1)
     columns = torch.arange(padded.shape[3]).clamp(max=width - 1)
     assert torch.equal(padded, x[:, :, rows][..., columns])
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 1, 1), (2, 4, 3, 5)])
+def test_the_last_layer_gives_what_the_transposed_convolution_gives(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    layer, x = LastUp(4, 3), torch.randn(*shape)
+    plain = torch.nn.ConvTranspose2d(4, 3, 5, 2, 2, output_padding=1)
+    plain.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(layer(x), plain(x))
+
+
+@pytest.mark.parametrize("inverse", [False, True], ids=["GDN", "IGDN"])
+def test_divisive_normalisation_leaves_its_input_alone(inverse: bool) -> None:
+    x = torch.randn(1, 3, 4, 4)
+    before = x.clone()
+    stirred(inverse)(x)
+    assert torch.equal(x, before)

@@ -35,8 +35,32 @@ class GDN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalised x, same shape."""
         gamma = self.gamma_root.square()[:, :, None, None]
-        norm = F.conv2d(x.square(), gamma, self.beta_root.square() + 1e-6)
-        return x * (norm.sqrt() if self.inverse else norm.rsqrt())
+        norm = F.conv2d(x * x, gamma, self.beta_root.square() + 1e-6)  # square() would leave half precision
+        if norm.requires_grad:
+            return x * (norm.sqrt() if self.inverse else norm.rsqrt())
+        # In place: of maps as large as these, getting the memory takes as long as the arithmetic.
+        return (norm.sqrt_() if self.inverse else norm.rsqrt_()).mul_(x)
+
+
+class LastUp(nn.ConvTranspose2d):
+    """A transposed convolution 5x5, s2 to few channels, as a convolution 3x3 to four times as many, put apart.
+
+    The sums are the same. A transposed convolution that ends in three channels takes twice as long on a CPU.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 5, 2, 2, output_padding=1)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, C, h, w) -> (B, outputs, 2h, 2w)."""
+        if output_size is not None:
+            return super().forward(x, output_size)
+        # Row 2i + a of the output sees row i + d of the input through row a + 2 - 2d of the kernel, d = -1 ... 1.
+        taps = F.pad(self.weight, (0, 1, 0, 1))
+        phases = [taps[:, :, [a + 4, a + 2, a]][:, :, :, [b + 4, b + 2, b]] for a in (0, 1) for b in (0, 1)]
+        weight = torch.stack(phases, 2).flatten(1, 2).transpose(0, 1)
+        bias = None if self.bias is None else self.bias.repeat_interleave(4)
+        return F.pixel_shuffle(F.conv2d(x, weight, bias, padding=1), 2)
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:

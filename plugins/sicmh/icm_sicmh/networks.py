@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from icm_sicmh.layers import GDN, conv, started, tconv
+from icm_sicmh.layers import GDN, LastUp, conv, started, tconv
 
 
 def encoder(n: int, y: int | None = None) -> nn.Sequential:
@@ -88,7 +88,7 @@ def decoder(n: int, y: int | None = None) -> nn.Sequential:
             GDN(n, inverse=True),
             tconv(n, n, 5, 2),
             GDN(n, inverse=True),
-            tconv(n, 3, 5, 2),
+            LastUp(n, 3),
         ),
         last=0.1,
     )
