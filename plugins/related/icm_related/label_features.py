@@ -23,7 +23,7 @@ from icm_core.errors import SpecError
 from icm_core.interfaces import Nested, SideInfoAdapter
 from icm_core.quality import Quality
 from icm_core.training.noise import uniform_noise
-from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
+from icm_core.types import CodecOutput, Features, Level, SideInfo, SideInfoLayout
 from icm_core.wrap.strings import pack, unpack
 from icm_related.maps import MapCodec, MapParams
 from icm_related.steps import STRIDE, ClassSteps, classes_of
@@ -96,7 +96,8 @@ class LabelFeatures(MapCodec):
 
     def _steps(self, level: Tensor, size: tuple[int, int]) -> Tensor:
         """log2 of the steps at quality 1, (B, 1 or C, h, w)."""
-        return self.quantiser(SideInfo((level,), size)).maps["steps"].float()
+        found: Features = self.quantiser(SideInfo((level,), size))
+        return found.maps["steps"].float()
 
     def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
         """See `Codec.forward`."""
