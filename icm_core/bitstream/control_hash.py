@@ -11,6 +11,8 @@ from torch import Tensor
 from icm_core.bitstream.container import CONTROL_BYTES, Layer
 from icm_core.errors import BitstreamError
 
+_AT_ONCE = 2**20
+
 
 def control_hash(tensors: Iterable[Tensor]) -> bytes:
     """First bytes of the SHA-256 of decoded values: shapes, then numbers as little-endian float32.
@@ -20,9 +22,11 @@ def control_hash(tensors: Iterable[Tensor]) -> bytes:
     digest = hashlib.sha256()
     for tensor in tensors:
         # Adding zero makes one of the two zeros that floats have.
-        values = tensor.detach().to("cpu", torch.float32) + 0.0
-        digest.update(f"{tuple(values.shape)}\n".encode())
-        digest.update(values.numpy().astype("<f4").tobytes())
+        digest.update(f"{tuple(tensor.shape)}\n".encode())
+        numbers = tensor.detach().reshape(-1)
+        for start in range(0, len(numbers), _AT_ONCE):
+            values = numbers[start : start + _AT_ONCE].to("cpu", torch.float32) + 0.0
+            digest.update(values.numpy().astype("<f4").tobytes())
     return digest.digest()[:CONTROL_BYTES]
 
 

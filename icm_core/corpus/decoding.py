@@ -216,11 +216,11 @@ class _Read:
 def _write(pipe: Pipeline, decoded: Predictions, stem: Path, draw: bool) -> dict[str, TaskRow]:
     """Write what can be looked at, all of it drawn before the first file is written."""
     from icm_core.pictures import png_bytes
-    from icm_core.pipeline.told import told
+    from icm_core.pipeline.told import telling
 
     rows: dict[str, TaskRow] = {}
     written: dict[Path, bytes] = {}
-    for name, one in told(pipe, decoded, draw=draw).items():
+    for name, one in telling(pipe, decoded, draw=draw):
         row = rows[name] = dict(one.row)
         for key, picture, ending in (("picture", one.picture, ".png"), ("drawing", one.drawing, ".drawn.png")):
             if picture is not None:

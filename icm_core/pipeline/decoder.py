@@ -99,8 +99,9 @@ class Decoder(Parts):
                         check_control(layer, control_hash([latent[number : number + 1]]))
                     verified.append(LayerKind.ENHANCEMENT)
             answers = Answers(self, side, self._refining(fine, finer) if fine else None)
-            if FINE in asked:
-                answers.of(FINE)  # first: decoding its layer takes memory that others' pictures would be in
+            # The base picture last: what heads and the enhancement need for a while then need not be there besides it.
+            for name in sorted(asked, key=lambda name: (name == self.over, name == FINE)):
+                answers.of(name)
             together = {name: answers.of(name) for name in asked}
             sides = rows(side, len(files))
             each = [together] if len(files) == 1 else self._apart(together, sides, fine, finer)

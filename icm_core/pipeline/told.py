@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from PIL import Image
@@ -37,6 +37,13 @@ def told(pipe: Pipeline, decoded: Decoded, *, draw: bool = False, pictures: bool
             and no words either, such as boxes.
         pictures: if False, there are none: numbers and words alone.
     """
+    return dict(telling(pipe, decoded, draw=draw, pictures=pictures))
+
+
+def telling(
+    pipe: Pipeline, decoded: Decoded, *, draw: bool = False, pictures: bool = True
+) -> Iterator[tuple[str, Told]]:
+    """As `told`, one task after the other: pictures of a large file need not all be there at once."""
     ground: Image.Image | None = None
 
     def canvas() -> Image.Image:
@@ -44,7 +51,8 @@ def told(pipe: Pipeline, decoded: Decoded, *, draw: bool = False, pictures: bool
         ground = ground or pipe.canvas(decoded)
         return ground
 
-    return {name: _told(pipe, decoded, name, draw, canvas if pictures else None) for name in decoded}
+    for name in decoded:
+        yield name, _told(pipe, decoded, name, draw, canvas if pictures else None)
 
 
 def _told(pipe: Pipeline, decoded: Decoded, name: str, draw: bool, canvas: Callable[[], Image.Image] | None) -> Told:

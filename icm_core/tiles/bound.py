@@ -11,7 +11,7 @@ import torch
 PIXELS = 2**22
 """Pictures of more pixels than this go through the networks region by region."""
 
-_REGIONS = 4  # a region has a quarter of it at most, so that the first large picture takes less than the last small one
+_REGIONS = 8  # a region has an eighth of it at most: the first large picture takes no more than the last small one
 
 _bound: ContextVar[int] = ContextVar("icm_tiles_bound", default=PIXELS)
 
