@@ -8,7 +8,7 @@ from pathlib import Path
 
 from icm_installed import Installed, python
 
-NAMES = ["icm-attention", "icm-boxes", "icm-count", "icm-depth", "icm-lanes"]
+NAMES = ["icm-attention", "icm-boxes", "icm-camera", "icm-count", "icm-depth", "icm-lanes"]
 
 
 def test_they_build_install_and_pass_their_own_tests(installed: Installed, tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import Self
@@ -33,6 +34,7 @@ from icm_core.tiles import Map, apply, kept, spread, whole
 from icm_core.training.noise import uniform_noise
 from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
 from icm_sicmh import klt
+from icm_sicmh.camera import camera_tables
 from icm_sicmh.density import FactorizedDensity, gaussian_bits
 from icm_sicmh.exact import ExactTwin
 from icm_sicmh.gain import ExactGain, GainUnit
@@ -251,6 +253,10 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         mean, log2_sigma = self.cahcm.parameters_of(k, exact.groups[k], h2p, [d.double() for d in decoded])
         own = gain.part(self._group(k))
         return mean.long(), sigma_index(log2_sigma.long(), own.log2), own
+
+    def camera_tables(self) -> dict[str, NDArray[Any]]:
+        """What a camera codes with; see `icm_sicmh.camera`."""
+        return camera_tables(self)
 
     def encode(self, x: Map, quality: Quality) -> list[bytes]:
         """One stream a picture: h2, then the groups of h1."""
