@@ -1,11 +1,11 @@
-"""What a run shows: a progress bar, a CSV file a stage, and TensorBoard."""
+"""What a run shows: a progress bar, a CSV file a stage, TensorBoard, and other loggers where they are wanted."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,10 @@ from torch import Tensor
 
 from icm_core.errors import InputError
 from icm_core.files import make_folder, write_atomically
+from icm_training.loggers import close, logger_of
 
 if TYPE_CHECKING:
+    from lightning_fabric.loggers.logger import Logger
     from torch.utils.tensorboard.writer import SummaryWriter
 
 
@@ -31,10 +33,19 @@ class Log:
         first: steps that are done already.
         active: whether this process is the one that writes.
         console: where progress is shown.
+        loggers: others that get the figures; see `icm_training.loggers`.
     """
 
     def __init__(
-        self, folder: Path, stage: str, steps: int, first: int, *, active: bool, console: Console | None = None
+        self,
+        folder: Path,
+        stage: str,
+        steps: int,
+        first: int,
+        *,
+        active: bool,
+        console: Console | None = None,
+        loggers: Sequence[str] = (),
     ) -> None:
         self.stage, self.active = stage, active
         self.path = folder / stage / "log.csv"
@@ -42,6 +53,7 @@ class Log:
         self._writer: SummaryWriter | None = None
         self._progress: Progress | None = None
         self._noted: set[str] = set()
+        self._loggers: list[Logger] = []
         if not active:
             return
         make_folder(self.path.parent)
@@ -52,6 +64,7 @@ class Log:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._writer = SummaryWriter(str(folder / "tensorboard" / stage), purge_step=first + 1 if first else None)
+        self._loggers = [logger_of(name, folder, stage) for name in loggers]
         console = console or Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -84,6 +97,8 @@ class Log:
                 for key, value in figures.items():
                     self._writer.add_scalar(key.replace(": ", "/"), value, step)
                 self._writer.flush()
+        for logger in self._loggers:
+            logger.log_metrics({key.replace(": ", "/"): value for key, value in figures.items()}, step)
         if self._progress is not None:
             self._progress.update(self._task, figures=text)
             if self._progress.disable:
@@ -101,8 +116,14 @@ class Log:
             with self._writing():
                 self._writer.add_image(name, picture.detach().float().clamp(0, 1).cpu().to(torch.float32), step)
 
-    def close(self) -> None:
-        """Put away the progress bar and close the files."""
+    def close(self, *, good: bool = True) -> None:
+        """Put away the progress bar and close the files.
+
+        Args:
+            good: whether the stage has come to its end.
+        """
+        for logger in self._loggers:
+            close(logger, good)
         if self._progress is not None:
             self._progress.stop()
         if self._writer is not None:

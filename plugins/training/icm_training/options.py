@@ -20,6 +20,7 @@ class Options:
         device: see `icm_core.load`.
         workers: processes that read pictures.
         memory: bytes of decoded pictures that a data set may take to be kept in memory.
+        loggers: names of loggers beside TensorBoard; see `icm_training.loggers`.
         given: folders of stages that another run has trained alike; they are taken over.
     """
 
@@ -31,4 +32,5 @@ class Options:
     device: str = "auto"
     workers: int = 1
     memory: float = 2e9
+    loggers: Sequence[str] = ()
     given: Mapping[str, Path] = field(default_factory=dict)

@@ -97,6 +97,7 @@ class Trainer:
             self.step,
             active=fabric.is_global_zero,
             console=self.console,
+            loggers=self.options.loggers,
         )
         timing = Timing(fabric.device)
         started, before = time.perf_counter(), self.seconds
@@ -123,7 +124,7 @@ class Trainer:
                     checkpoints.write(self.where, self._state(), self.recipe.keep)
                 timing.restart()
         finally:
-            log.close()
+            log.close(good=self.step >= steps)
         self._finish(timing)
 
     def _step(self, raw: list[RawBatch], timing: Timing) -> dict[str, float]:

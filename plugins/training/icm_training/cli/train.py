@@ -33,6 +33,10 @@ def run(
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that read pictures, for each device.")
     ] = 1,
+    loggers: Annotated[
+        list[str] | None,
+        typer.Option("--logger", metavar="NAME", help="Log to wandb or mlflow, too; may be given again."),
+    ] = None,
 ) -> None:
     """Train what a recipe says, stage by stage.
 
@@ -51,10 +55,21 @@ def run(
     from icm_core.plugins.registry import build_registry
     from icm_training.engine import Options, train
     from icm_training.finding import find_recipe
+    from icm_training.loggers import check_loggers
 
     registry = build_registry()
     found, home = find_recipe(recipe, registry, changes or ())
     names = [name for name in stages.split(",") if name]
-    options = Options(out=output, data=data, home=home, resume=resume, stages=names, device=device, workers=workers)
+    check_loggers(loggers or [])
+    options = Options(
+        out=output,
+        data=data,
+        home=home,
+        resume=resume,
+        stages=names,
+        device=device,
+        workers=workers,
+        loggers=loggers or (),
+    )
     folder = train(found, options, registry)
     typer.echo(f"trained: {', '.join(s.name for s in found.stages if folder.is_done(s.name))} in {output}")
