@@ -16,6 +16,7 @@ from typing import Any
 
 import experiments
 import scenes_report
+import speed_report
 
 from icm_evaluation.ablated import page, panels
 from icm_evaluation.compare import compare, sentence
@@ -263,6 +264,8 @@ For the settings of the codecs, see [baselines](baselines.md). BPG was not measu
 {times}
 
 Medians of wall-clock time. {where(speed)}
+
+{speed_report.section()}
 
 ## Exactness
 
