@@ -39,6 +39,10 @@ def test_mlflow_has_a_run_for_each_stage_and_resumes_it(tmp_path: Path, monkeypa
         for step in steps:
             log.row(step, {"mse/coarse": step / 2, "road: rate": 1.0})
         log.close(good=stage == "one")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "false")
+    with pytest.raises(InputError, match="--logger mlflow cannot be used: "):
+        log_of(tmp_path / "refused", "one", "mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     client = tracking.MlflowClient(str(folder / "mlruns"))
     (experiment,) = [one for one in client.search_experiments() if one.name == "icm"]
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
