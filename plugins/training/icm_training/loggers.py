@@ -52,12 +52,11 @@ def logger_of(name: str, folder: Path, stage: str) -> Logger:
         return found
     noted = folder / stage / "mlflow-run"
     run = read_file(noted).decode() if noted.is_file() else None
-    from mlflow.exceptions import MlflowException
-
+    refused = importlib.import_module("mlflow.exceptions").MlflowException
+    found = loggers.MLFlowLogger("icm", run_name=title, run_id=run, save_dir=str(folder / "mlruns"))
     try:
-        found = loggers.MLFlowLogger("icm", run_name=title, run_id=run, save_dir=str(folder / "mlruns"))
-        begun = str(found.run_id)
-    except MlflowException as error:
+        begun = str(found.version)  # begins it
+    except refused as error:
         raise InputError(f"--logger mlflow cannot be used: {' '.join(str(error).split())[:300]}") from error
     if run is None:
         write_atomically(noted, begun.encode())
