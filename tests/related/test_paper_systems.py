@@ -35,7 +35,7 @@ TOY: dict[str, dict[str, Any]] = {
     "baselines.bmshj2018_hyperprior": {"n": 8, "m": 12},
     # narrower ones end in a heap that PyTorch 2.15 damages: convolutions in channels_last memory
     "baselines.cheng2020_attn": {"n": 32},
-    "related.hific": {"n": 8, "m": 8, "width": 16, "blocks": 1},
+    "related.hific": {"n": 8, "m": 8, "width": 32, "blocks": 1},
     "related.discriminator": {"width": 4, "layers": 2},
     "related.synthesis": {"channels": 16},
 }
