@@ -53,13 +53,14 @@ def logger_of(name: str, folder: Path, stage: str) -> Logger:
     noted = folder / stage / "mlflow-run"
     run = read_file(noted).decode() if noted.is_file() else None
     refused = importlib.import_module("mlflow.exceptions").MlflowException
-    found = loggers.MLFlowLogger("icm", run_name=title, run_id=run, save_dir=str(folder / "mlruns"))
     try:
-        begun = str(found.version)  # begins it
+        made = loggers.MLFlowLogger("icm", run_name=title, run_id=run, save_dir=str(folder / "mlruns"))
+        begun = str(made.run_id)  # begins it
     except refused as error:
         raise InputError(f"--logger mlflow cannot be used: {' '.join(str(error).split())[:300]}") from error
     if run is None:
         write_atomically(noted, begun.encode())
+    found = made
     return found
 
 
