@@ -6,7 +6,7 @@ import hashlib
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from icm_core.errors import InputError
 from icm_core.files import make_folder, read_file, write_atomically
@@ -60,8 +60,7 @@ def logger_of(name: str, folder: Path, stage: str) -> Logger:
         raise InputError(f"--logger mlflow cannot be used: {' '.join(str(error).split())[:300]}") from error
     if run is None:
         write_atomically(noted, begun.encode())
-    found = made
-    return found
+    return cast("Logger", made)
 
 
 def close(logger: Any, good: bool) -> None:
