@@ -20,10 +20,11 @@ from icm_core.kinds.painting import (
 )
 from icm_core.kinds.reconstruction import Reconstruction
 from icm_core.kinds.regression import Regression
-from icm_core.kinds.segmentation import Segmentation
+from icm_core.kinds.segmentation import Enlarged, Segmentation
 
 __all__ = [
     "Classification",
+    "Enlarged",
     "Reconstruction",
     "Regression",
     "Segmentation",
