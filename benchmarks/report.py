@@ -17,6 +17,7 @@ from typing import Any
 import experiments
 import scenes_report
 import speed_report
+import tiles_report
 
 from icm_evaluation.ablated import page, panels
 from icm_evaluation.compare import compare, sentence
@@ -414,15 +415,22 @@ def outputs() -> dict[Path, str]:
     training = json.loads((RESULTS / f"{SMALL}.training.json").read_text())
     card = model_card(training)
     readme = ROOT / "README.md"
-    block = re.compile(r"(<!-- results -->\n).*?(\n<!-- /results -->)", re.DOTALL)
+    large = ROOT / "docs/large-pictures.md"
     return {
         ROOT / "docs/results.md": results_page(coding),
         ROOT / "docs/ablation.md": ablation_page(),
         ROOT / "docs/experiments.md": experiments.page(),
         SPECS / f"{SMALL}.md": card,
         ROOT / "docs/model-card.md": card,
-        readme: block.sub(lambda m: m[1] + readme_block() + m[2], readme.read_text()),
+        readme: filled(readme, "results", readme_block()),
+        large: filled(large, "tiles", tiles_report.block()),
     }
+
+
+def filled(page: Path, mark: str, text: str) -> str:
+    """A page that people write, with what stands between two marks made anew."""
+    block = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+    return block.sub(lambda m: f"{m[1]}{text}\n{m[2]}", page.read_text())
 
 
 def main() -> int:

@@ -32,7 +32,7 @@ HEAD = """<!-- Made by benchmarks/systems_report.py from benchmarks/systems/ and
 
 This page is for people who compare SICMH with the systems of its paper, or change one of them. Each is a pipeline of
 the same parts: a spec, and a recipe that trains it (`icm train RECIPE`). No weights of them ship. Every byte of a file
-counts, label maps included. A result is `benchmarks/results/systems/SPEC.RECIPE.json`, of `icm evaluate`.
+counts, label maps included. A result is what `icm evaluate` writes, in `results/systems` of the benchmarks.
 """
 
 

@@ -33,7 +33,9 @@ def test_the_adapter_hands_the_picture_on(picture) -> None:
 
 
 def test_the_adapter_refuses_side_information_that_is_no_picture() -> None:
-    with pytest.raises(SpecError, match=r"takes a codec whose side information begins with the decoded picture.*\(96, 32\)"):
+    with pytest.raises(
+        SpecError, match=r"takes a codec whose side information begins with the decoded picture.*\(96, 32\)"
+    ):
         PixelsAdapter(PixelsAdapter.Params(), SideInfoLayout((Level(96, 32), Level(48, 64)), 64))
 
 

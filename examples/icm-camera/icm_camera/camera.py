@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from icm_camera.coder import Stream, Tables
 from icm_camera.exact import Array, Network
-from icm_core.bitstream.container import Container, Layer, LayerKind, write
+from icm_core.bitstream import Container, Layer, LayerKind, write
 from icm_core.quality import Quality
 
 VERSION = 1

@@ -7,7 +7,7 @@ are made of.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +17,16 @@ from icm_core.coding import FRACTION_BITS, LIMIT, MAX_SYMBOL, gaussian_tables
 from icm_core.errors import InputError
 from icm_sicmh.gain import INVERSE_BITS
 
-if TYPE_CHECKING:
-    from icm_sicmh.codec import Hyperprior
-
 VERSION = 1
 STRIDE = 64
 """Pictures are padded to multiples of it."""
 
 
-def camera_tables(codec: Hyperprior) -> dict[str, NDArray[Any]]:
+def camera_tables(codec: Any) -> dict[str, NDArray[Any]]:
     """Arrays by name; ``about`` is JSON in UTF-8: version, fingerprint, groups, stride and the bits of the arithmetic.
+
+    Args:
+        codec: an `icm_sicmh.codec.Hyperprior`; its module imports this one.
 
     Raises:
         InputError: the codec codes more than h1 and h2.
