@@ -42,6 +42,7 @@ def section() -> str:
         "its own, trained with the codec frozen (`benchmarks/scenes.py`, `benchmarks/scenes/recipe.json`). The same "
         "networks stand behind other codecs. `untouched` is YOLOX-nano as it is published, behind the coarse and the "
         "fine picture that people see.\n\n"
+        "![A street: what base layer and whole file say, task beside task](scenes.png)\n\n"
         "![Rate and accuracy of the added tasks](scenes-compared.png)\n\n" + "\n\n".join(parts)
     )
 

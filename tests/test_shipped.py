@@ -91,3 +91,19 @@ def test_base_layer_alone_gives_every_base_task(pipe, photograph) -> None:
     out = pipe.decode(pipe.encode(photograph, quality=2, enhancement=False))
     assert set(out) == {"segmentation", "classification", "coarse"}
     assert out["segmentation"].output.shape == (1, 11, photograph.height, photograph.width)
+
+
+def test_a_file_of_sicmh_small_answers_the_tasks_that_were_added_behind_it(pipe, photograph) -> None:
+    blob = pipe.encode(photograph, quality=3)
+    scenes = icm_core.load("sicmh-scenes", device="cpu")
+    found = scenes.decode(blob)
+    before = pipe.decode(blob)
+    assert {name: answer.kind for name, answer in found.items() if name not in before} == {
+        "streets": "segmentation",
+        "depth": "depth",
+        "boxes": "detection",
+    }
+    for name, answer in before.items():
+        torch.testing.assert_close(found[name].output, answer.output, rtol=1e-3, atol=1e-4)
+    assert found["streets"].output.shape == (1, 19, photograph.height, photograph.width)
+    assert float(found["depth"].output.min()) >= 0.5 and float(found["depth"].output.max()) <= 10.0
