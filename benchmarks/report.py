@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 import experiments
+import rates_report
 import scenes_report
 import speed_report
 import tiles_report
@@ -415,7 +416,7 @@ def outputs() -> dict[Path, str]:
     training = json.loads((RESULTS / f"{SMALL}.training.json").read_text())
     card = model_card(training)
     readme = ROOT / "README.md"
-    large = ROOT / "docs/large-pictures.md"
+    docs = ROOT / "docs"
     return {
         ROOT / "docs/results.md": results_page(coding),
         ROOT / "docs/ablation.md": ablation_page(),
@@ -423,7 +424,9 @@ def outputs() -> dict[Path, str]:
         SPECS / f"{SMALL}.md": card,
         ROOT / "docs/model-card.md": card,
         readme: filled(readme, "results", readme_block()),
-        large: filled(large, "tiles", tiles_report.block()),
+        docs / "large-pictures.md": filled(docs / "large-pictures.md", "tiles", tiles_report.block()),
+        docs / "serve.md": filled(docs / "serve.md", "load", rates_report.service()),
+        docs / "corpora.md": filled(docs / "corpora.md", "rates", rates_report.corpora()),
     }
 
 

@@ -72,10 +72,10 @@ class MeanColours(nn.Module):
 
     def compress(self, x: Tensor) -> dict[str, object]:
         symbols = (F.avg_pool2d(x, 8) * self.gain * 255).round().clamp(0, 255).byte()
-        return {"strings": [[symbols.numpy().tobytes()]], "shape": {"y": list(symbols.shape[-2:]), "channels": 3}}
+        return {"strings": [[symbols.cpu().numpy().tobytes()]], "shape": {"y": list(symbols.shape[-2:]), "channels": 3}}
 
     def decompress(self, strings, shape) -> dict[str, object]:
-        symbols = torch.frombuffer(bytearray(strings[0][0]), dtype=torch.uint8)
+        symbols = torch.frombuffer(bytearray(strings[0][0]), dtype=torch.uint8).to(self.gain.device)
         return {"x_hat": self.picture(symbols.reshape(1, shape["channels"], *shape["y"]).float())}
 
     def picture(self, symbols: Tensor) -> Tensor:
