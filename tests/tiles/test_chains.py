@@ -12,20 +12,24 @@ from icm_core import tiles
 
 @st.composite
 def chains(draw):
-    """Layers with any kernels, strides, paddings and dilations, and the channels of their input."""
+    """Layers with any kernels, strides, paddings and dilations, along rows others than along columns, and the channels of
+    their input."""
     channels = first = draw(st.sampled_from([2, 4]))
     layers = []
+
+    def pair(low, high):
+        return draw(st.tuples(st.integers(low, high), st.integers(low, high)))
+
     for _ in range(draw(st.integers(1, 4))):
         kind = draw(st.sampled_from(["conv", "tconv", "open", "pack", "point"]))
-        kernel, stride, dilation = draw(st.integers(1, 5)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
-        padding = draw(st.integers(0, 3))
+        kernel, stride, dilation, padding = pair(1, 5), pair(1, 3), pair(1, 2), pair(0, 3)
         if kind == "conv":
-            how = draw(st.sampled_from([padding, "same", "valid"] if stride == 1 else [padding, "valid"]))
+            how = draw(st.sampled_from([padding, "same", "valid"] if stride == (1, 1) else [padding, "valid"]))
             mode = draw(st.sampled_from(["zeros", "replicate"]))
             layers.append(nn.Conv2d(channels, 4, kernel, stride, how, dilation, padding_mode=mode))
             channels = 4
         elif kind == "tconv":
-            extra = draw(st.integers(0, max(stride, dilation) - 1))
+            extra = tuple(draw(st.integers(0, max(its) - 1)) for its in zip(stride, dilation, strict=True))
             layers.append(nn.ConvTranspose2d(channels, 4, kernel, stride, padding, extra, dilation=dilation))
             channels = 4
         elif kind == "open" and channels % 4 == 0:

@@ -107,6 +107,8 @@ def test_arithmetic_of_fields_is_that_of_tensors():
     a, b = torch.rand(1, 3, 9, 11), torch.rand(1, 3, 9, 11)
     with tiles.bounded(40):
         assert torch.equal(tiles.whole((tiles.Whole(a) - 0.5 + b).clamp(0, 1)), (a - 0.5 + b).clamp(0, 1))
+        assert torch.equal(tiles.whole(tiles.Whole(a) - b), a - b)
+        assert torch.equal(tiles.whole(tiles.Whole(a) - tiles.Whole(b)), a - b)
         assert torch.equal(tiles.whole(tiles.cat([a, -tiles.Whole(b)])), torch.cat([a, -b], 1))
 
 
