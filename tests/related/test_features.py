@@ -76,6 +76,16 @@ def test_and_through_the_rate_of_a_learned_one(x) -> None:
     assert bool(filtered.before.change[-1].weight.grad.any())
 
 
+def test_and_through_one_that_is_frozen_as_a_stage_freezes_it(x) -> None:
+    """It rounds as it is, and rounding has no gradient; behind a filter that learns it has noise in its place."""
+    filtered = Filtered(Filtered.Params(codec=Nested.of(ScaleHyperpriorCodec, n=8, m=8))).eval()
+    filtered.codec.requires_grad_(False)
+    filtered.before.train()
+    filtered(x, torch.ones(2)).total_bits.sum().backward()
+    assert bool(filtered.before.change[-1].weight.grad.any())
+    assert not any(module.training for module in filtered.codec.modules())
+
+
 def test_the_codec_behind_a_filter_is_exchanged_from_json(tmp_path, registry, x) -> None:
     codec = {"params": {"codec": {"use": "baselines.webp"}}}
     pipe = extended(tmp_path, registry, "transformed-images-small", codec=codec)

@@ -114,8 +114,9 @@ def test_three_steps_of_every_stage_train_what_it_names_and_nothing_else(name, r
     before: dict[str, torch.Tensor] | None = None
     for stage in toy.stages:
         with (folder.stage(stage.name) / "log.csv").open() as file:
-            losses = [float(row["loss"]) for row in csv.DictReader(file) if row.get("loss")]
-        assert len(losses) == STEPS and all(map(math.isfinite, losses)), stage.name
+            logged = [row for row in csv.DictReader(file) if row.get("loss")]
+        assert len(logged) == STEPS and all(math.isfinite(float(row["loss"])) for row in logged), stage.name
+        assert all(float(row["gradient"]) > 0 for row in logged), stage.name
         after = load_file(folder.result(stage.name))
         if before is not None:
             trains = {names[id(one)] for group in groups_of(pipe, stage.train) for one in group.parameters}

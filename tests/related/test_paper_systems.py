@@ -100,8 +100,9 @@ def test_every_stage_trains_and_what_comes_out_codes_a_picture(name: str, tmp_pa
     folder = RunFolder(out)
     for stage in small.stages:
         with (folder.stage(stage.name) / "log.csv").open() as file:
-            losses = [float(row["loss"]) for row in csv.DictReader(file) if row.get("loss")]
-        assert len(losses) == STEPS and all(map(math.isfinite, losses)), stage.name
+            logged = [row for row in csv.DictReader(file) if row.get("loss")]
+        assert len(logged) == STEPS and all(math.isfinite(float(row["loss"])) for row in logged), stage.name
+        assert all(float(row["gradient"]) > 0 for row in logged), stage.name
     pipe = build(small.pipeline, registry())  # type: ignore[arg-type]
     pipe.codec.freeze_tables()
     picture = torch.rand(3, 50, 70, generator=torch.Generator().manual_seed(1))

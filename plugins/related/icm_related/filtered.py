@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from typing import ClassVar
@@ -10,6 +11,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from icm_core.coding.bounds import Bound
 from icm_core.interfaces import Codec, ComponentParams, Nested
@@ -94,12 +96,25 @@ class Filtered(Codec):
     def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
         """See `Codec.forward`."""
         filtered = self.before(x)
-        found: CodecOutput = self.codec(filtered, quality)
+        with self._as_in_training() if self.before.training else nullcontext():
+            found: CodecOutput = self.codec(filtered, quality)
         level = found.side.levels[0]
         if level.shape != filtered.shape or level.requires_grad or not torch.is_grad_enabled():
             return found
         straight = level + filtered - filtered.detach()
         return replace(found, side=replace(found.side, levels=(straight, *found.side.levels[1:])))
+
+    @contextmanager
+    def _as_in_training(self) -> Iterator[None]:
+        """A learned codec that is frozen, hence rounds, has its noise: no gradient comes back through rounding."""
+        modes = {module: module.training for module in self.codec.modules() if not isinstance(module, _BatchNorm)}
+        for module in modes:
+            module.training = True
+        try:
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
 
     def filtered(self, x: Tensor) -> Tensor:
         """What the codec is given, (B, 3, H, W) in [0, 1]."""
