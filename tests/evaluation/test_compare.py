@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -144,6 +145,50 @@ def test_a_figure_and_its_negative_compare_alike(one, other, level) -> None:
     assert bd_value(*up) == bd_value(*down)
     assert bits_at(up[0], level) == bits_at(down[0], -level)
     assert ratio_at(*up, level).value == ratio_at(*down, -level).value
+
+
+def monotone_cubic(x, y, at: float) -> float:
+    """Value of the curve through points as the spreadsheets of JCT-VC draw it (Fritsch & Butland, 1984)."""
+    steps = [b - a for a, b in pairwise(x)]
+    rises = [(b - a) / step for (a, b), step in zip(pairwise(y), steps, strict=True)]
+
+    def at_end(step, next_step, rise, next_rise):
+        found = ((2 * step + next_step) * rise - step * next_rise) / (step + next_step)
+        if found * rise <= 0:
+            return 0.0
+        return 3 * rise if rise * next_rise <= 0 and abs(found) > abs(3 * rise) else found
+
+    slopes = [at_end(steps[0], steps[1], rises[0], rises[1])]
+    for (h, k), (r, s) in zip(pairwise(steps), pairwise(rises), strict=True):
+        slopes.append(0.0 if r * s <= 0 else 3 * (h + k) / ((h + 2 * k) / r + (2 * h + k) / s))
+    slopes.append(at_end(steps[-1], steps[-2], rises[-1], rises[-2]))
+    n = next(n for n, end in enumerate(x[1:]) if at <= end or n == len(x) - 2)
+    h, u = steps[n], (at - x[n]) / steps[n]
+    return (
+        (1 + 2 * u) * (1 - u) ** 2 * y[n] + u * (1 - u) ** 2 * h * slopes[n]
+        + u**2 * (3 - 2 * u) * y[n + 1] + u**2 * (u - 1) * h * slopes[n + 1]
+    )  # fmt: skip
+
+
+def mean_difference(one, other, low: float, high: float) -> float:
+    """Of two curves over a range: a mean over the middles of many narrow parts."""
+    places = low + (high - low) * (np.arange(2000) + 0.5) / 2000
+    return float(np.mean([monotone_cubic(*other, place) - monotone_cubic(*one, place) for place in places]))
+
+
+BENT = [0.07, 0.16, 0.3, 0.5, 1.1], [26.0, 31.5, 32.0, 35.0, 36.5]
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["more is better", "less is better"])
+def test_deltas_are_those_of_the_formulas_written_out(sign) -> None:
+    anchor = Points.of(RATES, [sign * value for value in VALUES], sign > 0)
+    test = Points.of(BENT[0], [sign * value for value in BENT[1]], sign > 0)
+    logs = np.log10(RATES), np.log10(BENT[0])
+    bits = mean_difference((VALUES, logs[0]), (BENT[1], logs[1]), 28.0, 34.5)
+    assert bd_rate(anchor, test).value == pytest.approx(100 * (10**bits - 1), abs=1e-3)
+    gain = mean_difference((logs[0], VALUES), (logs[1], BENT[1]), logs[0][0], logs[0][-1])
+    assert bd_value(anchor, test).value == pytest.approx(gain, abs=1e-4)
+    assert bits_at(test, sign * 33.3) == pytest.approx(10 ** monotone_cubic(BENT[1], logs[1], 33.3))
 
 
 def test_nothing_is_extrapolated() -> None:
