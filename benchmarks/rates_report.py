@@ -53,7 +53,7 @@ def corpora() -> str:
     ]
     same = "the same bytes" if found["same_bytes"] else "other bytes"
     return (
-        table(["pictures a second", "one lane", f"{found['workers']} workers", "ratio"], rows)
+        table(["pictures a second", "one worker", f"{found['workers']} workers", "ratio"], rows)
         + f"\n\n{found['model']}, {found['pictures']} pictures of {found['size']}, whole files, tasks "
         f"{found['tasks']}, {found['machine']}; {same} in both ways."
     )

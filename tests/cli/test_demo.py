@@ -324,12 +324,12 @@ def test_tasks_that_learned_from_other_pictures_are_not_asked(
     table = run(*called)
     page = (tmp_path / "out" / "index.html").read_text("utf-8")
     for name in ("segmentation", "classification"):
-        assert (f"not asked: {name}, trained on " in table) == (name in left)
-        assert (f"Not asked: {name}, which was trained on " in page) == (name in left)
+        assert (f"skipped: {name}, trained on " in table) == (name in left)
+        assert (f"Skipped: {name}. It was trained on " in page) == (name in left)
     assert ("segmentation of photo at quality" in page) == ("segmentation" not in left)
     for name, why in left.items():
         word = why.split()[2]
-        assert f"not asked: {name}, trained on {why}; if yours show {word}: --shows {word}" in table
+        assert f"skipped: {name}, trained on {why}; if yours show {word}, add --shows {word}" in table
 
 
 @pytest.mark.parametrize(("model", "options", "says"), [

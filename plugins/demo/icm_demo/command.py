@@ -64,8 +64,8 @@ def run(
         typer.Option(
             "--shows",
             metavar="A,B",
-            help="What your pictures show, such as streets; tasks that were trained on other things alone are not "
-            "asked. objects if not given.",
+            help="What your pictures show, such as streets; tasks that were trained on something else are skipped. "
+            "Default: objects.",
         ),
     ] = "",
     device: Device = "auto",
@@ -183,11 +183,11 @@ def _print(demo: Demo) -> None:
 
 
 def _print_left(samples: Sequence[Sample]) -> None:
-    """How to ask the tasks that were not asked of pictures that somebody gave."""
+    """Which tasks were skipped for pictures that somebody gave, and how to run them."""
     left = {name: learned for sample in samples for name, learned in sample.left.items()}
     for name, learned in left.items():
-        remedy = f"if yours show {learned.pictures}: --shows {shlex.quote(learned.pictures)}"
-        typer.echo(f"not asked: {name}, trained on {learned}; {remedy}")
+        remedy = f"if yours show {learned.pictures}, add --shows {shlex.quote(learned.pictures)}"
+        typer.echo(f"skipped: {name}, trained on {learned}; {remedy}")
 
 
 def _means(steps: Sequence[Step], layered: bool) -> list[tuple[str, str]]:

@@ -44,7 +44,7 @@ def _row(sample: Sample, step: Step) -> list[Cell]:
     """The original, with what is said of it in words only, and the answers that have a picture."""
     size = f"{sample.picture.width}x{sample.picture.height}"
     said = [f"{name}: {text}" for name, text in step.texts.items() if name not in step.pictures]
-    said += [f"{name}: not asked, trained on {learned.pictures} alone" for name, learned in sample.left.items()]
+    said += [f"{name}: skipped, trained on {learned.pictures} only" for name, learned in sample.left.items()]
     cells = [Cell(_scaled(sample.picture), f"{sample.name}, {size}, quality {step.quality:g}", said)]
     for name, picture in step.pictures.items():
         answer = step.answers[name]

@@ -35,13 +35,13 @@ export function card(task, row, url, note, look) {
   return make("article", { className: "card" }, ...parts);
 }
 
-// A card of a task that was not asked, for it learned from pictures of other things; `ask` is called when a person wants
+// A card of a task that was skipped, for it learned from pictures of other things; `ask` is called when a person wants
 // its answer all the same.
 export function unasked(task, ask) {
   const { data, pictures } = task.trained_on;
-  const why = `Not asked: it was trained on pictures of ${pictures} (${data}). What it says of other pictures means little.`;
-  const button = make("button", { type: "button", className: "button", textContent: `It shows ${pictures}: ask` });
-  button.setAttribute("aria-label", `The picture shows ${pictures}: ask ${task.name}`);
+  const why = `Skipped: it was trained on pictures of ${pictures} (${data}), and its answers for other pictures mean little.`;
+  const button = make("button", { type: "button", className: "button", textContent: `It shows ${pictures}: run it` });
+  button.setAttribute("aria-label", `The picture shows ${pictures}: run ${task.name}`);
   button.addEventListener("click", ask);
   const head = make("header", {}, make("h3", { textContent: task.name }), make("small", { textContent: task.kind }));
   return make("article", { className: "card" }, head, make("p", { className: "text", textContent: why }), button);
