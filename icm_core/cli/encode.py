@@ -15,6 +15,7 @@ from icm_core.cli.options import (
     Batch,
     Device,
     Effort,
+    EncoderName,
     Engine,
     Files,
     Model,
@@ -56,6 +57,7 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Leave out pictures whose file is there already, whole and coded alike.")
     ] = False,
+    encoder: EncoderName = None,
     effort: Effort = 0,
     search_for: SearchFor = "",
     output: Annotated[
@@ -79,7 +81,9 @@ def run(
 
     What fails is named and left out; every file is either whole or not there. After an interruption, --resume codes the
     rest: it keeps a file that is whole, of this pipeline, quality and size, and not older than its picture. A file does
-    not say with which effort it was made.
+    not say with which encoder or effort it was made.
+
+    A codec may have several encoders for the same files: one that takes longer makes better ones.
 
     --effort looks for side information with which the tasks come closer to what they say of the clean picture, at about
     the same bytes. Any decoder reads the file.
@@ -101,6 +105,7 @@ def run(
         enhancement=not base_only,
         enhancement_quality=enhancement_quality,
         control=control,
+        encoder=encoder,
         effort=effort,
         search_for=parse_names(search_for),
         resume=resume,

@@ -22,6 +22,10 @@ Device = Annotated[
 Precision = Annotated[
     str, typer.Option("--precision", metavar="PRECISION", help="fp32 or bf16; decoded symbols do not depend on it.")
 ]
+EncoderName = Annotated[
+    str | None,
+    typer.Option("--encoder", metavar="NAME", help="One of the codec's encoders, such as deep; the usual one else."),
+]
 Effort = Annotated[
     int,
     typer.Option("--effort", metavar="N", help="0 to 1000 steps of a search for better side information."),

@@ -75,6 +75,7 @@ class Encoding(Job[Picture, Encoded]):
     enhancement: bool = True
     enhancement_quality: float | None = None
     control: bool = False
+    encoder: str | None = None
     effort: int = 0
     search_for: tuple[str, ...] | None = None
     resume: bool = False
@@ -88,6 +89,8 @@ class Encoding(Job[Picture, Encoded]):
         pipe = load(self.model, device=device_at(self.device, place.number), precision=self.precision)
         step = pipe.quality(self.quality)
         searched_tasks(pipe, self.effort, self.search_for)
+        if self.encoder is not None:
+            pipe.codec.with_encoder(self.encoder)
         finer = pipe.enhancement_step(step, self.enhancement_quality, enhancement=self.enhancement)
         order = Order.of(pipe, step, base_only=not self.enhancement, control=self.control, finer=finer)
         return _Lane(self, pipe, order)
@@ -112,6 +115,7 @@ class _Lane:
             "enhancement": job.enhancement,
             "enhancement_quality": job.enhancement_quality,
             "control": job.control,
+            "encoder": job.encoder,
             "effort": job.effort,
             "search_for": job.search_for,
         }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import Self
 
 from icm_core.coding.bounds import Bound
+from icm_core.errors import InputError
 from icm_core.interfaces.component import Component, ComponentParams
 from icm_core.quality import Quality
 from icm_core.types import CodecOutput, SideInfo, SideInfoLayout
@@ -41,6 +44,9 @@ class Codec(Component):
     writes_own_files: ClassVar[bool] = False
     """Whether payloads are files of a format of their own, such as JPEG: rates then count the payload alone."""
 
+    chosen_encoder: str = ""
+    """Name of the encoder that works; see `with_encoder`."""
+
     def __init__(self, params: ComponentParams) -> None:
         super().__init__()
         self.params = params
@@ -54,6 +60,27 @@ class Codec(Component):
     @abstractmethod
     def quality_range(self) -> tuple[float, float]:
         """Lowest (fewest bits) and highest quality that `encode` accepts."""
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Names of the encoders among which a user may choose, the usual one first; none where there is no choice.
+
+        Files of all of them decode alike, and `coding_state` does not depend on which there are.
+        """
+        return ()
+
+    def with_encoder(self, name: str) -> Self:
+        """This codec with another of its encoders at work; weights and everything else are shared.
+
+        Raises:
+            InputError: the codec has no such encoder.
+        """
+        if name not in self.encoders:
+            known = ", ".join(self.encoders) or "it has one, without a name"
+            raise InputError(f"codec {self.name!r} has no encoder {name!r}; known: {known}")
+        other = copy.copy(self)
+        other.chosen_encoder = name
+        return other
 
     @abstractmethod
     def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:

@@ -12,6 +12,7 @@ from typing_extensions import Unpack
 
 from icm_core.bitstream.container import Container, Layer, LayerKind, write
 from icm_core.bitstream.control_hash import control_hash
+from icm_core.interfaces.codec import Codec
 from icm_core.pictures import as_batch, as_bytes
 from icm_core.pipeline.answers import Answers
 from icm_core.pipeline.many import many
@@ -30,6 +31,7 @@ class How(TypedDict, total=False):
     enhancement: bool
     enhancement_quality: float | None
     control: bool
+    encoder: str | None
     effort: int
     search_for: Sequence[str] | None
 
@@ -37,7 +39,7 @@ class How(TypedDict, total=False):
 class Encoder(Parts):
     """Pictures to the contents of ``.icm`` files."""
 
-    def analyse(self, image: Image.Image | Tensor, quality: float = 3.0) -> SideInfo:
+    def analyse(self, image: Image.Image | Tensor, quality: float = 3.0, *, encoder: str | None = None) -> SideInfo:
         """The side information that a decoder would have of a picture, without making a file.
 
         Raises:
@@ -46,7 +48,7 @@ class Encoder(Parts):
         step = self.quality(quality)
         with self._inference():
             x = self._pictures([image])
-            return self.codec.encode_with_side(cast(Tensor, x), step)[1]
+            return self._codec_with(encoder).encode_with_side(cast(Tensor, x), step)[1]
 
     def encode(
         self,
@@ -56,6 +58,7 @@ class Encoder(Parts):
         enhancement: bool = True,
         enhancement_quality: float | None = None,
         control: bool = False,
+        encoder: str | None = None,
         effort: int = 0,
         search_for: Sequence[str] | None = None,
     ) -> bytes:
@@ -69,11 +72,12 @@ class Encoder(Parts):
                 the fine picture changes; None: ``quality``. Where it is another, the file is one byte longer.
             control: if True, each layer carries 4 bytes of a hash of what it decodes to, for `decode(verify=True)`.
                 It says what the encoder coded.
+            encoder: which of `Codec.encoders`; None: the usual one. Files of all of them decode alike.
             effort: steps of encoder-side search (`icm_core.pipeline.search`); 0 for none.
             search_for: names of the tasks that are searched for; by default all whose spec has a ``search``.
 
         Raises:
-            InputError: the picture, a quality, the effort or a task cannot be used.
+            InputError: the picture, a quality, the encoder, the effort or a task cannot be used.
         """
         (blob,) = self.encode_batch(
             [image],
@@ -81,6 +85,7 @@ class Encoder(Parts):
             enhancement=enhancement,
             enhancement_quality=enhancement_quality,
             control=control,
+            encoder=encoder,
             effort=effort,
             search_for=search_for,
         )
@@ -94,6 +99,7 @@ class Encoder(Parts):
         enhancement: bool = True,
         enhancement_quality: float | None = None,
         control: bool = False,
+        encoder: str | None = None,
         effort: int = 0,
         search_for: Sequence[str] | None = None,
     ) -> list[bytes]:
@@ -107,6 +113,7 @@ class Encoder(Parts):
         """
         step = self.quality(quality)
         finer = self.enhancement_step(step, enhancement_quality, enhancement=enhancement)
+        codec = self._codec_with(encoder)
         searched = searched_tasks(self, effort, search_for)
         with self._inference():
             x = self._pictures(images)  # a field only if the codec reads fields
@@ -114,13 +121,13 @@ class Encoder(Parts):
             fingerprint = self.enhancement_fingerprint if enhancement else None
             side: SideInfo | None = None
             if searched:
-                payloads = self._searched(whole(x), step, effort, searched)
+                payloads = self._searched(codec, whole(x), step, effort, searched)
                 # What comes behind is made from the decoded side information, as a decoder has it.
                 side = self.codec.decode(payloads, (height, width), step) if fingerprint or control else None
             elif fingerprint or control:
-                payloads, side = self.codec.encode_with_side(cast(Tensor, x), step)
+                payloads, side = codec.encode_with_side(cast(Tensor, x), step)
             else:
-                payloads = self.codec.encode(cast(Tensor, x), step)
+                payloads = codec.encode(cast(Tensor, x), step)
             layers = [
                 [Layer(LayerKind.BASE, self.base_fingerprint, payload, hashed)]
                 for payload, hashed in zip(payloads, hashes(side if control else None, len(payloads)), strict=True)
@@ -173,6 +180,9 @@ class Encoder(Parts):
         with self._resting():
             yield from many(pictures, work, _size_of, batch=batch, lanes=self._lanes(lanes))
 
+    def _codec_with(self, encoder: str | None) -> Codec:
+        return self.codec if encoder is None else self.codec.with_encoder(encoder)
+
     def _pictures(self, images: Sequence[Image.Image | Tensor]) -> Map:
         """Pictures where the networks are; large ones stay in bytes as long as nobody reads them."""
         if self.codec.reads_fields and all(size is not None and large(size) for size in map(_size_of, images)):
@@ -192,7 +202,7 @@ class Encoder(Parts):
             return x.pin_memory().to(self.device, non_blocking=True)
         return x.to(self.device)
 
-    def _searched(self, x: Tensor, quality: Quality, effort: int, tasks: Sequence[str]) -> list[bytes]:
+    def _searched(self, codec: Codec, x: Tensor, quality: Quality, effort: int, tasks: Sequence[str]) -> list[bytes]:
         # Outside of inference mode, whose tensors have no gradients; its kept casts of weights have none either.
         enabled = torch.is_autocast_enabled(self.device.type)
         with (
@@ -201,7 +211,7 @@ class Encoder(Parts):
             torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False),
         ):
             x = x.clone(memory_format=torch.channels_last)
-            return self.codec.search(x, quality, Objective(self, x, quality, tasks), effort)
+            return codec.search(x, quality, Objective(self, x, quality, tasks), effort)
 
 
 def _size(x: Tensor) -> tuple[int, int]:

@@ -30,7 +30,7 @@ from icm_core.testing.cases.kinds import KindCase
 from icm_core.testing.cases.losses import LossCase
 from icm_core.testing.checks.answers import check_measuring, check_showing
 from icm_core.testing.checks.base import check_declaration, check_needs_no_network, check_parameters
-from icm_core.testing.checks.codecs import check_encode_with_side, check_search
+from icm_core.testing.checks.codecs import check_encode_with_side, check_encoders, check_search
 from icm_core.testing.checks.coding import (
     check_coding_state,
     check_damaged_input,
@@ -116,6 +116,7 @@ __all__ = [
     "check_device_moves",
     "check_divergence",
     "check_encode_with_side",
+    "check_encoders",
     "check_eval_is_deterministic",
     "check_example_targets",
     "check_flags",

@@ -46,7 +46,7 @@ _CODING: tuple[Check, ...] = (
     coding.check_coding_state,
 )
 _CHECKS: tuple[tuple[type[Case], tuple[Check, ...]], ...] = (
-    (CodecCase, (*_CODING, codecs.check_encode_with_side, codecs.check_search)),
+    (CodecCase, (*_CODING, codecs.check_encode_with_side, codecs.check_encoders, codecs.check_search)),
     (EnhancementCase, _CODING),
     (AdapterCase, _COMPONENT),
     (

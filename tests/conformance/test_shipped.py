@@ -148,6 +148,7 @@ _WIDTHS = {"n": 12, "m": 18}
 _SEG = ("codec", "tasks.segmentation.adapter", "tasks.segmentation.head")
 CASES: list[Case] = [
     CodecCase(Hyperprior, CODEC, prepare=spread),
+    CodecCase(Hyperprior, {**CODEC, "deep": 16}, prepare=spread),
     CodecCase(CoarseToFine, CODEC, prepare=spread, unpromised=_IN_FLOAT),
     *(CodecCase(codec, exceptions=_WHAT_FOLLOWS, **_SMALL) for codec in (JPEG, JPEG2000, WebP, AVIF, JPEGXL, BPG)),
     CodecCase(HEVC, exceptions=_WHAT_FOLLOWS, unpromised=_CONCEALED, **_TWO),

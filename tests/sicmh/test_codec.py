@@ -143,7 +143,7 @@ def test_bytes_are_within_1_percent_and_8_bytes_of_the_models_estimate(codec, pi
 def test_latents_far_out_are_clamped_and_still_decode(codec, monkeypatch, integers) -> None:
     h1 = torch.randn(1, 16, 2, 2, generator=torch.Generator().manual_seed(0)) * 1e5
     h2 = torch.randn(1, 8, 1, 1, generator=torch.Generator().manual_seed(1)) * 1e5
-    monkeypatch.setattr(codec, "latents", lambda x: (h1, h2))
+    monkeypatch.setattr(codec, "latents", lambda x, quality: (h1, h2))
     payloads = codec.encode(torch.zeros(1, 3, 64, 64), Quality.of(4))
     expected = of_integers(integers())
     side = codec.decode(payloads, (64, 64), Quality.of(4))

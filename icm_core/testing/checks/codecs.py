@@ -1,4 +1,4 @@
-"""Checks of what codecs alone can do: search, and give side information with the bytes."""
+"""Checks of what codecs alone can do: choose an encoder, search, and give side information with the bytes."""
 
 from __future__ import annotations
 
@@ -36,6 +36,32 @@ def check_encode_with_side(case: CodecCase) -> None:
         advice,
     )
     same_parts(case, found, decoded, "than encode_with_side gives", advice)
+
+
+def check_encoders(case: CodecCase) -> None:
+    """Every encoder's payloads decode, the first is the usual one, and none of them changes the coding state."""
+    component = case.build()
+    names = component.encoders
+    if not names:
+        return
+    require(len(set(names)) == len(names), f"{case.name}.encoders are {names}", "Give each encoder one name.")
+    example = case.example(component, case.sizes[0])
+    before = component.coding_state()
+    for number, name in enumerate(names):
+        chosen = component.with_encoder(name)
+        payloads = encoded(case, chosen, example)
+        with torch.inference_mode(), expecting(f"{case.name} decoding what encoder {name!r} wrote", "Share decoders."):
+            case.decode(component, payloads, example)
+        require(
+            number > 0 or payloads == encoded(case, component, example),
+            f"{case.name} without a choice does not write what its first encoder {name!r} does",
+            "Name the usual encoder first.",
+        )
+        require(
+            chosen.coding_state() == before == component.coding_state(),
+            f"{case.name}: encoder {name!r} changes the coding state",
+            "Decoding must not depend on who encoded.",
+        )
 
 
 def check_search(case: CodecCase) -> None:

@@ -32,6 +32,7 @@ class Options:
         engine: who works, ``"local"`` or ``"ray"``.
         device, precision: as in `icm_core.load`.
         keep: folder for the coded files, None to keep none.
+        encoder: name of the codec's encoder; None for the usual one.
         effort: steps of encoder-side search, 0 for none.
         search_for: tasks that are searched for; None for all that the pipeline names.
 
@@ -52,6 +53,7 @@ class Options:
     device: str = "auto"
     precision: str = "fp32"
     keep: Path | None = None
+    encoder: str | None = None
     effort: int = 0
     search_for: tuple[str, ...] | None = None
 

@@ -75,6 +75,7 @@ class Plan:
         clean: tasks whose head also runs on the picture itself.
         targets: kind of the data set's targets, None where it has none.
         legend: the data set's.
+        encoder: name of the codec's encoder; None for the usual one.
         effort: steps of encoder-side search, 0 for none.
         searched: tasks that are searched for.
     """
@@ -85,13 +86,14 @@ class Plan:
     clean: tuple[str, ...]
     targets: TaskKind | None
     legend: Legend
+    encoder: str | None = None
     effort: int = 0
     searched: tuple[str, ...] = ()
 
     @property
     def search(self) -> dict[str, Any]:
-        """What `Pipeline.encode` is told of the search."""
-        return {"effort": self.effort, "search_for": self.searched or None}
+        """What `Pipeline.encode` is told of the encoder and its search."""
+        return {"encoder": self.encoder, "effort": self.effort, "search_for": self.searched or None}
 
 
 def make_plan(
@@ -100,6 +102,7 @@ def make_plan(
     registry: Registry,
     qualities: Sequence[float],
     enhancement: Sequence[float] | None = None,
+    encoder: str | None = None,
     effort: int = 0,
     search_for: Sequence[str] | None = None,
     only: Sequence[str] | None = None,
@@ -107,9 +110,11 @@ def make_plan(
     """A task is measured where the data set has what it is about; pictures are measured on every data set.
 
     Raises:
-        InputError: the pipeline has no such quality, search or task, or nothing of it can be measured.
+        InputError: the pipeline has no such quality, encoder, search or task, or nothing of it can be measured.
         SpecError: the kind of the data set's targets is not installed.
     """
+    if encoder is not None:
+        pipe.codec.with_encoder(encoder)
     searched = tuple(searched_tasks(pipe, effort, search_for))
     settings = _settings(pipe, qualities, enhancement)
     known = [*pipe.spec.tasks, *([FINE] if pipe.spec.enhancement is not None else [])]
@@ -141,7 +146,7 @@ def make_plan(
     clean = tuple(
         name for name, one in tasks.items() if one.numbers is not None and pipe.task(name).head.reads_pictures
     )
-    return Plan(settings, tasks, skipped, clean, targets, data.legend, effort, searched)
+    return Plan(settings, tasks, skipped, clean, targets, data.legend, encoder, effort, searched)
 
 
 def _settings(pipe: Pipeline, qualities: Sequence[float], enhancement: Sequence[float] | None) -> tuple[Setting, ...]:

@@ -47,6 +47,8 @@ def command_of(options: Options, settings: Sequence[Setting]) -> str:
         words += ["--tasks", ",".join(options.tasks)]
     if options.limit is not None:
         words += ["--limit", str(options.limit)]
+    if options.encoder is not None:
+        words += ["--encoder", options.encoder]
     if options.effort:
         words += ["--effort", str(options.effort)]
     if options.search_for is not None:

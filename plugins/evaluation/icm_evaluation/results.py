@@ -164,8 +164,8 @@ class Result(_Model):
 
     icm_evaluation: Literal[1] = Field(description="version of this format")
     system: str = Field(
-        description="name of the pipeline; behind it +base or +enhancement and the quality that this layer keeps, and "
-        "+search and its steps"
+        description="name of the pipeline; behind it +base or +enhancement and the quality that this layer keeps, then "
+        "the encoder unless it is the usual one, and +search and its steps"
     )
     codec: str = Field(description="registered name of the codec")
     counted: Counted = Field(
@@ -173,6 +173,7 @@ class Result(_Model):
     )
     weights: str = Field(description="SHA-256 of everything that was loaded, 16 hexadecimal digits")
     data: Data
+    encoder: str | None = Field(default=None, description="name of the codec's encoder, null for the usual one")
     effort: int = Field(default=0, ge=0, description="steps of encoder-side search, 0 for none")
     searched: list[str] = Field(default_factory=list, description="tasks that were searched for")
     tasks: dict[str, TaskInfo]

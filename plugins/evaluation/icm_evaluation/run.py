@@ -13,7 +13,7 @@ from icm_core.plugins.registry import Registry
 from icm_evaluation.journal import Journal
 from icm_evaluation.kinds import Kinds
 from icm_evaluation.options import Options, spread
-from icm_evaluation.plan import Setting
+from icm_evaluation.plan import Plan, Setting
 from icm_evaluation.provenance import command_of, device_name, versions
 from icm_evaluation.results import (
     FIXED_BASE,
@@ -78,6 +78,7 @@ def _identity(site: Site) -> dict[str, object]:
         "qualities": [one.quality if one.enhancement is None else one.name for one in site.plan.settings],
         **({} if options.tasks is None else {"tasks": sorted(options.tasks)}),
         "search": [site.plan.effort, *site.plan.searched],
+        **({} if site.plan.encoder is None else {"encoder": site.plan.encoder}),
         "device": [device_name(site.pipe), options.precision],
         "versions": versions(site.registry),
     }
@@ -92,6 +93,11 @@ def _fixed(settings: Sequence[Setting]) -> str:
     return f"{FIXED_ENHANCEMENT}{settings[0].enhancement:g}"
 
 
+def _encoded(plan: Plan) -> str:
+    """What a system is called besides for how it encodes."""
+    return (f"+{plan.encoder}" if plan.encoder else "") + (f"{SEARCHED}{plan.effort}" if plan.effort else "")
+
+
 def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
     options, plan, data = site.options, site.plan, site.data
     counted: Counted = "payload" if site.pipe.codec.writes_own_files else "file"
@@ -100,7 +106,7 @@ def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
     points, tasks = summary_of(rows, measured, counted, Kinds(site.registry))
     return Result(
         icm_evaluation=1,
-        system=site.pipe.name + _fixed(plan.settings) + (f"{SEARCHED}{plan.effort}" if plan.effort else ""),
+        system=site.pipe.name + _fixed(plan.settings) + _encoded(plan),
         codec=site.pipe.codec.name,
         counted=counted,
         weights=weights_digest(site.pipe),
@@ -114,6 +120,7 @@ def _result(site: Site, rows: Sequence[PictureRow], workers: int) -> Result:
             sizes=dict(sorted(sizes.items())),
             labels=list(data.labels),
         ),
+        encoder=plan.encoder,
         effort=plan.effort,
         searched=list(plan.searched),
         tasks=tasks,

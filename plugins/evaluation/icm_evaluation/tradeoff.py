@@ -66,7 +66,8 @@ def tradeoffs(name: str, wanted: Tradeoff, results: Sequence[Result]) -> list[Fo
 
 def _called(result: Result) -> str:
     """The system, whichever of its layers keeps its quality."""
-    return result.model + (f"{SEARCHED}{result.effort}" if result.effort else "")
+    encoder = f"+{result.encoder}" if result.encoder else ""
+    return result.model + encoder + (f"{SEARCHED}{result.effort}" if result.effort else "")
 
 
 def panels_of_tasks(wanted: Tradeoff, found: Sequence[Found]) -> list[Panel]:

@@ -60,6 +60,7 @@ class Site:
             registry,
             qualities,
             options.enhancement,
+            encoder=options.encoder,
             effort=options.effort,
             search_for=options.search_for,
             only=options.tasks,

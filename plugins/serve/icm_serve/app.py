@@ -231,12 +231,13 @@ def build_app(pipelines: Sequence[Pipeline], limits: Limits | None = None, token
         enhancement: Annotated[bool, Query(description="false for a base layer alone")] = True,
         enhancement_quality: Annotated[float | None, Query(description="of the enhancement alone")] = None,
         control: Annotated[bool, Query(description="true for hashes of what layers decode to")] = False,
+        encoder: Annotated[str | None, Query(description="one of the model's encoders; its usual one else")] = None,
         effort: Annotated[int, Query(ge=0, description="steps of a search for better side information")] = 0,
     ) -> Response:
         """A picture as an .icm file."""
         async with service.place() as deadline:
             pipe = served.named(model)
-            settings = Settings(quality, enhancement, enhancement_quality, control, effort)
+            settings = Settings(quality, enhancement, enhancement_quality, control, encoder, effort)
             data = await service.body(request)
             picture = await service.beside(read_picture, data, "the picture", service.limits.pixels)
             blob = await service.done(served.encoding(pipe, picture, settings), request, deadline)

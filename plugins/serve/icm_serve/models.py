@@ -31,6 +31,7 @@ class ModelInfo(BaseModel):
     qualities: tuple[float, float] = Field(description="lowest and highest")
     fingerprint: str = Field(description="of its base layers, hexadecimal")
     enhancement: str | None = Field(description="fingerprint of its enhancement layers; null if it writes none")
+    encoders: list[str] = Field(description="its encoders by name, the usual one first; none where there is one")
     searches: bool = Field(description="whether it can search for a better file, with an effort")
     tasks: list[TaskInfo] = Field(description="its tasks; 'fine' is the picture that the enhancement refines")
 
@@ -77,6 +78,7 @@ def model_info(pipe: Pipeline) -> ModelInfo:
         qualities=pipe.codec.quality_range,
         fingerprint=pipe.base_fingerprint.hex(),
         enhancement=None if fine is None else fine.hex(),
+        encoders=list(pipe.codec.encoders),
         searches=_searches(pipe),
         tasks=[_task_info(pipe, name) for name in [*pipe.tasks, *([FINE] if fine is not None else [])]],
     )

@@ -33,6 +33,7 @@ class Settings:
     enhancement: bool = True
     enhancement_quality: float | None = None
     control: bool = False
+    encoder: str | None = None
     effort: int = 0
 
 

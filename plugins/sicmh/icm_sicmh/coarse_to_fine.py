@@ -83,7 +83,7 @@ class CoarseToFine(Hyperprior):
     def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
         """See `Codec.forward`; the picture is not clamped."""
         size = (x.shape[-2], x.shape[-1])
-        y, h1, h2 = self.analyse(pad_to(x, STRIDE))
+        y, h1, h2 = self.analyse(pad_to(x, STRIDE), quality)
         (h1_hat, h2_hat), bits = self.quantised(h1, h2, quality)
         gain = self.gain_y.log2(quality).exp2()
         mean, log2_sigma = predict(self.prediction_y, self.decoder_h1y(h1_hat)).float().chunk(2, 1)
@@ -135,7 +135,7 @@ class CoarseToFine(Hyperprior):
         """The streams, and the decoded picture as this machine has it."""
         x = whole(x)
         size = (x.shape[-2], x.shape[-1])
-        y, h1, h2 = self.analyse(pad_to(x, STRIDE))
+        y, h1, h2 = self.analyse(pad_to(x, STRIDE), x.new_full((len(x),), quality.value))
         streams, (h1_hat, h2_hat) = self.encode_latents(h1, h2, quality)
         gain = self.gain_y.row(quality)
         mean, log2_sigma = self._distribution(h1_hat)

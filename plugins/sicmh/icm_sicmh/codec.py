@@ -35,6 +35,7 @@ from icm_core.training.noise import uniform_noise
 from icm_core.types import CodecOutput, Level, SideInfo, SideInfoLayout
 from icm_sicmh import klt
 from icm_sicmh.camera import camera_tables
+from icm_sicmh.deep import DeepCorrection
 from icm_sicmh.density import FactorizedDensity, gaussian_bits
 from icm_sicmh.exact import ExactTwin
 from icm_sicmh.gain import ExactGain, GainUnit
@@ -42,6 +43,9 @@ from icm_sicmh.layers import pad_to, round_ste
 from icm_sicmh.networks import decoder_h2, encoder, encoder_h1, encoder_h2
 from icm_sicmh.prediction import CAHCM, predict, prediction_layers
 from icm_sicmh.search import descend
+
+FAST, DEEP = "fast", "deep"
+"""Names of the encoders."""
 
 _H2_HALF_SUPPORT = 32
 STRIDE = 64  # of h2; pictures are padded to multiples of it
@@ -78,6 +82,13 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         groups: int = Field(8, ge=1, le=32, description="K, channel groups of h1 in the context model")
         context_channels: int = Field(128, ge=8, le=512, description="inner channels of each group's context network")
         qualities: int = Field(4, ge=2, le=15, description="trained qualities; 1 is the fewest bits")
+        deep: int | None = Field(
+            None,
+            ge=16,
+            le=512,
+            multiple_of=2,
+            description="inner channels of a second, deep encoder for the same decoders; None: there is none",
+        )
 
         @model_validator(mode="after")
         def _groups_divide(self) -> Self:
@@ -98,6 +109,7 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         self.encoder = encoder(n)
         self.encoder_h1 = encoder_h1(n, h1)
         self.encoder_h2 = encoder_h2(h1, h2)
+        self.deep = None if params.deep is None else DeepCorrection(n, h1, params.deep)
         self.decoder_h2 = decoder_h2(h2, h1)
         self.prediction = prediction_layers(h1)
         self.cahcm = CAHCM(h1, params.groups, params.context_channels)
@@ -119,19 +131,30 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         """1 ... the number of trained qualities."""
         return 1.0, float(self.params.qualities)
 
-    def latents(self, x: Map) -> tuple[Tensor, Tensor]:
-        """Unquantised h1 and h2 of padded pictures, float32 (Eq. 1-3)."""
-        return self.analyse(x)[1:]
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The paper's four layers, and the deep encoder where the spec has one."""
+        return (FAST,) if self.params.deep is None else (FAST, DEEP)
 
-    def analyse(self, x: Map) -> tuple[Tensor, Tensor, Tensor]:
-        """Unquantised y, h1 and h2 of padded pictures, float32 (Eq. 1-3)."""
+    def latents(self, x: Map, quality: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Unquantised h1 and h2 of padded pictures, float32 (Eq. 1-3); the deep encoder needs their quality, (B,)."""
+        return self.analyse(x, quality)[1:]
+
+    def analyse(self, x: Map, quality: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Unquantised y, h1 and h2 of padded pictures, float32 (Eq. 1-3); quality (B,) as in `latents`."""
         y = kept(apply(self.encoder, x - 0.5))  # mid grey is what the convolutions pad with
         h1 = kept(apply(self.encoder_h1, y))
+        if self.deep is not None and self.chosen_encoder == DEEP:
+            if quality is None:
+                raise ValueError("the deep encoder needs the quality")
+            y, first = whole(y).float(), whole(h1).float()
+            better = self.deep(whole(x), y, first, self.gain_h1.log2(quality).exp2())
+            return y, better, self.encoder_h2(better).float()
         return whole(y).float(), whole(h1).float(), whole(apply(self.encoder_h2, h1)).float()
 
     def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
         """See `Codec.forward`; noise stands for rounding in the rate, straight-through rounding in the side info."""
-        h1, h2 = self.latents(pad_to(x, STRIDE))
+        h1, h2 = self.latents(pad_to(x, STRIDE), quality)
         decoded, bits = self.quantised(h1, h2, quality)
         return CodecOutput(SideInfo(decoded, (x.shape[-2], x.shape[-1])), bits)
 
@@ -191,7 +214,7 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         exact = self.exact
         return serialize(
             f"{self.name}/1",
-            self.params.model_dump_json(),
+            self.params.model_dump_json(exclude={"deep"}),  # decoding knows nothing of encoders
             exact.decoder_h2.state(),
             exact.prediction.state(),
             *(group.state() for group in exact.groups),
@@ -264,16 +287,17 @@ class Hyperprior(ExactTwin[_Integers], Codec):
 
     def encode_with_side(self, x: Map, quality: Quality) -> tuple[list[bytes], SideInfo]:
         """The streams, and the side information as the encoder has it."""
-        streams, levels = self.encode_latents(*self.latents(pad_to(spread(x), STRIDE)), quality)
+        rows = torch.full((x.shape[0],), quality.value, device=self.gain_h1.log2_gain.device)
+        streams, levels = self.encode_latents(*self.latents(pad_to(spread(x), STRIDE), rows), quality)
         return streams, SideInfo(levels, (x.shape[-2], x.shape[-1]))
 
     def search(
         self, x: Tensor, quality: Quality, objective: Callable[[SideInfo, Tensor], Tensor], steps: int
     ) -> list[bytes]:
         """Streams of h1 and h2 that a few steps of Adam have moved; see `icm_sicmh.search`."""
-        with torch.no_grad():
-            start = self.latents(pad_to(x, STRIDE))
         rows = x.new_full((len(x),), quality.value)
+        with torch.no_grad():
+            start = self.latents(pad_to(x, STRIDE), rows)
 
         def value(h1: Tensor, h2: Tensor) -> Tensor:
             levels, bits = self.quantised(h1, h2, rows)

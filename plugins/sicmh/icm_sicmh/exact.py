@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import nn
 
@@ -17,12 +17,14 @@ class ExactTwin(nn.Module, Generic[Integers]):
 
     _memo: Memo[Integers]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._memo = Memo()  # shallow copies share it
+
     @property
     def exact(self) -> Integers:
         """The integer networks of the current weights."""
-        memo = self.__dict__.setdefault("_memo", Memo())
-        twin: Integers = memo.get([self], self._build_exact)
-        return twin
+        return self._memo.get([self], self._build_exact)
 
     @abstractmethod
     def _build_exact(self) -> Integers: ...

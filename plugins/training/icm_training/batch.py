@@ -52,6 +52,7 @@ class CodedBatch:
         views: numbers of fixed views, or -1 each.
         kept: where results of frozen modules for fixed views are.
         base: quality of the base layer, (B,), where it is another.
+        encoders: the codec's encoders of which this batch draws one; none: the usual one.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class CodedBatch:
         views: Sequence[int],
         kept: Kept,
         base: Tensor | None = None,
+        encoders: Sequence[str] = (),
     ) -> None:
+        self._encoder = encoders[seeds[0] % len(encoders)] if encoders else ""
         self._base = quality if base is None else base
         self.pipe, self.pictures, self.target, self.quality, self.done = pipe, pictures, target, quality, done
         self.seeds, self.views, self._kept = seeds, views, kept
@@ -82,14 +85,17 @@ class CodedBatch:
 
     def _code(self) -> CodecOutput:
         with noise_of(self.seeds):
-            found: CodecOutput = self.pipe.codec(self.pictures, self._base)
+            codec = self.pipe.codec.with_encoder(self._encoder) if self._encoder else self.pipe.codec
+            found: CodecOutput = codec(self.pictures, self._base)
         return found
 
     def side(self) -> SideInfo:
         """Side information alone: kept from an earlier epoch where codec and views stay as they are."""
         if min(self.views) < 0 or not _frozen(self.pipe.codec):
             return self.coded().side
-        levels = self._kept.get("side", self.views, self.pictures.device, lambda: self.coded().side.levels)
+        levels = self._kept.get(
+            f"side {self._encoder}", self.views, self.pictures.device, lambda: self.coded().side.levels
+        )
         return SideInfo(tuple(levels), (self.pictures.shape[-2], self.pictures.shape[-1]))
 
     def features(self, task: str) -> Features:
@@ -120,7 +126,9 @@ class CodedBatch:
         still = _frozen(self.pipe.codec) and _frozen(owner) and not owner.adapter.needs
         if not (still and owner.kind.is_picture and min(self.views) >= 0):
             return self.outputs(task)[0][1]
-        return self._kept.get(task, self.views, self.pictures.device, lambda: [self.outputs(task)[0][1]])[0]
+        return self._kept.get(
+            f"{task} {self._encoder}", self.views, self.pictures.device, lambda: [self.outputs(task)[0][1]]
+        )[0]
 
     def losses(self, task: str) -> Tensor:
         """The head's own training loss of each picture, (B,)."""

@@ -223,6 +223,9 @@ class StageSpec(_Model):
     quality: QualitySpec = Field(
         default_factory=lambda: QualitySpec.model_validate({}), description="how qualities are drawn"
     )
+    encoders: tuple[str, ...] = Field(
+        (), description="encoders of the codec, one of which each batch draws; none: the usual one"
+    )
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; None: not clipped")
     ema: float | None = Field(None, gt=0, lt=1, description="decay of a running mean of the weights, which is kept")
     precision: Precision | None = Field(None, description="None: the recipe's")

@@ -68,6 +68,9 @@ class StageModule(nn.Module):
         self.kept = [Kept() for _ in stage.feeds]
         self.bounds = pipe.codec.quality_range
         self.base = stage.quality.base
+        self.encoders = stage.encoders
+        for name in stage.encoders:
+            check_encoder(pipe, name, where)
 
     def forward(self, raw: Sequence[RawBatch], done: float) -> Terms:
         """The terms of one step.
@@ -82,7 +85,9 @@ class StageModule(nn.Module):
             pictures = (batch.pictures.float() / 255).contiguous(memory_format=torch.channels_last)
             quality = pictures.new_tensor(batch.quality)
             base = None if self.base is None else pictures.new_tensor(base_qualities(batch, self.base))
-            coded = CodedBatch(self.pipe, pictures, batch.target, quality, done, batch.seeds, batch.views, kept, base)
+            coded = CodedBatch(
+                self.pipe, pictures, batch.target, quality, done, batch.seeds, batch.views, kept, base, self.encoders
+            )
             for term in terms:
                 value, mean = self._value(term, coded, kind, batch.numbers)
                 found[term.label] = mean.detach()
@@ -113,6 +118,14 @@ class StageModule(nn.Module):
         factors = weight * by_quality(coded.quality[chosen], spec.by_quality, self.bounds)
         # Divided by the number of pictures that are chosen on average, so that means do not depend on the devices.
         return (each * factors).sum() / (share * len(numbers)), each.mean()
+
+
+def check_encoder(pipe: Pipeline, name: str, where: str) -> None:
+    """Raise `SpecError` if the codec has no such encoder."""
+    try:
+        pipe.codec.with_encoder(name)
+    except IcmError as error:
+        raise SpecError(f"{where}.encoders: {error}") from error
 
 
 def base_qualities(batch: RawBatch, ends: tuple[float, float]) -> list[float]:

@@ -182,7 +182,9 @@ class Trainer:
         spec = self.stage.validate_on
         if spec is None or not (self.step % spec.every == 0 or last):
             return
-        log.row(self.step, validate(self.pipe, Mixture([self.data[spec.data]], self.registry), spec, log, self.step))
+        data = Mixture([self.data[spec.data]], self.registry)
+        encoder = next(iter(self.stage.encoders), None)
+        log.row(self.step, validate(self.pipe, data, spec, log, self.step, encoder))
 
     def _lr(self, step: int) -> float:
         return self.groups[0].spec.lr * self.schedule.factor(step)

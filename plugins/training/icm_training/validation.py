@@ -42,7 +42,9 @@ class _Measured:
 
 
 @torch.no_grad()
-def validate(pipe: Pipeline, data: Mixture, spec: ValidationSpec, log: Log, step: int) -> dict[str, float]:
+def validate(
+    pipe: Pipeline, data: Mixture, spec: ValidationSpec, log: Log, step: int, encoder: str | None = None
+) -> dict[str, float]:
     """The figures of every task that the data have targets for, by quality; the first picture goes to the log.
 
     A task's main figure is called ``val TASK qQUALITY``, further ones ``val TASK FIGURE qQUALITY``. They are those of
@@ -50,19 +52,23 @@ def validate(pipe: Pipeline, data: Mixture, spec: ValidationSpec, log: Log, step
     the log says so once.
 
     Every process looks at all pictures: metrics that add up over processes by themselves stay what they are.
+    It is the codec's usual encoder that works, or the one that is named.
     Rates are the estimates that training minimises, from rounded values; real files are measured by ``icm evaluate``.
     """
     modes = {module: module.training for module in pipe.modules()}
     for module in modes:
         module.training = False
     try:
-        return _figures(pipe, data, spec, log, step)
+        return _figures(pipe, data, spec, log, step, encoder)
     finally:
         for module, training in modes.items():
             module.training = training
 
 
-def _figures(pipe: Pipeline, data: Mixture, spec: ValidationSpec, log: Log, step: int) -> dict[str, float]:
+def _figures(
+    pipe: Pipeline, data: Mixture, spec: ValidationSpec, log: Log, step: int, encoder: str | None
+) -> dict[str, float]:
+    codec = pipe.codec if encoder is None else pipe.codec.with_encoder(encoder)
     count = min(spec.limit, len(data))
     numbers = sorted({round(i * (len(data) - 1) / max(1, count - 1)) for i in range(count)})
     found: dict[str, float] = {}
@@ -72,7 +78,7 @@ def _figures(pipe: Pipeline, data: Mixture, spec: ValidationSpec, log: Log, step
         for position, number in enumerate(numbers):
             sample = data[number]
             x = (sample.picture[None].float() / 255).to(pipe.device)
-            out = pipe.codec(x, torch.full((1,), quality, device=pipe.device))
+            out = codec(x, torch.full((1,), quality, device=pipe.device))
             answers = Answers(pipe, out.side, partial(_refined, pipe, x, quality))
             bits.append(out.total_bits.float().cpu() / (x.shape[-1] * x.shape[-2]))
             for name in [*measured]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icm_core.cli.console import bar, print_table
-from icm_core.cli.options import Device, Effort, Engine, Precision, SearchFor, parse_names
+from icm_core.cli.options import Device, Effort, EncoderName, Engine, Precision, SearchFor, parse_names
 from icm_evaluation.cli.options import DataParams, Limit, Split, Tasks
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def run(
     keep: Annotated[
         Path | None, typer.Option("--keep", metavar="DIR", help="Keep the coded files in this folder.")
     ] = None,
+    encoder: EncoderName = None,
     effort: Effort = 0,
     search_for: SearchFor = "",
     device: Device = "auto",
@@ -79,6 +80,7 @@ def run(
         device=device,
         precision=precision,
         keep=keep,
+        encoder=encoder,
         effort=effort,
         search_for=parse_names(search_for),
     )
