@@ -1,0 +1,231 @@
+"""Codecs of related work do what their formulas say: written out, or as another library has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from icm_baselines.residual import CodecResidual
+from icm_core import Quality, build, build_registry, parse_spec
+from icm_core.interfaces import Nested, TaskHead
+from icm_core.types import Features, Level, SideInfo, SideInfoLayout
+from icm_related.gan import Adversarial
+from icm_related.label_features import LabelFeatures
+from icm_related.label_map import LabelMap
+from icm_related.lossless import Lossless
+from icm_related.recurrent import Cell, Recurrent
+from icm_related.steps import UNSENT, ClassSteps
+from icm_related.synthesis import Synthesis
+from icm_training.batch import CodedBatch, Kept
+from icm_training.shapes import Shapes
+
+CLASSES = 4
+MAP = SideInfoLayout((Level(CLASSES, 1),), 8)
+
+
+class Bands(TaskHead):
+    """A segmentation network whose classes are bands of red."""
+
+    name = "tests.bands"
+    kind = "segmentation"
+    labels = tuple("abcd")
+
+    def forward(self, features: Features) -> Tensor:
+        red = features.cropped("image")[:, :1]
+        return -(red - torch.linspace(0.125, 0.875, CLASSES)[:, None, None]).abs()
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output, target, reduction="none").flatten(1).mean(1)
+
+
+SEGMENTER: Any = Nested.of(Bands)
+
+
+def bands(x: Tensor) -> np.ndarray:
+    """Classes (B, H, W) of pictures; no red of these tests is on a border."""
+    return np.minimum((x[:, 0].numpy() * CLASSES).astype(int), CLASSES - 1)
+
+
+@pytest.fixture
+def x() -> Tensor:
+    """Two smooth pictures of 8 bits, with another height than width and neither a multiple of 16."""
+    generator = torch.Generator().manual_seed(3)
+    smooth = F.interpolate(torch.rand(2, 3, 5, 6, generator=generator), (70, 90), mode="bilinear")
+    return (smooth * 255).round().clamp(0, 255) / 255
+
+
+def one_hot(labels: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.eye(CLASSES, dtype=np.float32)[labels]).movedim(-1, 1)
+
+
+# --- label maps ------------------------------------------------------------------------------------------------------
+
+
+def test_beyond_the_picture_a_label_map_goes_on_as_at_its_edge(x) -> None:
+    codec = LabelMap(LabelMap.Params(segmenter=SEGMENTER, picture=Nested.of(Lossless), reduction=16)).eval()
+    side = codec.decode(codec.encode(x, Quality.of(1)), (70, 90), Quality.of(1))
+    expected = np.pad(bands(x), ((0, 0), (0, 80 - 70), (0, 96 - 90)), "edge")
+    assert len(np.unique(expected[:, -1])) > 1 and expected[:, -1].any()  # no edge of class 0 alone
+    assert torch.equal(side.levels[0], one_hot(expected))
+
+
+def test_the_reduced_picture_is_the_means_of_blocks(x) -> None:
+    codec = LabelMap(LabelMap.Params(segmenter=SEGMENTER, picture=Nested.of(Lossless), reduction=4)).eval()
+    side = codec.decode(codec.encode(x[..., :68, :88], Quality.of(1)), (68, 88), Quality.of(1))
+    means = x[..., :68, :88].reshape(2, 3, 17, 4, 22, 4).double().mean((3, 5)) * 255
+    torch.testing.assert_close(side.levels[1].double() * 255, means, rtol=0, atol=0.501)  # of 8 bits
+
+
+def test_steps_are_those_of_the_class_of_most_pixels_and_of_unsent_ones_too_large() -> None:
+    labels = np.zeros((1, 32, 48), dtype=int)
+    labels[0, :16, :16] = 3
+    labels[0, :9, 16:32] = 1  # 144 pixels of 256
+    labels[0, 9:16, 16:32] = 2
+    labels[0, 16:24, :16], labels[0, 24:, :16] = 2, 1  # as many of both
+    labels[0, 16:, 32:] = 2
+    steps = ClassSteps(ClassSteps.Params(unsent=(0, 2)), MAP)
+    with torch.no_grad():
+        steps.log2_step.copy_(torch.tensor([0.5, 1.5, 2.5, 3.5]))
+        found = steps(SideInfo((one_hot(labels),), (32, 48))).maps["steps"]
+    assert found.tolist() == [[[[3.5, 1.5, UNSENT], [1.5, UNSENT, UNSENT]]]]
+
+
+def test_features_are_coded_in_their_classes_steps_and_cost_what_a_gaussian_says(x) -> None:
+    torch.manual_seed(0)
+    x = x[..., :64, :80]
+    codec = LabelFeatures(LabelFeatures.Params(segmenter=SEGMENTER, width=8, channels=8)).eval()
+    with torch.no_grad():
+        codec.encoder[6].weight.mul_(30)
+        codec.mean.normal_(0, 2)
+        codec.log2_sigma.uniform_(3, 5)
+        codec.quantiser.log2_step.copy_(torch.tensor([-1.0, 0.0, 1.0, 0.5]))
+        found = codec(x, torch.tensor([1.0, 2.5]))
+        y = codec.encoder(x).double().numpy()
+    blocks = bands(x).reshape(2, 4, 16, 5, 16)
+    classes = np.stack([(blocks == number).sum((2, 4)) for number in range(CLASSES)]).argmax(0)
+    assert len(np.unique(classes)) > 2
+
+    def of_class(table: Tensor) -> np.ndarray:
+        values = table.detach().double().numpy()[classes]
+        return values[:, None] if values.ndim == 3 else np.moveaxis(values, -1, 1)
+
+    mean, sigma, step = of_class(codec.mean), 2 ** of_class(codec.log2_sigma), 2 ** of_class(codec.quantiser.log2_step)
+    step = step / 2 ** np.array([0, 1.5])[:, None, None, None]  # a quality more halves all steps
+    symbols = np.rint((y - mean) / step)
+    masses = norm.cdf((symbols + 0.5) * step / sigma) - norm.cdf((symbols - 0.5) * step / sigma)
+    assert masses.min() > 1e-9
+    bits = -np.log2(masses).sum((1, 2, 3))
+    assert found.bits["features"].tolist() == pytest.approx(bits.tolist(), rel=1e-3)
+    near = np.abs(found.side.levels[1].numpy() - (symbols * step + mean)) < 1e-3
+    assert near.mean() > 0.999  # but where rounding to float32 decides
+
+
+# --- generators ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_made_of_a_map_begins_grey_and_of_a_reduced_picture_as_that_enlarged() -> None:
+    torch.manual_seed(0)
+    labels = torch.randint(CLASSES, (1, 64, 48))
+    level = one_hot(labels.numpy())
+    alone = Synthesis(Synthesis.Params(channels=16), MAP)
+    beside = Synthesis(Synthesis.Params(channels=16), SideInfoLayout((Level(CLASSES, 1), Level(3, 8)), 8))
+    small = torch.rand(1, 3, 8, 6)
+    with torch.no_grad():
+        for network in (alone, beside):
+            network.last.weight.zero_()
+        grey = alone(SideInfo((level,), (64, 48))).maps["image"]
+        enlarged = beside(SideInfo((level, small), (64, 48))).maps["image"]
+    assert torch.equal(grey, torch.full((1, 3, 64, 48), 0.5))
+    assert torch.equal(enlarged, F.interpolate(small, (64, 48), mode="bicubic", align_corners=False))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.7])
+def test_the_adversarial_loss_is_goodfellows(x, weight) -> None:
+    picture = {"use": "baselines.pixels"}
+    tasks = {"realness": {"adapter": picture, "head": {"use": "related.discriminator", "params": {"width": 4}}}}
+    codec = {"use": "related.recurrent", "params": {"width": 8, "code_channels": 8, "passes": 1}}
+    torch.manual_seed(0)
+    pipe = build(parse_spec({"icm": 1, "name": "made", "codec": codec, "tasks": tasks}), build_registry()).eval()
+    judge = pipe.task("realness").head
+    loss = Adversarial(Adversarial.Params(generator=weight), pipe, "realness", Shapes(Shapes.Params(), Path(), ""))
+    with torch.no_grad():
+        judge.layers[-1].weight.mul_(20)
+        batch = CodedBatch(pipe, x, None, torch.ones(2), 0.0, range(2), [-1] * 2, Kept())
+        found = loss(batch)
+        made = pipe.codec(x, torch.ones(2)).side.levels[0]
+        real, false = (judge(Features({"image": one}, (70, 90)))[:, 0].double() for one in (x, made))
+    assert bool(((real - false).abs() > 0.01).all())
+    expected = -real.sigmoid().log() - (1 - false.sigmoid()).log() - weight * false.sigmoid().log()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+# --- passes ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cell_is_pytorchs_lstm_where_a_map_has_one_place() -> None:
+    torch.manual_seed(0)
+    cell, reference = Cell(3, 5), nn.LSTMCell(3, 5)
+    order = (0, 1, 3, 2)  # gates of PyTorch's: input, forget, new, output
+
+    def theirs(gates: Tensor) -> Tensor:
+        return torch.cat([gates.chunk(4)[number] for number in order])
+
+    with torch.no_grad():
+        reference.weight_ih.copy_(theirs(cell.given.weight[:, :, 1, 1]))
+        reference.weight_hh.copy_(theirs(cell.kept.weight[:, :, 0, 0]))
+        reference.bias_ih.copy_(theirs(cell.given.bias))
+        reference.bias_hh.zero_()
+        state = expected = None
+        for step in torch.randn(3, 2, 3):
+            hidden, state = cell(step[:, :, None, None], state)
+            expected = reference(step, expected)
+            torch.testing.assert_close(hidden[:, :, 0, 0], expected[0])
+            torch.testing.assert_close(state[1][:, :, 0, 0], expected[1])
+
+
+def test_each_pass_codes_the_signs_of_what_is_left(x) -> None:
+    torch.manual_seed(0)
+    codec = Recurrent(Recurrent.Params(width=8, code_channels=8, passes=3)).eval()
+    padded = F.pad(x, (0, 96 - 90, 0, 80 - 70), mode="replicate")
+    made, read, written, signs = torch.full_like(padded, 0.5), [None] * 3, [None] * 4, []
+    with torch.no_grad():
+        for _ in range(3):
+            code = codec.analysis(padded - made, read)
+            signs.append((code > 0).flatten(1))
+            made = made + codec.synthesis(torch.where(code > 0, 1.0, -1.0), written)
+    payloads = codec.encode(x, Quality.of(3))
+    assert payloads == [np.packbits(row.numpy()).tobytes() for row in torch.cat(signs, 1)]
+    decoded = codec.decode(payloads, (70, 90), Quality.of(3))
+    torch.testing.assert_close(decoded.levels[0], made[..., :70, :90].clamp(0, 1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("quality", "passes"), [(1.4375, 1), (1.5, 2), (2.4375, 2), (2.5, 3), (3.5, 4)])
+def test_between_two_numbers_of_passes_the_nearer_one_is_trained_and_coded(x, quality, passes) -> None:
+    codec = Recurrent(Recurrent.Params(width=4, code_channels=8, passes=4)).eval()
+    bits = codec(x, torch.full((2,), quality)).total_bits.tolist()
+    assert bits == [8 * len(payload) for payload in codec.encode(x, Quality.of(quality))] == [passes * 240] * 2
+
+
+# --- residues --------------------------------------------------------------------------------------------------------
+
+
+def test_a_residue_is_written_around_grey_level_128_and_added_back(x) -> None:
+    residual = CodecResidual(CodecResidual.Params(codec=Nested.of(Lossless)), SideInfoLayout((Level(3, 1),), 3))
+    coarse = x.flip(2)
+    levels = [(one * 255).round().long() for one in (x, coarse)]
+    difference = (levels[0] - levels[1]).clamp(-128, 127)
+    assert int(difference.min()) < -100 and int(difference.max()) > 100
+    side = SideInfo((coarse,), (70, 90))
+    payloads = residual.encode(x, coarse, side, Quality.of(1))
+    picture = residual.codec.decode(payloads, (70, 90), Quality.of(1)).levels[0]
+    assert torch.equal((picture * 255).round().long(), difference + 128)
+    found = residual.decode(payloads, coarse, side, Quality.of(1))
+    assert torch.equal((found * 255).round().long(), (levels[1] + difference).clamp(0, 255))
+    torch.testing.assert_close(found * 255, (levels[1] + difference).clamp(0, 255).float(), rtol=0, atol=1e-3)
