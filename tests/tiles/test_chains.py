@@ -12,8 +12,8 @@ from icm_core import tiles
 
 @st.composite
 def chains(draw):
-    """Layers with any kernels, strides, paddings and dilations, along rows others than along columns, and the channels of
-    their input."""
+    """Layers with any kernels, strides, paddings and dilations, others along rows than along columns, and the channels
+    of their input."""
     channels = first = draw(st.sampled_from([2, 4]))
     layers = []
 
