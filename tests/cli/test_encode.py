@@ -89,6 +89,7 @@ def test_an_enhancement_of_another_quality_is_said_by_encode_info_and_the_file(
     [
         (("--enhancement-quality", 9), "quality 9 is out of range; pipeline 'tiny-model' has 1 to 4"),
         (("--enhancement-quality", 2, "--base-only"), "a file without its enhancement layer has no quality"),
+        (("--encoder", "deep"), "codec 'tiny.thumbnail' has no encoder 'deep'; known: it has one, without a name"),
         (("--effort", 5), "effort is 5, and codec 'tiny.thumbnail' has no search; it should be 0"),
         (("--for", "coarse"), "a search for tasks needs an effort of 1 or more, and it is 0"),
     ],

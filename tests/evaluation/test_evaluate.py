@@ -213,12 +213,14 @@ def test_a_journal_of_another_measurement_is_not_gone_on_with(measure, folder, t
         measure(root=root, qualities=(2.0,))
 
 
-def test_a_search_is_measured_on_the_files_that_it_makes(measure, tmp_path, folder) -> None:
+def searching(folder: Path, **codec: object) -> Path:
+    """The spec of a pipeline that searches, with weights."""
     torch.manual_seed(0)
+    params = {"width": 8, "h1_channels": 16, "h2_channels": 8, **codec}
     spec = {
         "icm": 1,
         "name": "searching",
-        "codec": {"use": "sicmh.hyperprior", "params": {"width": 8, "h1_channels": 16, "h2_channels": 8}},
+        "codec": {"use": "sicmh.hyperprior", "params": params},
         "tasks": {
             "coarse": {
                 "adapter": {"use": "sicmh.multi_scale"},
@@ -228,11 +230,18 @@ def test_a_search_is_measured_on_the_files_that_it_makes(measure, tmp_path, fold
         },
         "weights": "searching.safetensors",
     }
-    path = tmp_path / "searching.json"
+    path = folder / "searching.json"
     path.write_text(json.dumps(spec))
     pipe = load(path, device="cpu", weights=False)
+    if pipe.codec.deep is not None:
+        torch.nn.init.normal_(pipe.codec.deep.last.weight)
     pipe.codec.freeze_tables()
     save(pipe, {path.with_suffix(".safetensors"): [""]})
+    return path
+
+
+def test_a_search_is_measured_on_the_files_that_it_makes(measure, tmp_path, folder) -> None:
+    path = searching(tmp_path)
     options = Options(
         str(path), f"maps:{folder}", qualities=(2.0,), limit=1, workers=1, effort=2, keep=tmp_path / "kept"
     )
@@ -248,6 +257,21 @@ def test_a_search_is_measured_on_the_files_that_it_makes(measure, tmp_path, fold
         assert kept.read_bytes() == load(path, device="cpu").encode(picture, 2, effort=2)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_another_encoder_stands_in_the_systems_name_and_made_the_files(tmp_path, folder) -> None:
+    path = searching(tmp_path, deep=16)
+    kept = {}
+    for encoder, name, said in (("deep", "searching+deep", "deep"), ("fast", "searching", None)):
+        options = Options(
+            str(path), f"maps:{folder}", qualities=(2.0,), limit=1, workers=1, encoder=encoder, keep=tmp_path / encoder
+        )
+        result = evaluate(options, tmp_path / f"{encoder}.json")
+        assert (result.system, result.encoder) == (name, said)
+        assert result.command.endswith(f"-q 2 --limit 1 --encoder {encoder}")
+        (file,) = (tmp_path / encoder).iterdir()
+        kept[encoder] = file.read_bytes()
+    assert kept["deep"] != kept["fast"]
 
 
 def test_a_limit_spreads_over_the_data_set(measure) -> None:

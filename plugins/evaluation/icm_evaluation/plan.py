@@ -115,6 +115,7 @@ def make_plan(
     """
     if encoder is not None:
         pipe.codec.with_encoder(encoder)
+        encoder = None if encoder == pipe.codec.encoders[0] else encoder
     searched = tuple(searched_tasks(pipe, effort, search_for))
     settings = _settings(pipe, qualities, enhancement)
     known = [*pipe.spec.tasks, *([FINE] if pipe.spec.enhancement is not None else [])]
