@@ -1,11 +1,12 @@
 # Everything from a fresh machine that has Python 3.10 to 3.12 with venv, or uv, or conda:
 #   make demo                       code real photographs, print a table, write demo-out/index.html
 #   make demo IMAGE="a.jpg b.png"   the same with your own pictures
+#   make serve                      a page to try it in a browser, http://localhost:8000
 #   make test                       lint and the whole test suite
 #   make mutants MODULE=coding/rans plant small bugs in a module, and see which its tests notice
 #   make docs                       build the documentation site, site/index.html
 #   make matrix                     golden files under every condition, with the oldest torch and with the newest
-# PYTHON=... picks another interpreter, ARGS="-m my.json" goes to the demo.
+# PYTHON=... picks another interpreter, ARGS="-m my.json" goes to the demo, ARGS="--port 8001" to the server.
 
 SHELL := /bin/bash
 # The tested set of constraints.txt was made with 3.11, and every dependency has wheels for 3.10 to 3.12.
@@ -15,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test mutants lint docs matrix clean help
+.PHONY: demo serve test mutants lint docs matrix clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +24,9 @@ help:
 
 demo: $(VENV)/.demo
 	$(BIN)/icm demo $(IMAGE) -o demo-out $(ARGS)
+
+serve: $(VENV)/.serve
+	$(BIN)/icm serve $(ARGS)
 
 test: lint
 	$(BIN)/python -m pytest
@@ -67,6 +71,11 @@ $(VENV)/.made: pyproject.toml constraints.txt
 $(VENV)/.demo: $(VENV)/.made
 	@echo "installing into $(VENV); the first time this takes a few minutes"
 	$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.serve: $(VENV)/.made
+	@echo "installing into $(VENV); the first time this takes a few minutes"
+	$(PIP) --editable '.[serve]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.made

@@ -462,6 +462,20 @@ def test_a_picture_follows_a_coded_file(page, pipe, photo, png) -> None:
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 
 
+def test_a_sentence_is_seen_wherever_a_person_has_scrolled_to(page, png) -> None:
+    page.screen(390, 500)
+    page.pick("a.png", png)
+    page.run("window.scrollTo(0, document.documentElement.scrollHeight)")
+    assert page.run("return window.scrollY") > 300
+    drop(page, "b.png", b"no picture")
+    page.until(lambda: page["error"].is_displayed())
+    top, bottom = page.run(
+        "const { top, bottom } = document.getElementById('error').getBoundingClientRect(); return [top, bottom];"
+    )
+    assert 0 <= top < bottom <= 500
+    page.screen(1280, 900)
+
+
 def test_what_cannot_be_used_is_said_in_a_sentence(page, pipe, photo, png) -> None:
     drop(page, "a.txt", b"no picture")
     page.until(lambda: page["error"].is_displayed())

@@ -2,6 +2,9 @@
 
 import { make, short } from "./elements.js";
 
+// The kind of a task whose name does not say it already.
+export const named = ({ name, kind }) => (name === kind ? [] : [kind]);
+
 const APART = new Set(["kind", "text", "picture", "drawing"]);
 const ROWS = 50;
 const ITEMS = 8;
@@ -43,7 +46,7 @@ export function unasked(task, ask) {
   const button = make("button", { type: "button", className: "button", textContent: `It shows ${pictures}: run it` });
   button.setAttribute("aria-label", `The picture shows ${pictures}: run ${task.name}`);
   button.addEventListener("click", ask);
-  const head = make("header", {}, make("h3", { textContent: task.name }), make("small", { textContent: task.kind }));
+  const head = make("header", {}, make("h3", { textContent: task.name }), make("small", { textContent: named(task).join("") }));
   return make("article", { className: "card" }, head, make("p", { className: "text", textContent: why }), button);
 }
 

@@ -1,6 +1,6 @@
 // What the page does: a file comes in, the service codes and decodes it, and what came of it is shown.
 
-import { card, shown, unasked } from "./answers.js";
+import { card, named, shown, unasked } from "./answers.js";
 import { count, make, the } from "./elements.js";
 import { Refused, ask } from "./service.js";
 import { Viewer } from "./viewer.js";
@@ -46,7 +46,7 @@ function adjust() {
   the("enhancement-setting").hidden = enhancement === null;
   the("effort-setting").hidden = !searches || !limits.effort;
   the("effort").max = limits.effort;
-  the("says").textContent = description || `One file for people and for networks, by ${name}.`;
+  the("says").textContent = description || name;
   label();
 }
 
@@ -232,7 +232,7 @@ async function showAnswers(found, left, info, source, signal) {
       const caption = `${task.name}, from ${needed}`;
       choices.push({ id, group: task.is_picture ? "Decoded" : "Answers", label: task.name, load: async () => ({ url, caption }) });
     }
-    if (!task.is_picture) cards.push(card(task, row, url, `${task.kind}, from ${needed}`, () => look(id)));
+    if (!task.is_picture) cards.push(card(task, row, url, [...named(task), `from ${needed}`].join(", "), () => look(id)));
   }
   for (const task of left) cards.push(unasked(task, () => tell(task.trained_on.pictures)));
   if (source !== null) {
