@@ -7,23 +7,26 @@ of each stage the steps, the pictures a step and the side of their crops; everyt
 has it. ``given`` names recipes whose stage of that name is taken over, so that rows which differ in later stages share
 the codec. ``variant`` is a spec beside the rows that is trained in place of the recipe's.
 
-Rows run one after the other, each in a process of its own, on one thread. What is done is not done again; a stopped
+Rows run one after the other, on one thread. What is done is not done again; a stopped
 training goes on. RUNS keeps runs and weights, which do not ship. ``benchmarks/results/systems`` gets a result and a
-record of its training for each row, and ``sicmh-small``'s result on the same pictures.
+record of its training for each row. The pictures are among those that ``sicmh-small`` is measured on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from icm_core import Registry, build_registry
-from icm_core.files import write_atomically
+from icm_core.errors import IcmError
+from icm_core.files import make_folder, write_atomically
+from icm_evaluation.options import Options as Measurement
+from icm_evaluation.run import evaluate
 from icm_training.engine import Options, train
 from icm_training.export import export, training_record
 from icm_training.finding import find_recipe
@@ -32,12 +35,15 @@ from icm_training.recipe import RecipeSpec, ScheduleSpec, StageSpec
 
 ROWS = Path(__file__).parent / "systems"
 RESULTS = Path(__file__).parent / "results/systems"
-OURS = "sicmh-small"
 
-PICTURES: dict[str, list[str]] = {
-    "camvid": ["--data", "camvid:{data}/camvid", "--limit", "12"],
-    "imagenette": ["--data", "folders:{data}/imagenette224", "--limit", "100"],
+PICTURES: dict[str, tuple[str, int]] = {
+    "camvid": ("camvid:{data}/camvid", 6),
+    "imagenette": ("folders:{data}/imagenette224", 20),
 }
+"""Data set and number of the pictures that a row is measured on."""
+
+TRAIN = {"camvid": "CamVid train, 367 pictures", "imagenette": "Imagenette train, 1250 of its pictures"}
+"""What the recipes train on."""
 
 
 def rows() -> list[dict[str, Any]]:
@@ -84,6 +90,7 @@ def trained(row: dict[str, Any], data: Path, runs: Path, steps: int | None, regi
     train(recipe, options, registry)
     record = training_record(RunFolder(run), recipe)
     record = {key: record[key] for key in ("recipe", "seed", "device", "python", "packages", "source", "stages")}
+    record["pictures"] = TRAIN[row["pictures"]]
     for stage in recipe.stages:
         record["stages"][stage.name] |= {key: row["short"][stage.name][key] for key in ("batch", "crop")}
         record["stages"][stage.name]["from"] = row.get("given", {}).get(stage.name)
@@ -91,46 +98,41 @@ def trained(row: dict[str, Any], data: Path, runs: Path, steps: int | None, regi
     return export(run, run / "exported", registry).spec
 
 
-def measured(model: str, out: Path, options: list[str]) -> None:
-    """A result as ``icm evaluate`` writes it, unless it is there."""
-    if not out.is_file():
-        icm = [sys.executable, "-m", "icm_core", "evaluate", model, "--split", "val", "--json", str(out)]
-        subprocess.run([*icm, "--device", "cpu", "--workers", "1", *options], check=True)
-
-
-def run(row: dict[str, Any], options: argparse.Namespace) -> None:
-    """Train, export and measure one row, and sicmh-small on the same pictures if it is not measured yet."""
-    pictures = [word.format(data=options.data) for word in PICTURES[row["pictures"]]]
-    if not (RESULTS / f"{stem(row)}.json").is_file():
-        model = row["spec"]
-        if "recipe" in row:
-            model = str(trained(row, options.data, options.runs, options.steps, build_registry()))
-        measured(model, RESULTS / f"{stem(row)}.json", pictures + row.get("evaluate", []))
-    if row["pictures"] == "imagenette":  # all of CamVid is measured already
-        measured(OURS, RESULTS / "imagenette" / f"{OURS}.json", pictures)
+def run(row: dict[str, Any], options: argparse.Namespace, registry: Registry) -> None:
+    """Train, export and measure one row, unless it has its result."""
+    out = RESULTS / f"{stem(row)}.json"
+    if out.is_file():
+        return
+    data, limit = PICTURES[row["pictures"]]
+    model = row["spec"]
+    if "recipe" in row:
+        model = str(trained(row, options.data, options.runs, options.steps, registry))
+    told = {key: tuple(value) if isinstance(value, list) else value for key, value in row.get("measure", {}).items()}
+    how: dict[str, Any] = {"limit": limit, "workers": 1, "device": "cpu", **told}
+    evaluate(Measurement(model=model, data=data.format(data=options.data), **how), out)
 
 
 def main() -> int:
-    """Run what is asked for, a process each; what fails is said and the others still run."""
+    """Run what is asked for, one after the other; what fails is said, and the others still run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--runs", required=True, type=Path, help="folder for runs and weights")
     parser.add_argument("--only", default="", help="recipes, or specs of rows without one; by default all")
-    parser.add_argument("--steps", type=int, help="so many steps of every stage, to try a row out")
+    parser.add_argument("--steps", type=int, help="so many steps of every stage, in place of the row's")
     options = parser.parse_args()
     known = {row.get("recipe", row["spec"]): row for row in rows() if "pictures" in row}
     wanted = options.only.split(",") if options.only else list(known)
     if unknown := [name for name in wanted if name not in known]:
         parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(known)}")
-    if len(wanted) == 1:
-        run(known[wanted[0]], options)
-        return 0
-    again = [sys.executable, __file__, "--data", str(options.data), "--runs", str(options.runs)]
-    again += ["--steps", str(options.steps)] if options.steps else []
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-    failed = [name for name in wanted if subprocess.run([*again, "--only", name], env=one_thread).returncode]
-    if failed:
-        print(f"not done: {', '.join(failed)}", file=sys.stderr)
+    torch.set_num_threads(1)
+    make_folder(RESULTS / "training")
+    registry, failed = build_registry(), 0
+    for name in wanted:
+        try:
+            run(known[name], options, registry)
+        except IcmError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            failed += 1
     return 1 if failed else 0
 
 
