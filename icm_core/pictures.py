@@ -1,4 +1,4 @@
-"""Pictures in and out: any file that Pillow reads -> RGB -> tensor -> RGB.
+"""Pictures in and out: any file that Pillow reads, except EPS -> RGB -> tensor -> RGB.
 
 What is coded is always 8-bit RGB, upright:
 
@@ -39,6 +39,9 @@ __all__ = [
 ]
 
 _ROWS_AT_ONCE = 256
+
+_PROGRAMS = frozenset({"EPS"})
+"""Formats whose files are programs: Pillow would hand them to Ghostscript, and pictures may come from anybody."""
 
 
 def open_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -246,7 +249,9 @@ def _named(name: str, max_pixels: int) -> Iterator[None]:
 
 
 def _loaded(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
-    """The picture with its pixels read, after its size was checked."""
+    """The picture with its pixels read, after its format and size were checked."""
+    if image.format in _PROGRAMS:
+        raise InputError(f"{name} is an {image.format} file, a program that draws; make a PNG of it first")
     width, height = image.size
     if width * height > max_pixels:
         raise InputError(f"{name} is too large: {width}x{height} is more than {max_pixels} pixels")

@@ -1,12 +1,13 @@
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from icm_core.errors import InputError
-from icm_core.pictures import open_picture, to_picture, to_rgb, to_tensor
+from icm_core.pictures import open_picture, read_picture, to_picture, to_rgb, to_tensor
 
 WIDE = np.array([[0, 257, 32768, 65535]], dtype=np.uint16)
 
@@ -149,6 +150,24 @@ def test_what_is_not_a_picture_is_named(tmp_path: Path) -> None:
     path.write_text("not a picture")
     with pytest.raises(InputError, match=r"notes\.png is not a picture"):
         open_picture(path)
+
+
+def test_a_file_that_is_a_program_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = tmp_path / "ran"
+    interpreter = tmp_path / "gs"  # what Pillow looks for
+    interpreter.write_text(f"#!/bin/sh\n[ $1 = --version ] || {{ : > '{ran}'; exit 1; }}\n")
+    interpreter.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    path = saved(tmp_path, Image.new("RGB", (8, 8)), "drawing.eps")
+    with pytest.raises(InputError, match=r"drawing\.eps is an EPS file, a program"):
+        open_picture(path)
+    with pytest.raises(InputError, match="the picture is an EPS file, a program"):
+        read_picture(path.read_bytes(), "the picture")
+    assert not ran.exists()
+    with Image.open(path) as image, pytest.raises(subprocess.CalledProcessError):
+        image.load()
+    assert ran.exists()  # so Pillow alone would have run it
 
 
 @pytest.mark.parametrize("name", ["cut.png", "cut.jpg", "cut.webp", "cut.gif", "cut.tif"])

@@ -98,7 +98,7 @@ def test_what_cannot_be_compared(service, png) -> None:
     for path, body, status, says in (
         ("/compare?codec=bmp&bytes=9", png, 422, "codec is 'bmp'"),
         ("/compare?codec=jpeg&bytes=0", png, 422, "bytes is '0'"),
-        ("/compare?codec=jpeg", png, 422, "bytes"),
+        ("/compare?codec=jpeg", png, 422, "the parameter 'bytes' is missing"),
         ("/compare?codec=jpeg&bytes=9", b"no picture", 400, "not a picture"),
         ("/compare?codec=webp&bytes=9", wide, 400, "16384x1; a side in a webp file is at most 16383"),
     ):

@@ -361,6 +361,8 @@ async def _wrong(_: Request, error: Any) -> Response:
 async def _invalid(_: Request, error: Any) -> Response:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part != "query")
+    if first["type"] == "missing":
+        return JSONResponse({"error": f"the parameter {where!r} is missing"}, 422)
     return JSONResponse({"error": f"{where} is {first.get('input')!r:.100}: {first['msg']}"}, 422)
 
 
