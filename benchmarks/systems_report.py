@@ -37,16 +37,17 @@ FIGURES = (
 HEAD = """<!-- Made by benchmarks/systems_report.py from benchmarks/systems/ and benchmarks/results/; do not edit. -->
 # Systems
 
-This page is for people who compare SICMH with the systems of its paper, or change one of them. Each is a pipeline of
-the same parts: a spec, and a recipe that trains it (`icm train RECIPE`). No weights of them ship.
+This page is for people who compare SICMH with the other systems of its paper, or change one of them. Each system is a
+pipeline like any other: a spec, and a recipe that trains it (`icm train RECIPE`). Their weights do not ship.
 
-**The figures are not those of the original systems.** Each was trained here for a few minutes on one thread of a CPU,
-at small width, on small crops; `sicmh-small` was trained for hours. They show that the system runs from its spec to a
-measured file, and at which point such a training arrives. For a comparison of systems, train the recipes to their end.
+**These are not the figures of the original systems.** Each one was trained here for a few minutes, on one thread of a
+CPU, with narrow networks and small crops; `sicmh-small` was trained for hours. The figures show that the system runs
+from its spec to a measured file, and what so short a training reaches. To compare the systems, train their recipes to
+the end.
 
-Under "trained here" are the steps, the pictures that they saw, the time and the device. A result is what
-`icm evaluate` writes, from whole files: every byte counts, label maps included. "sicmh-small" has, on the same
-pictures, its points of the nearest rates. `python benchmarks/systems.py --data DIR --runs RUNS` trains and measures
+The column "trained here" gives the steps, the number of pictures, the time and the device. `icm evaluate` wrote the
+results from whole files: every byte counts, including those of label maps. The column "sicmh-small" gives its own
+points at the nearest rates, on the same pictures. `python benchmarks/systems.py --data DIR --runs RUNS` trains and measures
 the rows again.
 """
 
