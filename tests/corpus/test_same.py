@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -122,3 +123,15 @@ def test_a_turned_picture_goes_with_others_of_the_size_that_it_is_coded_in(run, 
     assert together[0]["seconds"] == together[1]["seconds"]  # shared evenly
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     assert json.dumps(rows[0]["bytes"]) == json.dumps(together[0]["bytes"])
+
+
+@pytest.mark.parametrize("order", ["encode", "decode"])
+def test_seconds_of_a_batch_are_shared_by_its_pictures(run, toy, album, tmp_path, monkeypatch, order) -> None:
+    pictures = [album / "p00.png", album / "deep/er/p08.png"]  # of one size
+    files = [tmp_path / "out" / f"{picture.stem}.icm" for picture in pictures]
+    if order == "decode":
+        assert run("encode", *pictures, "-m", toy, "-o", tmp_path / "out")[0] == 0
+    ticks = itertools.count(0, 3)
+    monkeypatch.setattr(f"icm_core.corpus.{order[:-1]}ing.time.perf_counter", lambda: float(next(ticks)))
+    rows = run(order, *(files if order == "decode" else pictures), "-m", toy, "--batch", 2, "-o", tmp_path / "found")[1]
+    assert [row["seconds"] for row in rows] == [1.5, 1.5]

@@ -30,6 +30,16 @@ def test_figures_over_common_pictures_are_those_of_measuring_these_alone(results
     assert other is results[1]
 
 
+def test_times_are_means_of_the_common_pictures(results) -> None:
+    ours = in_common(results)[0]
+    assert len(ours.pictures) == 2
+    for index, point in enumerate(ours.points):
+        first, second = (row.points[index] for row in ours.pictures)
+        assert point.encode_seconds == pytest.approx((first.encode_seconds + second.encode_seconds) / 2)
+        assert point.decode_seconds == pytest.approx((first.decode_seconds + second.decode_seconds) / 2)
+        assert point.encode_seconds != point.decode_seconds
+
+
 def test_results_of_the_same_pictures_stay_what_they_are(measured) -> None:
     same = [read_result(path) for path in measured.values()]
     assert all(one is other for one, other in zip(in_common(same), same, strict=True))

@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -190,3 +192,21 @@ def test_the_batcher_ends_when_all_is_done() -> None:
     assert [count for count, _ in seen] == [2, 3]  # 30 pixels each, 100 at most; the late one took a place in the first
     with pytest.raises(RuntimeError, match="stopped"):
         batcher.submit(works[0], 1.0)
+
+
+def test_how_long_a_work_waits_follows_from_what_one_took_lately() -> None:
+    seen: list[tuple[int, float]] = []
+    batcher = Batcher(5, 100, lambda count, seconds: seen.append((count, seconds)))
+    before = batcher.wait
+
+    def slow(items: Sequence[int]) -> Sequence[int]:
+        time.sleep(0.5)
+        return items
+
+    found = [batcher.submit(Work("a", number, slow, 1), float("inf")) for number in range(5)]
+    assert batcher.wait == pytest.approx(6 * before)  # five before it
+    batcher.start()
+    batcher.stop()
+    assert [one.result(0) for one in found] == [0, 1, 2, 3, 4]
+    ((count, seconds),) = seen
+    assert (count, batcher.wait) == (5, pytest.approx(0.8 * before + 0.2 * seconds / 5))

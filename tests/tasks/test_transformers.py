@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from torchvision.ops import box_convert
 
 import icm_core
 from icm_core import InputError, SpecError, WeightsError, build_registry
 from icm_core.interfaces import SpecPath
 from icm_core.testing import HeadCase, run_checks
 from icm_core.types import Features, Level
+from icm_core.wrap.fitting import fit_into
 from icm_tasks.transformers_models import Transformers
+from icm_tasks.transformers_models.things import as_labels
 
 t = pytest.importorskip("transformers", reason="transformers (extra 'transformers') is not installed")
 
@@ -459,6 +462,19 @@ def test_frozen_weights_are_no_parameters_and_let_gradients_through(folders: Pat
         target = torch.zeros(1, 64, 64, dtype=torch.int64) if name == "segformer" else (boxes,)
         own.losses(seen, target).sum().backward()
         assert image.grad is not None and bool(image.grad.any())
+
+
+@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+def test_targets_of_detectors_are_middles_and_sides_as_shares_of_the_input(fit: str) -> None:
+    fitted = fit_into(torch.rand(1, 3, 40, 60), (100, 90), fit)
+    boxes = torch.tensor([[6.0, 4.0, 30.0, 12.0], [0.0, 0.0, 60.0, 40.0]])
+    found = as_labels({"boxes": boxes, "labels": torch.tensor([3, 1])}, fitted)
+    # Stretched, a pixel is 1.5 wide and 2.5 high; else both are 1.5, and 20 rows are above the picture.
+    down, above = (2.5, 0) if fit == "stretch" else (1.5, 20)
+    moved = boxes * torch.tensor([1.5, down, 1.5, down]) + torch.tensor([0, above, 0, above])
+    shares = moved / torch.tensor([90, 100, 90, 100])
+    torch.testing.assert_close(found["boxes"], box_convert(shares, "xyxy", "cxcywh"))
+    assert found["class_labels"].tolist() == [3, 1]
 
 
 def test_crowds_are_left_out_of_the_loss(folders: Path) -> None:

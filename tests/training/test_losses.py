@@ -112,6 +112,15 @@ def test_cross_entropy_of_one_output_leaves_the_others(make: Any, batch: CodedBa
 
 
 @torch.no_grad()
+def test_smoothed_labels_give_a_share_of_the_target_to_all_classes(make: Any, batch: CodedBatch) -> None:
+    assert batch.target is not None
+    found = make("cross_entropy", SEG, output=0, label_smoothing=0.3)(batch)
+    log = batch.output(SEG).double().log_softmax(1)
+    share = 0.7 * torch.nn.functional.one_hot(batch.target, 3).movedim(-1, 1) + 0.3 / 3
+    torch.testing.assert_close(found.double(), -(share * log).sum(1).mean((1, 2)), rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
 def test_ignored_pixels_count_nowhere(make: Any, batch: CodedBatch) -> None:
     loss = make("cross_entropy", SEG, Ignoring(Shapes.Params(), Path(), ""), output=0)
     assert batch.target is not None

@@ -12,12 +12,14 @@ import torch
 from typer.testing import CliRunner
 
 import icm_core
-from icm_core import Pipeline
+from icm_baselines.pixels import Picture
+from icm_core import Pipeline, build, build_registry, parse_spec
 from icm_core.bitstream.container import read
 from icm_core.cli import app
 from icm_core.pictures import to_picture
 from icm_core.testing.cases.examples import pictures
-from icm_core.types import SideInfo
+from icm_core.types import Features, SideInfo
+from icm_training.onnx_export import export_onnx
 
 pytest.importorskip("onnx", reason="pip install icm-framework[onnx]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install icm-framework[onnx]")
@@ -139,3 +141,26 @@ def test_a_picture_that_is_none_is_refused_by_the_camera(folder: Path, monkeypat
         camera.encode(np.zeros((4, 4), np.uint8))
     with pytest.raises(ValueError, match="quality 9 is out of range; it runs from 1 to 4"):
         camera.encode(np.zeros((4, 4, 3), np.uint8), 9)
+
+
+class Odd(Picture):
+    """One pixel is a number that tracing takes for a constant."""
+
+    name = "tests.odd"
+
+    def forward(self, features: Features) -> torch.Tensor:
+        x = super().forward(features).clone()
+        x[..., 3, 4] = 10 * float(x[0, 0, 1, 2])
+        return x
+
+
+def test_a_network_of_which_one_pixel_is_off_is_not_written(tmp_path: Path) -> None:
+    tasks = {"odd": {"adapter": {"use": "baselines.pixels"}, "head": {"use": "baselines.picture"}}}
+    pipe = build(
+        parse_spec({"icm": 1, "name": "odd", "codec": {"use": "baselines.jpeg"}, "tasks": tasks}), build_registry()
+    )
+    own = pipe.task("odd").head
+    pipe.task("odd").head = Odd(own.params, own.features)
+    found, _, left = export_onnx(pipe, tmp_path, (48, 64))
+    assert not found and not [*tmp_path.iterdir()]
+    assert "is off PyTorch's (1, 3, 48, 64) by" in left["odd"]

@@ -71,7 +71,7 @@ def export_onnx(pipe: Pipeline, out: Path, size: tuple[int, int]) -> tuple[list[
     make_folder(out)
     step = pipe.codec.layout.alignment
     height, width = (max(1, -(-side // step)) * step for side in size)
-    sizes = [(height, width), (height + step, width + 2 * step)]
+    sizes = [(height, width), (height, width), (height + step, width + 2 * step)]
     found: list[Network] = []
     left: dict[str, str] = {}
     with torch.inference_mode(False), torch.no_grad():
@@ -152,7 +152,8 @@ def _written(
         path: the file.
         module: what it has to compute.
         inputs: their names.
-        examples: inputs of two sizes.
+        examples: inputs, two of one size and one of another. The first is traced: what tracing takes for a constant
+            shows in the second.
         traced: what is exported, where that is another module.
     """
     module.eval()
@@ -161,7 +162,7 @@ def _written(
         try:
             module(*examples[0])  # for the names of what comes out
             blob = _traced(traced or module, inputs, module.names, examples[0], free)
-            problem = _difference(blob, module, examples if free else examples[:1])
+            problem = _difference(blob, module, examples if free else examples[:2])
         except Exception as error:  # the exporter and onnxruntime have exceptions of many kinds
             problem = " ".join(str(error).split())[:200] or type(error).__name__
         if not problem:
