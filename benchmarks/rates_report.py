@@ -9,7 +9,7 @@ from typing import Any
 from icm_evaluation.tables import table
 
 RESULTS = Path(__file__).parent / "results"
-WAYS = {"one_by_one": "one by one", "batches": "what waits goes together"}
+WAYS = {"one_by_one": "one by one", "batches": "in batches"}
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -34,12 +34,20 @@ def service() -> str:
         for way in WAYS
         for one in [found[way][what]]
     ]
-    head = ["", "requests", "per second", "p50, ms", "p99, ms", "mean batch", "over the pipeline alone"]
-    statuses = ", ".join(f"{count} with {status}" for status, count in faults["statuses"].items())
+    head = [
+        "",
+        "computed",
+        "requests per second",
+        "p50, ms",
+        "p99, ms",
+        "mean batch",
+        "share of the pipeline's own rate",
+    ]
+    statuses = ", ".join(f"status {status} for {count:,}" for status, count in faults["statuses"].items())
     return (
         f"{table(head, rows)}\n\n{found['model']}, {found['size']}, {found['clients']} clients on the same machine, "
-        f"{found['processors']} processors, tasks {found['tasks']}; `python benchmarks/serve.py`. Of "
-        f"{faults['files']:,} files with changed bits {statuses} were answered, none with anything else; "
+        f"{found['processors']} processors, tasks {found['tasks']}; `python benchmarks/serve.py`. Answers to "
+        f"{faults['files']:,} files with changed bits: {statuses}, and nothing else; "
         f"`python benchmarks/serve.py --faults {faults['files']}`."
     )
 
@@ -55,5 +63,5 @@ def corpora() -> str:
     return (
         table(["pictures a second", "one worker", f"{found['workers']} workers", "ratio"], rows)
         + f"\n\n{found['model']}, {found['pictures']} pictures of {found['size']}, whole files, tasks "
-        f"{found['tasks']}, {found['machine']}; {same} in both ways."
+        f"{found['tasks']}, {found['machine']}; {same} both times."
     )

@@ -47,8 +47,8 @@ the end.
 
 The column "trained here" gives the steps, the number of pictures, the time and the device. `icm evaluate` wrote the
 results from whole files: every byte counts, including those of label maps. The column "sicmh-small" gives its own
-points at the nearest rates, on the same pictures. `python benchmarks/systems.py --data DIR --runs RUNS` trains and measures
-the rows again.
+points at the nearest rates, on the same pictures.
+`python benchmarks/systems.py --data DIR --runs RUNS` trains and measures the rows again.
 """
 
 
