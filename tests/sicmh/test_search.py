@@ -71,8 +71,8 @@ def test_descent_moves_in_quantisation_steps_that_shrink_to_a_tenth() -> None:
 
     (found,) = descend(value, (torch.full((1, 1, 1, 1), 3.0),), (torch.full((1,), 8.0),), 4)
     steps = [8 * (after - before) for before, after in pairwise(seen)]
-    assert steps == pytest.approx([0.04, 0.031, 0.022, 0.013], rel=1e-3)
-    assert float(found) == pytest.approx(3 + (0.04 + 0.031 + 0.022 + 0.013) / 8)
+    assert steps == pytest.approx([0.08, 0.062, 0.044, 0.026], rel=1e-3)
+    assert float(found) == pytest.approx(3 + (0.08 + 0.062 + 0.044 + 0.026) / 8)
 
 
 def test_a_search_for_fewer_bits_finds_fewer_and_decodes(codec: Hyperprior, picture: Tensor) -> None:
