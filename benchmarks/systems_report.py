@@ -95,7 +95,8 @@ def _trained(row: dict[str, Any], stem: str) -> str:
         else:
             seen = f"{stage['steps']} steps of {stage['batch']} crops of {stage['crop']}x{stage['crop']}"
             stages.append(f"{name}: {seen}, {stage['seconds'] / 60:.1f} minutes")
-    return f"{'; '.join(stages)}; {record['pictures']}; {record['device']}"
+    device = record["device"].replace("1 threads of a ", "1 thread of ")
+    return f"{'; '.join(stages)}; {record['pictures']}; {device}"
 
 
 def _measured(row: dict[str, Any], stem: str) -> tuple[str, str]:
@@ -105,7 +106,7 @@ def _measured(row: dict[str, Any], stem: str) -> tuple[str, str]:
         if "points" in row:
             points = ", ".join(f"{value:.1f} dB at {bpp:.3f} bpp" for bpp, value in row["points"]["psnr"])
             return f"PSNR {points}; {row['points']['of']}", "other pictures"
-        return f"not measured: {row.get('why', 'not yet')}", "-"
+        return (f"not measured: {row['why']}" if "why" in row else "not measured yet"), "-"
     result = read_result(path)
     ours = _ours(result)
     shown, beside = [], []
@@ -118,7 +119,7 @@ def _measured(row: dict[str, Any], stem: str) -> tuple[str, str]:
             known = _points(ours, own, figure)
             nearest = {min(known, key=lambda one: abs(math.log(one[1] / rate))) for _, rate in points}
             beside.append(f"{title} {_said(sorted(nearest, key=lambda one: one[1]), unit)}")
-    return f"{'; '.join(shown)}; {describe_data(result)}", "; ".join(beside) or "-"
+    return f"{'; '.join(shown)}; {describe_data(result, classes=True)}", "; ".join(beside) or "-"
 
 
 def _ours(result: Result) -> Result | None:

@@ -150,6 +150,41 @@ def test_a_size_that_no_figure_is_about_stands_in_the_place_of_each(make: Make, 
         assert f"256x256, in place of the paper's Cityscapes val, {size}" in words_of(tmp_path / f"{name}.svg")
 
 
+def test_folders_and_pairs_say_whose_classes_they_have(make: Make, run: Any, tmp_path: Path) -> None:
+    """The data set's own name says nothing of whose pictures they are."""
+    path = make("one", data="pairs", size="256x256")
+    data = json.loads(path.read_text())
+    data["data"]["params"] = {"maps": "{split}_labels", "classes": "cityscapes"}
+    path.write_text(json.dumps(data))
+    run("reproduce", "fig13", "--results", path, "-o", tmp_path)
+    assert "pairs (cityscapes) val, 5 pictures of 256x256, in place of" in words_of(tmp_path / "fig13.svg")
+
+
+def twice(data: dict[str, Any]) -> None:
+    data["points"][1]["quality"] = data["points"][0]["quality"]
+
+
+def unmeasured(data: dict[str, Any]) -> None:
+    data["pictures"][1]["points"].pop()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (twice, r"two points have quality 1; each quality should have one point"),
+        (unmeasured, r"picture '.*' has points at quality 1, .*; like the result it should have them at 1, .*"),
+    ],
+)
+def test_a_result_whose_points_are_not_those_of_its_pictures_is_refused(
+    change: Callable[[dict[str, Any]], None], said: str, make: Make, fail: Any, tmp_path: Path
+) -> None:
+    path = make("one")
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    assert re.search(said, " ".join(fail("reproduce", "fig13", "--results", path, "-o", tmp_path).split()))
+
+
 def test_what_the_paper_says_otherwise_elsewhere_stands_under_the_figure(make: Make, run: Any, tmp_path: Path) -> None:
     run("reproduce", "fig13", *given([make("low", size="512x256")]), "-o", tmp_path)
     assert "Within the paper: 0.085 bpp is 53 % less than 0.18" in words_of(tmp_path / "fig13.svg")

@@ -32,7 +32,12 @@ class Cheng2020AttentionCodec(ContextCodec):
     class Params(LearnedParams):
         """The one width, with CompressAI's name."""
 
-        n: int = Field(192, ge=8, le=512, description="N, channels of networks and latents (CompressAI: 128 or 192)")
+        n: int = Field(
+            192,
+            ge=8,
+            le=512,
+            description="N, channels of networks and latents (CompressAI: 128 or 192); to train on a CPU at least 24",
+        )
 
     def models(self) -> list[nn.Module]:
         """CompressAI's model."""

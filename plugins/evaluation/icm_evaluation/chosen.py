@@ -45,7 +45,7 @@ def groups_of(name: str, wanted: Curves, results: Sequence[Result], sizes: Sizes
     for some in enough.values():
         _check(name, of, some)
     if enough:
-        return {describe_data(some[0].result): some for some in enough.values()}
+        return {describe_data(some[0].result, classes=True): some for some in enough.values()}
     raise InputError(_too_few(name, wanted, groups))
 
 

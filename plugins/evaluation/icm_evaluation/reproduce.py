@@ -133,7 +133,8 @@ def _line(curve: Curve, wanted: Curves) -> Line:
 
 def _tradeoff(name: str, wanted: Tradeoff, material: Material, folder: Path) -> list[Path]:
     found = tradeoffs(name, wanted, material.results)
-    data = " and ".join(dict.fromkeys(describe_data(curve.result) for one in found for curve in one.curves.values()))
+    curves = [curve for one in found for curve in one.curves.values()]
+    data = " and ".join(dict.fromkeys(describe_data(curve.result, classes=True) for curve in curves))
     title = f"{wanted.title}: {_instead(data, wanted.paper_data)}"
     drawn = figure(panels_of_tasks(wanted, found), title, _note(wanted, material))
     return [*_write(folder / name, drawn), _page(name, wanted, page(wanted, found), material, folder)]
@@ -184,7 +185,8 @@ def _clean(name: str, wanted: Clean, material: Material) -> str:
                 if info.head == head and info.kind == "segmentation":
                     clean = result.points[0].tasks[task].get("clean")
                     if clean is not None:
-                        rows.append((head, f"{stated:.2f} %", f"{clean:.2f} %", result.system, describe_data(result)))
+                        data = describe_data(result, classes=True)
+                        rows.append((head, f"{stated:.2f} %", f"{clean:.2f} %", result.system, data))
     if not rows:
         raise InputError(f"{name} needs {wanted.needs}")
     missing = [head for head in wanted.heads if head not in {row[0] for row in rows}]

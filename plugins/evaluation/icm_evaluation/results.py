@@ -218,8 +218,23 @@ def read_result(path: Path) -> Result:
         found = Result.model_validate(data)
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error, Result, data)}") from error
+    _check_settings(path, found)
     _check_names(path, found)
     return found
+
+
+def _check_settings(path: Path, result: Result) -> None:
+    """Every setting has one point, and every picture has these points."""
+    shown = [point.shown for point in result.points]
+    for index, one in enumerate(shown):
+        if one in shown[:index]:
+            raise InputError(f"{path}: two points have quality {one}; each quality should have one point")
+    for row in result.pictures:
+        if (own := [coded.shown for coded in row.points]) != shown:
+            raise InputError(
+                f"{path}: picture {row.key!r} has points at quality {', '.join(own) or 'none'}; like the result it "
+                f"should have them at {', '.join(shown)}"
+            )
 
 
 def _check_names(path: Path, result: Result) -> None:
@@ -249,9 +264,17 @@ def dump_row(row: PictureRow) -> str:
     return json.dumps(row.model_dump(mode="json", exclude_none=True), allow_nan=False, separators=(",", ":"))
 
 
-def describe_data(result: Result) -> str:
-    """Data set, number of pictures and their size in a line."""
+def describe_data(result: Result, *, classes: bool = False) -> str:
+    """Data set, number of pictures and their size in a line.
+
+    Args:
+        result: what was measured.
+        classes: also say whose classes they are, if a parameter does: folders and pairs of files may be of any data
+            set, such as ``pairs (cityscapes)``.
+    """
     data = result.data
+    whose = data.params.get("classes")
+    name = f"{data.name} ({whose})" if classes and isinstance(whose, str) else data.name
     some = f"{data.pictures}" if data.pictures == data.of else f"{data.pictures} of {data.of}"
     sizes = " and ".join(data.sizes) if len(data.sizes) < 3 else f"{len(data.sizes)} sizes"
-    return f"{data.name} {data.split}, {some} pictures of {sizes}"
+    return f"{name} {data.split}, {some} pictures of {sizes}"

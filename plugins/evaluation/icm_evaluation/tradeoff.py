@@ -114,7 +114,7 @@ def _tasks(one: Found) -> str:
         rows.append(cells)
     head = ["quality"]
     for kind, curve in one.curves.items():
-        about = describe_data(curve.result)
+        about = describe_data(curve.result, classes=True)
         head += [f"side rate, {about}", f"{_TASKS[kind][0]}, {about}"]
     return table(head, rows)
 
