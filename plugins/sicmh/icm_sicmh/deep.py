@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -53,6 +52,8 @@ class DeepCorrection(nn.Module):
 
     def __init__(self, n: int, h1: int, width: int) -> None:
         super().__init__()
+        import timm  # slow to import
+
         trunk: Any = timm.create_model(
             BACKBONE, pretrained=False, features_only=True, feature_cls="getter", out_indices=(2, 3)
         )
