@@ -13,7 +13,9 @@ from icm_core.cli.batch import for_each, leave
 from icm_core.cli.console import print_json, print_table
 from icm_core.cli.inputs import CODED, expand
 from icm_core.cli.options import AsJson, MaxPixels
+from icm_core.cli.remembered import Found, remembered
 from icm_core.files import read_file
+from icm_core.pipeline.shipped import Shipped, writer_of
 
 NAME = "info"
 EXAMPLE = "Example: icm info photo.icm --json"
@@ -46,11 +48,11 @@ def run(
     With --json, one file prints one object, several files print an array. The pipeline is null if no installed one
     wrote the file.
     """
-    from icm_core.pipeline.identify import Fingerprints
-    from icm_core.plugins.registry import build_registry
-
     paths = expand(files, CODED)
-    fingerprints = Fingerprints(build_registry())
+    pipelines = [
+        Shipped(row["name"], row["extends"], frozenset(row["bases"]), frozenset(row["enhancements"]))
+        for row in remembered("pipelines", _pipelines)
+    ]
 
     def work(path: Path) -> Info:
         blob = read_file(path)
@@ -58,7 +60,7 @@ def run(
         return Info(
             file=str(path),
             version=VERSION,
-            pipeline=fingerprints.of(container),
+            pipeline=writer_of(container, pipelines),
             fingerprint=container.base.fingerprint.hex(),
             height=container.height,
             width=container.width,
@@ -92,3 +94,16 @@ def run(
             ],
         )
     leave(failures)
+
+
+def _pipelines() -> Found:
+    from icm_core.pipeline.identify import Fingerprints
+    from icm_core.plugins.registry import build_registry
+
+    registry = build_registry()
+    looked = Fingerprints(registry).looked
+    rows = [
+        {"name": one.name, "extends": one.extends, "bases": sorted(one.bases), "enhancements": sorted(one.enhancements)}
+        for one in looked.shipped
+    ]
+    return Found(rows, looked.whole and registry.sound, looked.files)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from icm_core.cli.console import print_json
+from icm_core.cli.remembered import Found, remembered
 from icm_core.errors import InputError
 from icm_registry import unknown
 
@@ -22,14 +23,17 @@ def run(
     recipe: Annotated[bool, typer.Option("--recipe", help="The same as the name recipe.")] = False,
 ) -> None:
     """Print the JSON Schema of a pipeline spec or of a recipe, with the parameters of everything installed."""
+    wanted = "recipe" if recipe else name
+    print_json(remembered(f"schema {wanted}", lambda: _made(wanted)))
+
+
+def _made(name: str) -> Found:
     from icm_core.plugins.registry import build_registry
     from icm_core.spec.schema import json_schema
 
     registry = build_registry()
-    wanted = "recipe" if recipe else name
-    if wanted == PIPELINE:
-        print_json(json_schema(registry))
-    elif wanted in registry.schemas.names:
-        print_json(registry.schemas.get(wanted)(registry))
-    else:
-        raise InputError(unknown("schema", wanted, [PIPELINE, *registry.schemas.names]))
+    if name == PIPELINE:
+        return Found(json_schema(registry), registry.sound)
+    if name in registry.schemas.names:
+        return Found(registry.schemas.get(name)(registry), registry.sound)
+    raise InputError(unknown("schema", name, [PIPELINE, *registry.schemas.names]))

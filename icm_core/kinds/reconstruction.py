@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from pydantic import JsonValue
 from torch import Generator, Tensor
-from torchvision import tv_tensors
 
 from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
 from icm_core.kinds.means import mean, number, resampled_means
@@ -44,6 +43,8 @@ class Reconstruction(TaskKind):
 
     def wrap(self, target: Nest, size: tuple[int, int]) -> Nest:
         """A picture."""
+        from torchvision import tv_tensors  # slow to import
+
         del size
         return tv_tensors.Image(target)
 

@@ -16,7 +16,6 @@ from PIL import Image
 from pydantic import JsonValue
 from torch import Generator, Tensor
 from torch.nn import functional as F
-from torchvision import tv_tensors
 
 from icm_core.interfaces.kind import Drawn, Figure, Tally, TaskKind, Weights
 from icm_core.kinds.classification import kl_divergence
@@ -87,6 +86,8 @@ class Segmentation(TaskKind):
 
     def wrap(self, target: Nest, size: tuple[int, int]) -> Nest:
         """A mask, which is moved without mixing classes."""
+        from torchvision import tv_tensors  # slow to import
+
         del size
         return tv_tensors.Mask(target)
 

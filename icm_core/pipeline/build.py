@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from contextlib import nullcontext
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor, nn
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from icm_core.errors import SpecError
 from icm_core.pipeline.pipeline import Pipeline, Task
@@ -23,11 +27,29 @@ MAX_BYTES = 4_000_000_000
 """What the parameters and tables of a pipeline may take in memory, more than three times the largest that ships."""
 
 
-def build(spec: PipelineSpec, registry: Registry) -> Pipeline:
+class _Undrawn(TorchFunctionMode):
+    """Parameters keep whatever is in their memory where random numbers would be drawn for them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        target = args[0] if args else given.get("tensor")
+        return target if func in _DRAWING and isinstance(target, nn.Parameter) else func(*args, **given)
+
+
+# PyTorch asks a mode once: what these functions of `torch.nn.init` call in turn, it does not see.
+_DRAWING = {Tensor.normal_, Tensor.uniform_, init.normal_, init.uniform_, init.kaiming_normal_, init.kaiming_uniform_}
+
+
+def build(spec: PipelineSpec, registry: Registry, *, draw: bool = True) -> Pipeline:
     """Build a pipeline with untrained weights, in eval mode.
 
     It reads no file; under ``torch.device("meta")`` it allocates nothing either, so that any spec can be
     inspected.
+
+    Args:
+        spec: the spec.
+        registry: what is installed.
+        draw: if False, no random weights are drawn, for a pipeline all of whose weights are loaded next.
 
     Raises:
         SpecError: a component is missing, a parameter is wrong, or components do not fit together; the message
@@ -35,9 +57,10 @@ def build(spec: PipelineSpec, registry: Registry) -> Pipeline:
     """
     resolved = resolve(spec, registry)
     if torch.get_default_device().type != "meta":
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), _Undrawn():
             _check_size(_assembled(spec, resolved))
-    return _assembled(spec, resolved)
+    with nullcontext() if draw else _Undrawn():
+        return _assembled(spec, resolved)
 
 
 def _check_size(pipeline: Pipeline) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 
@@ -16,9 +17,10 @@ from icm_core.bitstream.container import Container
 from icm_core.bitstream.fingerprint import base_fingerprint
 from icm_core.errors import SpecError, WeightsError
 from icm_core.pipeline.pipeline import Pipeline
+from icm_core.pipeline.shipped import Shipped, find, writer_of
 from icm_core.pipeline.weights import BASE, ENHANCEMENT, metadata
 from icm_core.plugins.registry import Registry
-from icm_core.spec.extends import compose
+from icm_core.spec.extends import Composed, compose
 from icm_core.spec.model import PipelineSpec
 from icm_core.spec.places import CODEC
 from icm_core.spec.places import ENHANCEMENT as REFINES
@@ -26,20 +28,18 @@ from icm_core.spec.resolve import resolve
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """What is known of a shipped pipeline without loading it.
+class Looked:
+    """The shipped pipelines of an installation.
 
     Attributes:
-        name: its name.
-        extends: whether its spec extends another.
-        bases: fingerprints of its base layers, hexadecimal.
-        enhancements: fingerprints of its enhancement layers.
+        shipped: all that can be read.
+        files: the files that this was read from.
+        whole: whether all could be read.
     """
 
-    name: str
-    extends: bool
-    bases: frozenset[str]
-    enhancements: frozenset[str]
+    shipped: tuple[Shipped, ...]
+    files: frozenset[Path]
+    whole: bool
 
 
 class Fingerprints:
@@ -53,35 +53,31 @@ class Fingerprints:
         self._registry = registry
 
     @cached_property
-    def shipped(self) -> tuple[Shipped, ...]:
-        """All that can be read; a damaged pipeline is no answer, and nobody's business here."""
-        found = []
-        for name in self._registry.specs.names:
+    def looked(self) -> Looked:
+        """All that can be read, and where it stands; a damaged pipeline is no answer, and nobody's business here."""
+        found, files, names = [], set(), self._registry.specs.names
+        for name in names:
             try:
-                found.append(_looked_at(name, self._registry))
+                composed = compose(self._registry.specs.get(name), self._registry)
+                found.append(_looked_at(name, composed, self._registry))
             except (SpecError, WeightsError):
                 continue
-        return tuple(found)
+            inherited = (source.file for source in composed.inherited)
+            files |= {*composed.origins.values(), *composed.weights, *inherited, *composed.spec.files.values()}
+        return Looked(tuple(found), frozenset(files), len(found) == len(names))
+
+    @property
+    def shipped(self) -> tuple[Shipped, ...]:
+        """All that can be read."""
+        return self.looked.shipped
 
     def of(self, file: Container) -> str | None:
         """Name of the pipeline that wrote a file, None if it is none of these."""
-        fine = file.enhancement
-        return self.find(file.base.fingerprint, fine.fingerprint if fine else None)
+        return writer_of(file, self.shipped)
 
     def find(self, base: bytes, enhancement: bytes | None = None) -> str | None:
-        """Name of the pipeline that decodes layers with these fingerprints, None if there is none.
-
-        Args:
-            base: fingerprint of a file's base layer.
-            enhancement: fingerprint of its enhancement layer. A pipeline that has it too is preferred, because
-                several can share a base layer. One that extends no other comes before those that extend it.
-        """
-        matches = []
-        for one in self.shipped:
-            if base.hex() in one.bases:
-                refines = enhancement is not None and enhancement.hex() in one.enhancements
-                matches.append((not refines, one.extends, one.name))
-        return min(matches)[-1] if matches else None
+        """Name of the pipeline that decodes layers with these fingerprints; see `icm_core.pipeline.shipped.find`."""
+        return find(self.shipped, base, enhancement)
 
 
 def weights_digest(pipe: Pipeline) -> str:
@@ -99,8 +95,7 @@ def weights_digest(pipe: Pipeline) -> str:
     return found.hexdigest()[:16]
 
 
-def _looked_at(name: str, registry: Registry) -> Shipped:
-    composed = compose(registry.specs.get(name), registry)
+def _looked_at(name: str, composed: Composed, registry: Registry) -> Shipped:
     own = [metadata(file) for file in composed.weights]
     older = [(metadata(source.file), source.parts) for source in composed.inherited]
     bases = [*own, *(entry for entry, parts in older if CODEC in parts)]

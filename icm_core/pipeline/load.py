@@ -50,7 +50,7 @@ def load(
     composed = compose(path, registry)
     spec = composed.spec
     try:
-        pipeline = build(spec, registry)
+        pipeline = build(spec, registry, draw=weights is not True)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
     pipeline.precision = precision

@@ -21,14 +21,11 @@ from icm_core.interfaces import (
     TaskKind,
 )
 from icm_core.interfaces.dataset import PICTURES
-from icm_core.plugins import hookspecs, own
+from icm_core.plugins import GROUP, hookspecs, own
 from icm_core.training import Loss
 from icm_registry import Catalogue, Plugin, RegistryError, find_entry_points, load_plugins, unknown
 
 C = TypeVar("C", bound=Component | DataSet)
-
-GROUP = "icm.plugins"
-"""Entry-point group of plugins."""
 
 CORE = "core"
 """Entry point of the core's own plugin."""
@@ -124,6 +121,11 @@ class Registry:
             return self.kinds.get(name)()
         except RegistryError as error:
             raise SpecError(f"{where}: {error}" if where else str(error)) from error
+
+    @property
+    def sound(self) -> bool:
+        """Whether every plugin was loaded and all that they provide can be used."""
+        return all(row["status"] == "ok" for row in self.status()) and not self.schemas.absent
 
     def status(self) -> list[PluginStatus]:
         """Every component and every plugin that failed, usable or not, sorted by kind and name."""

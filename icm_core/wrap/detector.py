@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
-from torchvision.models.detection.image_list import ImageList
 
 from icm_core.errors import SpecError
 from icm_core.nests import Nest
@@ -111,6 +109,8 @@ class DetectorHead(ModuleHead):
         return {**kept, "labels": kept["labels"] + self.background}
 
     def _terms(self, pictures: list[Tensor], things: list[dict[str, Tensor]]) -> list[_TERMS]:
+        from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN  # slow to import
+
         if isinstance(self.net, GeneralizedRCNN):
             return _two_stages(self.net, pictures, things)
         if hasattr(self.net, "compute_loss"):
@@ -156,6 +156,8 @@ def _one_stage(net: Any, pictures: list[Tensor], things: list[dict[str, Tensor]]
 def _two_stages(net: Any, pictures: list[Tensor], things: list[dict[str, Tensor]]) -> list[_TERMS]:
     """The terms of each picture's loss, by the steps of torchvision's `GeneralizedRCNN.forward`; maps are made of all
     pictures together, and what follows samples regions of each."""
+    from torchvision.models.detection.image_list import ImageList  # slow to import
+
     images, targets = net.transform(pictures, things)
     maps = net.backbone(images.tensors)
     if isinstance(maps, Tensor):

@@ -119,7 +119,7 @@ def test_a_damaged_file_is_named_and_the_others_go_on(tmp_path: Path, coded: Pat
 def test_a_file_of_no_installed_pipeline_says_what_to_do(
     tmp_path: Path, coded: Path, partly: Partly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("icm_core.pipeline.identify.Fingerprints.find", lambda *_: None)
+    monkeypatch.setattr("icm_core.pipeline.identify.Fingerprints.of", lambda *_: None)
     _, (line,) = partly("decode", coded, "-o", tmp_path / "out")
     assert "name its spec file with -m" in line
 

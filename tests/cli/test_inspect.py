@@ -1,6 +1,7 @@
 """Commands that show something: info, plugins, check, schema."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,8 +37,8 @@ def test_info_of_several_files_is_an_array(tmp_path: Path, coded: Path, run: Run
     assert [Path(row["file"]).name for row in json.loads(run("info", tmp_path, "--json"))] == ["b.icm", "photo.icm"]
 
 
-def test_info_needs_no_pipeline(coded: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("icm_core.pipeline.identify.Fingerprints.find", lambda *_: None)
+def test_info_needs_no_pipeline(coded: Path, site: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", [folder for folder in sys.path if folder != str(site)])
     row = json.loads(run("info", coded, "--json"))
     assert row["pipeline"] is None
     assert f"unknown ({row['fingerprint']})" in run("info", coded)

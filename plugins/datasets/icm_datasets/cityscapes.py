@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchvision import datasets as tv_datasets
 
 from icm_core.errors import InputError
 from icm_core.interfaces import ComponentParams
@@ -18,19 +17,39 @@ from icm_datasets.reading import read_map_of
 IGNORE = 255
 _PICTURE, _MAP = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
-_TRAINED = sorted((found.train_id, found.name) for found in tv_datasets.Cityscapes.classes if 0 <= found.train_id < 255)
-CLASSES = tuple(name for _, name in _TRAINED)
+# By labelId, for those that are scored; the trainIds follow their order.
+_SCORED = {
+    7: "road",
+    8: "sidewalk",
+    11: "building",
+    12: "wall",
+    13: "fence",
+    17: "pole",
+    19: "traffic light",
+    20: "traffic sign",
+    21: "vegetation",
+    22: "terrain",
+    23: "sky",
+    24: "person",
+    25: "rider",
+    26: "car",
+    27: "truck",
+    28: "bus",
+    31: "train",
+    32: "motorcycle",
+    33: "bicycle",
+}
+CLASSES = tuple(_SCORED.values())
 """The 19 classes in the order of their trainIds."""
 
-_KNOWN = max(found.id for found in tv_datasets.Cityscapes.classes)
+_KNOWN = max(_SCORED)
 
 
 def _train_ids() -> Tensor:
     """trainId of each labelId, (256,) uint8."""
     table = torch.full((256,), IGNORE, dtype=torch.uint8)
-    for found in tv_datasets.Cityscapes.classes:
-        if found.id >= 0 and found.train_id != IGNORE:
-            table[found.id] = found.train_id
+    for train_id, label_id in enumerate(_SCORED):
+        table[label_id] = train_id
     return table
 
 

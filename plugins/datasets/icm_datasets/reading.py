@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tvf
 
 from icm_core.errors import InputError
 from icm_core.files import read_file
@@ -15,8 +16,7 @@ from icm_core.pictures import open_picture, read_class_map, read_grey_map
 
 def picture_tensor(picture: Image.Image) -> Tensor:
     """An RGB picture as (3, H, W) uint8."""
-    tensor: Tensor = tvf.pil_to_tensor(picture)
-    return tensor
+    return torch.from_numpy(np.array(picture, dtype=np.uint8)).permute(2, 0, 1).contiguous()
 
 
 def read_rgb(path: Path) -> Tensor:

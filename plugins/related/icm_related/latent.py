@@ -7,7 +7,6 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock
 from typing_extensions import Self
 
 from icm_core.errors import SpecError
@@ -54,6 +53,8 @@ class LatentClassifier(TaskHead):
 
     def __init__(self, params: Params, features: FeatureLayout) -> None:
         super().__init__(params, features)
+        from torchvision.models.resnet import BasicBlock  # slow to import
+
         latent, width = required(self.name, features), params.width
         self.enter = nn.Sequential(
             nn.BatchNorm2d(latent.channels), nn.Conv2d(latent.channels, width, 3, padding=1, bias=False),
@@ -101,6 +102,7 @@ class Preview(TaskHead):
 
     def __init__(self, params: Params, features: FeatureLayout) -> None:
         super().__init__(params, features)
+
         latent, width = required(self.name, features), params.width
         doublings = latent.stride.bit_length() - 1
         if latent.stride != 1 << doublings:

@@ -69,7 +69,7 @@ class FactorizedDensity(nn.Module):
         for inputs, outputs in zip(self._FILTERS, self._FILTERS[1:], strict=False):
             start = math.log(math.expm1(1 / per_layer / outputs))
             self.matrices.append(nn.Parameter(torch.full((channels, outputs, inputs), start)))
-            self.biases.append(nn.Parameter(torch.rand(channels, outputs, 1) - 0.5))
+            self.biases.append(nn.Parameter(torch.empty(channels, outputs, 1).uniform_(-0.5, 0.5)))
             if outputs > 1:  # the last layer is linear
                 self.factors.append(nn.Parameter(torch.zeros(channels, outputs, 1)))
 

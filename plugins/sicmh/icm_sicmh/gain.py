@@ -35,10 +35,10 @@ class GainUnit(nn.Module):
 
     def __init__(self, channels: int, qualities: int, lowest: float, highest: float) -> None:
         super().__init__()
-        ends = torch.tensor([lowest, highest]).log2()
-        start = ends[0] + (ends[1] - ends[0]) * torch.linspace(0, 1, qualities)
+        ends = torch.tensor([lowest, highest], device="cpu").log2()
+        start = ends[0] + (ends[1] - ends[0]) * torch.linspace(0, 1, qualities, device="cpu")
         self.qualities = qualities
-        self.log2_gain = nn.Parameter(start[:, None].repeat(1, channels))
+        self.log2_gain = nn.Parameter(torch.empty(qualities, channels).copy_(start[:, None]))
         steps = (qualities - 1) * STEPS_PER_UNIT + 1
         # Rows: gain, inverse gain, log2 gain, of each quality in steps of 1/16. Zero until frozen.
         self.register_buffer("table", torch.zeros(steps, 3, channels, dtype=torch.int32))

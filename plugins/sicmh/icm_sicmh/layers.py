@@ -30,7 +30,9 @@ class GDN(nn.Module):
         self.inverse = inverse
         self.beta_root = nn.Parameter(torch.ones(channels))
         # A small floor off the diagonal: the gradient of a square is zero at zero.
-        self.gamma_root = nn.Parameter(torch.full((channels, channels), 0.01) + torch.eye(channels) * 0.31)
+        gamma_root = torch.full((channels, channels), 0.01)
+        gamma_root.diagonal().add_(0.31)
+        self.gamma_root = nn.Parameter(gamma_root)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised x, same shape."""

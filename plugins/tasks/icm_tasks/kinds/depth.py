@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from pydantic import JsonValue
 from torch import Generator, Tensor
-from torchvision import tv_tensors
 
 from icm_core.interfaces import Drawn, Figure, Tally, TaskKind, Weights
 from icm_core.kinds import mean, number, resampled_means
@@ -63,6 +62,8 @@ class Depth(TaskKind):
 
     def wrap(self, target: Nest, size: tuple[int, int]) -> Nest:
         """A mask, which is moved without mixing distances."""
+        from torchvision import tv_tensors  # slow to import
+
         del size
         return tv_tensors.Mask(target)
 

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-import torchvision
 from PIL import Image
 from pydantic import JsonValue
 from torch import Generator, Tensor
-from torchvision import tv_tensors
 
 from icm_core.errors import InputError
 from icm_core.interfaces import Tally
@@ -122,6 +120,9 @@ class Keypoints(Things):
         Raises:
             InputError: this torchvision does not move keypoints.
         """
+        import torchvision  # slow to import
+        from torchvision import tv_tensors
+
         version = tuple(int(part) for part in torchvision.__version__.split(".")[:2])
         if version < MOVES_FROM:
             raise InputError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision import tv_tensors
 
 from icm_core.nests import Nest
 
@@ -19,6 +18,8 @@ _SHARE = "area_of_box"
 
 def wrap_things(target: Nest, size: tuple[int, int]) -> Nest:
     """A target's boxes and masks as ``tv_tensors``; what it says of areas becomes a share of the box, which stays."""
+    from torchvision import tv_tensors  # slow to import
+
     moved = dict(target)
     moved["boxes"] = tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=size)
     if "masks" in target:

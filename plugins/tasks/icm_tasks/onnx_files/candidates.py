@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image, generalized_box_iou_loss
 
 from icm_tasks.onnx_files.layouts import Candidates
 
@@ -44,7 +44,7 @@ def _loss(found: Candidates, target: Mapping[str, Tensor]) -> Tensor:
     likelihood = logits.sigmoid()
     focal = (truth - likelihood).abs().square()
     classes = F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * focal
-    of_boxes = generalized_box_iou_loss(boxes[there], things[owner[there]], reduction="sum")
+    of_boxes = _ops().generalized_box_iou_loss(boxes[there], things[owner[there]], reduction="sum")
     total: Tensor = (classes * counted[:, None]).sum() + _WEIGHT_OF_BOXES * of_boxes
     return total / there.sum().clamp_min(1)
 
@@ -65,7 +65,7 @@ def assign(found: Candidates, things: Tensor, labels: Tensor) -> tuple[Tensor, T
     owner = torch.full((count,), -1, dtype=torch.int64, device=boxes.device)
     if not len(things) or not count:
         return owner, torch.zeros(count, device=boxes.device)
-    overlaps = box_iou(things, boxes)
+    overlaps = _ops().box_iou(things, boxes)
     cost = -F.logsigmoid(logits)[:, labels].T - 3 * overlaps.clamp_min(1e-8).log()
     if len(things) > count:
         raise ValueError(f"{len(things)} things for {count} proposals; no network of so few can find them")
@@ -92,7 +92,7 @@ def divergence(found: Candidates, reference: Candidates) -> Tensor:
     cross = F.binary_cross_entropy_with_logits(logits, true, reduction="none")
     own = F.binary_cross_entropy_with_logits(true_logits, true, reduction="none")
     likely = true.amax(-1)
-    apart = generalized_box_iou_loss(boxes, true_boxes, reduction="none")
+    apart = _ops().generalized_box_iou_loss(boxes, true_boxes, reduction="none")
     total: Tensor = (cross - own).sum((1, 2)) + _WEIGHT_OF_BOXES * (likely * apart).sum(1)
     return total / likely.sum(1).clamp_min(1)
 
@@ -111,11 +111,11 @@ def thinned(
         most: boxes that are kept.
     """
     scores, labels = logits.float().sigmoid().max(-1)
-    boxes = clip_boxes_to_image(boxes.float().nan_to_num(), size)
+    boxes = _ops().clip_boxes_to_image(boxes.float().nan_to_num(), size)
     kept = ((scores >= least) & (boxes[:, 2:] > boxes[:, :2]).all(1)).nonzero()[:, 0]
     kept = kept[scores[kept].argsort(descending=True, stable=True)][:_CANDIDATES]
     if overlap is not None:
-        kept = kept[batched_nms(boxes[kept], scores[kept], labels[kept], overlap)]
+        kept = kept[_ops().batched_nms(boxes[kept], scores[kept], labels[kept], overlap)]
     kept = kept[:most]
     return {"boxes": boxes[kept], "labels": labels[kept], "scores": scores[kept]}
 
@@ -135,3 +135,10 @@ def _share_inside(boxes: Tensor, crowds: Tensor) -> Tensor:
     inside = (end - start).clamp_min(0).prod(-1)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(-1).clamp_min(1e-6)
     return (inside / area[:, None]).amax(1)
+
+
+def _ops() -> ModuleType:
+    from torchvision import ops  # slow to import
+
+    found: ModuleType = ops
+    return found

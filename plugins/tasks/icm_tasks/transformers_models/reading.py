@@ -9,13 +9,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-import timm
 import torch
 from torch import nn
 
 from icm_core.errors import SpecError, WeightsError
 from icm_core.validation.strict_json import read_json
 from icm_registry import unknown
+from icm_tasks.networks import has
 
 CONFIG, PICTURES = "config.json", "preprocessor_config.json"
 
@@ -138,7 +138,7 @@ def _checked(value: Any, where: str) -> Any:
         kept = {key: part for key, part in value.items() if key not in _DROPPED}
         found = {key: _checked(part, f"{where}: {key}") for key, part in kept.items()}
         name = found.get("backbone")
-        if isinstance(name, str) and not (timm.is_model(name) and ":" not in name):
+        if isinstance(name, str) and not has(name):
             raise SpecError(f"{where}: backbone is {name!r}, which timm does not have; give a backbone_config instead")
         if found.get("use_pretrained_backbone"):
             found["use_pretrained_backbone"] = False  # its weights are among the folder's
