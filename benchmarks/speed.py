@@ -2,11 +2,14 @@
 
     python benchmarks/speed.py -o benchmarks/results/speed.json [--device cuda] [--size 480x360] [--rounds 5]
     python benchmarks/speed.py --profile
+    python benchmarks/speed.py --start -o benchmarks/results/speed.start.json
 
 Every system runs in a process of its own, on one thread unless ``--threads`` says otherwise. The processes take turns,
 picture by picture, so that other work on the machine meets all of them; figures are medians over the rounds with the
 quartiles beside them. ``encode`` is a picture in memory to the bytes of a file, ``decode`` those bytes to a label map
-(``segmentation``) or a class (``classification``). Start-up and a first picture do not count.
+(``segmentation``) or a class (``classification``). Start-up and a first picture do not count; ``--start`` measures
+start-up by itself. Larger pictures take at most ``--growth-seconds`` for each size; what does not fit is left out, and
+the result says so.
 
 CompressAI's models run with weights as they are drawn at the start: the published ones need a download. The networks'
 times do not depend on the weights; the range coder's do, a little.
@@ -18,12 +21,15 @@ import argparse
 import contextlib
 import functools
 import json
+import math
 import os
 import platform
 import resource
+import select
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +41,7 @@ OURS, BF16, PEER = "sicmh-small", "sicmh-small in bf16", "bmshj2018-hyperprior"
 SYSTEMS = (OURS, BF16, PEER, "mbt2018-mean", "cheng2020-anchor", "webp", "vvc")
 ZOO = ("bmshj2018-hyperprior", "mbt2018-mean", "cheng2020-anchor")
 GROWTH = (0.25, 1.0, 4.0, 16.0)  # megapixels
+GROWTH_SECONDS = 120.0
 BATCHES = (1, 2, 4, 8)
 
 
@@ -57,7 +64,11 @@ def main() -> None:
     parser.add_argument("--systems", default=",".join(SYSTEMS))
     parser.add_argument("--no-growth", action="store_true", help="leave out larger pictures and batches")
     parser.add_argument("--largest", type=float, default=GROWTH[-1], help="megapixels")
+    parser.add_argument(
+        "--growth-seconds", type=float, default=GROWTH_SECONDS, help="for each size and number of pictures"
+    )
     parser.add_argument("--profile", action="store_true", help="print where the time goes, and nothing else")
+    parser.add_argument("--start", action="store_true", help="measure start-up, and nothing else")
     parser.add_argument("--serve", metavar="SYSTEM", help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("-o", "--output", type=Path)
@@ -65,7 +76,7 @@ def main() -> None:
     if options.serve:
         serve(options)
         return
-    found = profile(options) if options.profile else measure(options)
+    found = profile(options) if options.profile else start_up(options) if options.start else measure(options)
     text = json.dumps(found, indent=2) + "\n"
     print(text, end="")
     if options.output:
@@ -85,27 +96,46 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
     if not options.no_growth:
         few = argparse.Namespace(**{**vars(options), "rounds": min(3, options.rounds)})
-        found["growth"] = {
-            f"{size:g}": in_turns({name: (name, dimensions(size), 1) for name in (OURS, PEER)}, few)
-            for size in GROWTH
-            if size <= options.largest
-        }
-        found["batches"] = {str(count): in_turns({OURS: (OURS, options.size, count)}, few)[OURS] for count in BATCHES}
+        found["growth"], found["batches"], found["left_out"] = {}, {}, []
+        for size in GROWTH:
+            name, which = f"{size:g}", {system: (system, dimensions(size), 1) for system in (OURS, PEER)}
+            later = bool(found["left_out"]) or size > options.largest  # a larger one takes longer still
+            rows = None if later else in_turns(which, few, options.growth_seconds)
+            if rows is None:
+                found["left_out"].append(f"{name} megapixels")
+            else:
+                found["growth"][name] = rows
+        for count in BATCHES:
+            rows = in_turns({OURS: (OURS, options.size, count)}, few, options.growth_seconds)
+            if rows is None:
+                found["left_out"].append(f"{count} pictures together")
+            else:
+                found["batches"][str(count)] = rows[OURS]
     return found
 
 
-def in_turns(which: dict[str, tuple[str, str, int]], options: argparse.Namespace) -> dict[str, Any]:
-    """Figures of systems that take turns; a system is its name, the pictures' size and their number."""
+def in_turns(
+    which: dict[str, tuple[str, str, int]], options: argparse.Namespace, seconds: float = math.inf
+) -> dict[str, Any] | None:
+    """Figures of systems that take turns; a system is its name, the pictures' size and their number.
+
+    None if not even one round, besides the first, was done after a number of seconds.
+    """
+    end = time.monotonic() + seconds
     with contextlib.ExitStack() as stack:
         servers = {key: stack.enter_context(server(*what, options)) for key, what in which.items()}
         rows: dict[str, list[dict[str, Any]]] = {key: [] for key in which}
         for number in range(options.rounds + 1):
             for key, process in servers.items():
-                row = ask(process)
+                row = ask(process, end)
+                if row is None:
+                    break
                 if number:  # a first picture does not count
                     rows[key].append(row)
+            if time.monotonic() > end:
+                break
             print(f"round {number} of {options.rounds}: {', '.join(which)}", file=sys.stderr, flush=True)
-    return {key: summary(found) for key, found in rows.items()}
+    return {key: summary(found) for key, found in rows.items()} if all(rows.values()) else None
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -140,11 +170,16 @@ def server(name: str, size: str, batch: int, options: argparse.Namespace) -> Ite
             process.stdin.close()
 
 
-def ask(process: subprocess.Popen[str]) -> dict[str, Any]:
+def ask(process: subprocess.Popen[str], end: float) -> dict[str, Any] | None:
+    """One round of a system; None, and the system is stopped, where that would take longer than until an end."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write("go\n")
     process.stdin.flush()
+    left = None if math.isinf(end) else max(0.0, end - time.monotonic())
+    if not select.select([process.stdout], [], [], left)[0]:
+        process.kill()
+        return None
     line = process.stdout.readline()
     if not line:
         raise SystemExit(f"a system stopped with exit code {process.wait()}")
@@ -287,6 +322,64 @@ def parts_of(pipe: Any, options: argparse.Namespace) -> Actions:
         parts[f"{task}: adapter"] = functools.partial(one.adapter, side)
         parts[f"{task}: head"] = functools.partial(one.head, one.adapter(side))
     return parts
+
+
+def start_up(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of the processor of whole processes: commands, and loading the pipeline beside what it cannot do without.
+
+    A command's first run finds out what the later ones remember (`icm_core.cli.remembered`); it is shown by itself.
+    """
+    import icm_core
+
+    pipe = icm_core.load(OURS, device="cpu")
+    weights = [str(path) for path in weights_of(OURS)]
+    found: dict[str, Any] = {"device": where(options), "rounds": options.rounds}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        picture = photographs(options.size, 1)[0]
+        (folder / "photo.icm").write_bytes(pipe.encode(picture, quality=QUALITY))
+        commands = {
+            "icm --help": ["--help"],
+            "icm info FILE": ["info", str(folder / "photo.icm")],
+            "icm plugins": ["plugins"],
+            "icm schema": ["schema"],
+        }
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ICM_CACHE": str(folder / "cache")}
+        rows = {}
+        for title, arguments in commands.items():
+            command = [sys.executable, "-m", "icm_core", *arguments]
+            first = seconds_of(command, environment)
+            rows[title] = {"first": first, **spread([seconds_of(command, environment) for _ in range(options.rounds)])}
+        found["commands"] = rows
+        needed = f"import torch; from safetensors.torch import load_file; [load_file(file) for file in {weights!r}]"
+        codes = {"needed": needed, "loading": f"import icm_core; icm_core.load({OURS!r}, device='cpu')"}
+        times: dict[str, list[float]] = {what: [] for what in codes}
+        for _ in range(options.rounds):
+            for what, code in codes.items():
+                times[what].append(seconds_of([sys.executable, "-W", "ignore", "-c", code], environment))
+        found["loading"] = {what: spread(values) for what, values in times.items()}
+    return found
+
+
+def weights_of(name: str) -> tuple[Path, ...]:
+    from icm_core.plugins.registry import build_registry
+    from icm_core.spec.extends import compose
+
+    registry = build_registry()
+    return compose(registry.specs.get(name), registry).weights
+
+
+def seconds_of(command: list[str], environment: dict[str, str]) -> float:
+    """Seconds of the processor that a program takes, with all that it starts."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, 4)
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """The median, the least and the most."""
+    return {"median": statistics.median(values), "range": [min(values), max(values)]}
 
 
 def where(options: argparse.Namespace) -> str:

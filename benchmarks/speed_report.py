@@ -10,9 +10,12 @@ from icm_evaluation.tables import table
 
 RESULT = Path(__file__).parent / "results/speed.json"
 PROFILE = Path(__file__).parent / "results/speed.profile.json"
+START = Path(__file__).parent / "results/speed.start.json"
 OURS, BF16, PEER = "sicmh-small", "sicmh-small in bf16", "bmshj2018-hyperprior"
 TARGETS = {"both": (0.5, "picture to file and file to label map"), "classification": (0.35, "file to class")}
 """The most that ours may take of the peer's time, and of what."""
+LOADING = 1.5
+"""The most that loading may take of the time of importing PyTorch and reading the weights."""
 
 
 def section() -> str:
@@ -44,6 +47,8 @@ def section() -> str:
     ]
     if "growth" in found:
         parts.append(_growth(found))
+    if START.is_file():
+        parts.append(_start(json.loads(START.read_text())))
     if PROFILE.is_file():
         parts.append(_profile(json.loads(PROFILE.read_text())))
     return "\n\n".join(parts)
@@ -79,10 +84,28 @@ def _growth(found: dict[str, Any]) -> str:
             row += [f"{float(size) / seconds(one, 'both'):.2f}", f"{one['peak_mb']:,}"]
         rows.append(row)
     sizes = table(["megapixels", "ours, MP/s", "ours, peak MB", f"{PEER}, MP/s", f"{PEER}, peak MB"], rows)
+    left_out = found.get("left_out", [])
+    missing = f"\n\nLeft out, as they took too long: {', '.join(left_out)}." if left_out else ""
     counts = [[count, f"{seconds(one, 'both') / int(count):.3f}"] for count, one in found["batches"].items()]
     return (
         f"Larger pictures (encoding and decoding to a label map, megapixels a second of processor time):\n\n{sizes}\n\n"
         f"Batches of {found['size']} (seconds a picture, ours):\n\n{table(['pictures', 'seconds'], counts)}"
+        f"{missing}"
+    )
+
+
+def _start(found: dict[str, Any]) -> str:
+    rows = [[title, f"{one['median']:.2f}", f"{one['first']:.1f}"] for title, one in found["commands"].items()]
+    needed, loading = (found["loading"][what]["median"] for what in ("needed", "loading"))
+    ratio = loading / needed
+    return (
+        f"Start-up (seconds of processor time of whole processes, medians of {found['rounds']}, {found['device']}; "
+        "`python benchmarks/speed.py --start -o benchmarks/results/speed.start.json`). A command's first run finds out "
+        "what is installed, and later ones remember it until something changes:\n\n"
+        + table(["command", "seconds", "first run"], rows)
+        + f"\n\nA process that loads {OURS} takes {loading:.2f} seconds, {ratio:.2f} times the {needed:.2f} of one "
+        f"that imports PyTorch and reads the weights; at most {LOADING:g} times was aimed at "
+        f"({'reached' if ratio <= LOADING else 'missed'})."
     )
 
 

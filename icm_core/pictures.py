@@ -211,12 +211,12 @@ def as_batch(image: Image.Image | Tensor) -> Tensor:
 def to_picture(tensor: Tensor) -> Image.Image:
     """The first picture of (B, 3, H, W), or the picture (3, H, W), clamped to [0, 1] and rounded to 8 bits."""
     picture = (tensor[0] if tensor.dim() == 4 else tensor).detach()
-    pixels = torch.empty(*picture.shape[1:], picture.shape[0], dtype=torch.uint8)
-    # Strip by strip: the floats between would take several times the picture's memory.
+    shown = Image.new("RGB", (picture.shape[2], picture.shape[1]))
+    # Strip by strip: what is between would take several times the picture's memory.
     for top in range(0, picture.shape[1], _ROWS_AT_ONCE):
         strip = picture[:, top : top + _ROWS_AT_ONCE].float().clamp(0, 1).mul(255).round()
-        pixels[top : top + _ROWS_AT_ONCE] = strip.permute(1, 2, 0)
-    return Image.fromarray(pixels.numpy())
+        shown.paste(Image.fromarray(strip.permute(1, 2, 0).to("cpu", torch.uint8).contiguous().numpy()), (0, top))
+    return shown
 
 
 def png_bytes(image: Image.Image) -> bytes:

@@ -227,6 +227,7 @@ def _write(pipe: Pipeline, decoded: Predictions, stem: Path, draw: bool) -> dict
                 path = stem.with_name(f"{stem.name}.{name}{ending}")
                 written[path] = png_bytes(picture)
                 row[key] = str(path)
+        del one, picture  # of a large file they take as much as the next ones
     if written:
         make_folder(stem.parent)
     for path, content in written.items():
