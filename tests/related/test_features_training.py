@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,11 @@ from safetensors.torch import load_file
 
 from icm_core import Registry, build, build_registry
 from icm_core.spec.model import PipelineSpec
+from icm_evaluation.options import Options as Measurement
+from icm_evaluation.run import evaluate
 from icm_training.checking import check
 from icm_training.engine import Options, pipeline_of, train
+from icm_training.export import export
 from icm_training.finding import find_recipe
 from icm_training.parts import groups_of
 from icm_training.recipe import RecipeSpec, ScheduleSpec, StageSpec
@@ -123,3 +127,27 @@ def test_three_steps_of_every_stage_train_what_it_names_and_nothing_else(name, r
             changed = {key for key in names.values() if not torch.equal(after[key], before[key])}
             assert changed and changed <= trains, stage.name
         before = after
+
+
+def test_hmi_ic_on_another_base_is_trained_and_measured_from_json_alone(registry, data, tmp_path) -> None:
+    """SICMH's side information in place of a hyperprior's latent; what the preview lacks goes through JPEG."""
+    base = {
+        "use": "sicmh.hyperprior",
+        "params": {"width": 8, "h1_channels": 16, "h2_channels": 8, "groups": 2, "context_channels": 8, "qualities": 2},
+    }
+    residue = {"params": {"codec": {"use": "baselines.jpeg", "params": {"settings": [30, 60]}}}}
+    mine = tmp_path / "mine.json"
+    swapped = {"icm": 1, "name": "mine", "extends": "hmi-ic-small", "codec": base, "enhancement": residue}
+    mine.write_text(json.dumps(swapped))
+    recipe, home = find_recipe("hmi-ic", registry)
+    kept = tuple(stage for stage in recipe.stages if stage.name != "enhancement")  # JPEG has nothing to train
+    toy = toy_of(recipe.model_copy(update={"pipeline": str(mine), "stages": kept}), home, registry)
+    run = tmp_path / "run"
+    train(toy, Options(run, data, home, device="cpu", workers=0), registry, Console(file=io.StringIO()))
+    spec = export(run, tmp_path / "exported", registry).spec
+    how = Measurement(str(spec), f"folders:{data / 'imagenette224'}", limit=2, workers=1, device="cpu")
+    result = evaluate(how, tmp_path / "result.json")
+    assert set(result.tasks) == {"classification", "preview", "fine"} and len(result.points) == 2
+    for point in result.points:
+        assert point.base_bpp < point.bpp
+        assert point.tasks["preview"]["psnr"] < point.tasks["fine"]["psnr"]

@@ -19,7 +19,10 @@ from icm_core import Pipeline, Registry, build, build_registry
 from icm_core.errors import SpecError
 from icm_core.spec.extends import compose
 from icm_core.spec.model import PipelineSpec
+from icm_evaluation.options import Options as Measurement
+from icm_evaluation.run import evaluate
 from icm_training.engine import Options, pipeline_of, train
+from icm_training.export import export
 from icm_training.finding import find_recipe
 from icm_training.folder import RunFolder
 from icm_training.recipe import DataSpec, RecipeSpec, ScheduleSpec
@@ -143,6 +146,34 @@ def test_dsslics_residue_goes_through_another_codec_from_json_alone(tmp_path: Pa
         "related.label_map",
         "picture",
     )
+
+
+SWAPS: dict[str, dict[str, Any]] = {
+    "dsslic": {
+        "enhancement": {"params": {"codec": {"use": "baselines.avif", "params": {"settings": [20, 35, 50, 62]}}}}
+    },
+    "rl-asc": {"codec": {"params": {"quantiser": {"use": "related.one_step"}}}},
+}
+
+
+@pytest.mark.parametrize("name", SWAPS)
+def test_a_swapped_part_is_trained_and_measured_from_json_alone(name: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps({"icm": 1, "name": "mine", "extends": f"{name}-small", **SWAPS[name]}))
+    recipe, _ = find_recipe(name, registry())
+    small = toy_of(recipe.model_copy(update={"pipeline": str(mine)}), tmp_path)
+    run = tmp_path / "run"
+    train(small, Options(run, tmp_path, tmp_path, device="cpu", workers=0), registry(), Console(file=io.StringIO()))
+    spec = export(run, tmp_path / "exported", registry()).spec
+    how = Measurement(
+        str(spec), f"training.shapes:{tmp_path}", params='{"count": 2}', qualities=(1.0, 4.0), workers=1, device="cpu"
+    )
+    result = evaluate(how, tmp_path / "result.json")
+    assert result.system == "mine" and {"picture", "segmentation"} <= set(result.tasks)
+    low, high = result.points
+    assert low.bpp < high.bpp and all(point.tasks["picture"]["psnr"] for point in result.points)
+    for row in result.pictures:
+        assert all(coded.payload_bytes < coded.bytes for coded in row.points)
 
 
 def test_another_residual_codec_with_other_qualities_is_refused(tmp_path: Path) -> None:
