@@ -241,6 +241,16 @@ def test_bits_are_those_of_anchor_and_test_in_the_middle_of_what_both_cover(resu
     assert at.anchor_bpp == pytest.approx(2 * at.test_bpp)
 
 
+def test_points_that_are_left_out_are_counted_on_both_curves(result) -> None:
+    data = scaled(result, 2, "bumpy").model_dump()
+    data["points"][1]["tasks"]["coarse"]["psnr"] = data["points"][0]["tasks"]["coarse"]["psnr"] - 1
+    bumpy = Result.model_validate(data)
+    for systems in ((result, bumpy), (bumpy, result)):
+        found = [one for one in compare(systems, count=0) if one.metric == "psnr"]
+        (both,) = (one for one in found if {one.anchor, one.test} == {"scalable coarse", "bumpy coarse"})
+        assert both.left_out == 1
+
+
 def test_systems_at_half_the_bytes_need_half_the_bits_whatever_pictures_are_drawn(result) -> None:
     double = scaled(result, 2, "double")
     said = set()

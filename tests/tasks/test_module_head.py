@@ -155,6 +155,13 @@ def test_levels_order_and_multiples_are_the_networks_own():
     assert image[0, :, 33:].unique().tolist() == [127.5] and image[0, :, :, 40:].unique().tolist() == [127.5]
 
 
+def test_means_and_deviations_are_of_the_networks_own_channels_and_levels():
+    wants = Input(levels=255, order="bgr", mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 5.0))
+    red, green, blue = 0.2, 0.4, 1.0
+    found = wants.normalised(torch.tensor([red, green, blue]).view(1, 3, 1, 1)).flatten().tolist()
+    assert found == pytest.approx([(255 - 10) / 2, (102 - 20) / 4, (51 - 30) / 5])
+
+
 # --- what comes of its answers ---------------------------------------------------------------------------------------
 
 
@@ -392,8 +399,9 @@ class Called(nn.Module):
         if self.training:
             assert targets is not None and len(pictures) == len(targets) == 1
             return {"boxes": targets[0]["boxes"].sum() * (1 + self.bias), "labels": targets[0]["labels"].sum() * 1.0}
-        box = torch.tensor([[1.0, 2, 30, 40]])
-        return [{"boxes": box, "labels": torch.tensor([2]), "scores": self.bias.sigmoid()[None]} for _ in pictures]
+        # Class 0 is the background, of which nothing is told.
+        found = {"boxes": torch.tensor([[1.0, 2, 30, 40]] * 3), "labels": torch.tensor([0, 2, 1])}
+        return [{**found, "scores": self.bias.sigmoid().expand(3)} for _ in pictures]
 
 
 class Foreign(DetectorHead):
@@ -409,7 +417,7 @@ class Foreign(DetectorHead):
 
 def test_a_detector_that_is_called_as_torchvisions_is_enough():
     head, seen = built(Foreign), features(64, 64)
-    assert [things["labels"].tolist() for things in head.predict(seen).output] == [[1], [1]]
+    assert [things["labels"].tolist() for things in head.predict(seen).output] == [[1, 0], [1, 0]]
     one = {"boxes": torch.tensor([[0.0, 0, 3, 4]]), "labels": torch.tensor([1])}
     two = {"boxes": torch.tensor([[0.0, 0, 1, 1], [9.0, 9, 9, 9]]), "labels": torch.tensor([0, 1])}
     crowd = two | {"iscrowd": torch.tensor([False, True])}
