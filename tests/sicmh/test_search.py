@@ -14,7 +14,7 @@ from icm_core.plugins.registry import build_registry
 from icm_core.quality import Quality
 from icm_core.types import SideInfo
 from icm_sicmh import Hyperprior
-from icm_sicmh.search import descend
+from icm_sicmh.search import descend, first_step
 
 QUALITY = Quality.of(2)
 
@@ -63,6 +63,7 @@ def test_descent_keeps_the_smallest_value_of_each_row() -> None:
 
 def test_descent_moves_in_quantisation_steps_that_shrink_to_a_tenth() -> None:
     # With a gradient that stays the same, Adam moves by its learning rate.
+    first = 0.08 * 2.5 ** (1 / 3)
     seen: list[float] = []
 
     def value(latent: Tensor) -> Tensor:
@@ -71,8 +72,13 @@ def test_descent_moves_in_quantisation_steps_that_shrink_to_a_tenth() -> None:
 
     (found,) = descend(value, (torch.full((1, 1, 1, 1), 3.0),), (torch.full((1,), 8.0),), 4)
     steps = [8 * (after - before) for before, after in pairwise(seen)]
-    assert steps == pytest.approx([0.08, 0.062, 0.044, 0.026], rel=1e-3)
-    assert float(found) == pytest.approx(3 + (0.08 + 0.062 + 0.044 + 0.026) / 8)
+    assert steps == pytest.approx([first * share for share in (1, 0.775, 0.55, 0.325)], rel=1e-3)
+    assert float(found) == pytest.approx(3 + first * 2.65 / 8)
+
+
+def test_more_steps_are_smaller_ones() -> None:
+    moved = [first_step(steps) for steps in (1, 2, 10, 80, 1000)]
+    assert moved == pytest.approx([0.12, 0.12, 0.08, 0.04, 0.08 / 100 ** (1 / 3)])
 
 
 def test_a_search_for_fewer_bits_finds_fewer_and_decodes(codec: Hyperprior, picture: Tensor) -> None:

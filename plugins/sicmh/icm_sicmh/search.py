@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-FIRST_STEP = 0.08
-"""Learning rate at the beginning, in quantisation steps: only what most steps agree on crosses a rounding threshold.
+FIRST_STEP, LARGEST_STEP = 0.08, 0.12
+"""Learning rate at the beginning of ten steps, and the largest of any, in quantisation steps.
 
-Half as much again makes zeros into symbols everywhere: ten steps then cost a third more bits.
+Half as much again makes zeros into symbols everywhere in ten steps, and costs a third more bits; see `first_step`.
 """
 
 MOMENTS = (0.3, 0.8)
@@ -18,6 +18,11 @@ MOMENTS = (0.3, 0.8)
 
 LAST_SHARE = 0.1
 """Learning rate at the end, as a share of the first; in between it falls in a straight line."""
+
+
+def first_step(steps: int) -> float:
+    """Learning rate at the beginning: the more steps, the smaller, so that latents do not move much further in all."""
+    return min(LARGEST_STEP, FIRST_STEP * (10 / steps) ** (1 / 3))
 
 
 def descend(
@@ -35,7 +40,7 @@ def descend(
         Of each picture the latents with the smallest value that was met, the start included.
     """
     scaled = [(latent * gain).detach().requires_grad_() for latent, gain in zip(start, gains, strict=True)]
-    optimizer = torch.optim.Adam(scaled, lr=FIRST_STEP, betas=MOMENTS)
+    optimizer = torch.optim.Adam(scaled, lr=first_step(max(1, steps)), betas=MOMENTS)
     best = [latent.detach().clone() for latent in scaled]
     smallest = torch.full((len(scaled[0]),), float("inf"), device=scaled[0].device)
     for step in range(steps + 1):
@@ -48,7 +53,7 @@ def descend(
                 kept[better] = latent[better]
         if step < steps:
             for group in optimizer.param_groups:
-                group["lr"] = FIRST_STEP * (1 - (1 - LAST_SHARE) * step / steps)
+                group["lr"] = first_step(steps) * (1 - (1 - LAST_SHARE) * step / steps)
             for latent, gradient in zip(scaled, torch.autograd.grad(found.sum(), scaled), strict=True):
                 latent.grad = gradient
             optimizer.step()
