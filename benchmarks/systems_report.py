@@ -75,8 +75,8 @@ def page() -> str:
 
 def _cells(row: dict[str, Any]) -> list[str]:
     recipe = row.get("recipe")
-    named = f"`{row['spec']}`, `{recipe}`" if recipe else f"`{row['spec']}`"
-    stem = f"{row['spec']}.{recipe}" if recipe else row["spec"]
+    named = ", ".join(f"`{name}`" for name in (row["spec"], recipe) if name) or "-"
+    stem = ".".join(filter(None, (row["spec"], recipe)))
     return [row["name"], named, _trained(row, stem), *_measured(row, stem), row["simplified"], row["source"]]
 
 
