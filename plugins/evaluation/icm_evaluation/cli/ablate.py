@@ -62,7 +62,8 @@ def run(
         ),
     ] = None,
     parallel: Annotated[
-        int, typer.Option("--parallel", min=1, metavar="N", help="Variants at a time; in processes, by Ray if installed.")
+        int,
+        typer.Option("--parallel", min=1, metavar="N", help="Variants at a time; in processes, by Ray if installed."),
     ] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the work and do nothing.")] = False,
     device: Device = "auto",
