@@ -64,7 +64,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def python(tmp_path: Path, toys: Path, cache: Path) -> Ask:
+def python(toys: Path, cache: Path) -> Ask:
     """Run Python in a new process, with the plugin installed."""
 
     def call(*arguments: str, **variables: str) -> str:
@@ -75,8 +75,8 @@ def python(tmp_path: Path, toys: Path, cache: Path) -> Ask:
             "PYTHONDONTWRITEBYTECODE": "1",
             **variables,
         }
-        command = [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", *arguments]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+        # Python searches the folder that it is started in, which should therefore be one that nothing is written to.
+        done = subprocess.run([sys.executable, *arguments], env=environment, cwd=toys, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
