@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -22,7 +23,7 @@ LAST_SHARE = 0.1
 
 def first_step(steps: int) -> float:
     """Learning rate at the beginning: the more steps, the smaller, so that latents do not move much further in all."""
-    return min(LARGEST_STEP, FIRST_STEP * (10 / steps) ** (1 / 3))
+    return min(LARGEST_STEP, FIRST_STEP * math.pow(10 / steps, 1 / 3))
 
 
 def descend(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 
 def depthwise(
@@ -18,7 +19,7 @@ def depthwise(
 ) -> Tensor:
     """x (B, C, H, W) with weight (C, 1, k, l) -> (B, C, h, w)."""
     if torch.is_grad_enabled() and x.requires_grad and x.device.type == "cpu":
-        found: Tensor = _Strided.apply(x, weight, bias, stride, padding)  # type: ignore[no-untyped-call]
+        found: Tensor = _Strided.apply(x, weight, bias, stride, padding)
         return found
     return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
 
@@ -41,9 +42,7 @@ class _Strided(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_x = _to_input(gradient, weight.to(gradient.dtype), shape, stride, padding).to(dtype)
         if ctx.needs_input_grad[1]:
-            found = torch.nn.grad.conv2d_weight(
-                x.to(gradient.dtype), weight.shape, gradient, stride, padding, groups=len(weight)
-            )
+            found = conv2d_weight(x.to(gradient.dtype), weight.shape, gradient, stride, padding, groups=len(weight))
             to_weight = found.to(weight.dtype)
         if ctx.needs_input_grad[2]:
             to_bias = gradient.float().sum((0, 2, 3)).to(bias_dtype)
