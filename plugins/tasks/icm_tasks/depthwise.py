@@ -42,8 +42,8 @@ class _Strided(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_x = _to_input(gradient, weight.to(gradient.dtype), shape, stride, padding).to(dtype)
         if ctx.needs_input_grad[1]:
-            found = conv2d_weight(x.to(gradient.dtype), weight.shape, gradient, stride, padding, groups=len(weight))
-            to_weight = found.to(weight.dtype)
+            given = (x.to(gradient.dtype), weight.shape, gradient, stride, padding)
+            to_weight = conv2d_weight(*given, groups=len(weight)).to(weight.dtype)  # type: ignore[no-untyped-call]
         if ctx.needs_input_grad[2]:
             to_bias = gradient.float().sum((0, 2, 3)).to(bias_dtype)
         return to_x, to_weight, to_bias, None, None
