@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 
 import torch
@@ -175,10 +175,11 @@ class Parts(nn.Module):
     def quality(self, value: float) -> Quality:
         """A quality as files store it; `InputError` if the codec does not have it."""
         low, high = self.codec.quality_range
-        quality = Quality.of(value)
-        if not low <= quality.value <= high:
-            raise InputError(f"quality {value:g} is out of range; pipeline {self.name!r} has {low:g} to {high:g}")
-        return quality
+        with suppress(InputError):  # a file could not store it: the pipeline's own range says more
+            quality = Quality.of(value)
+            if low <= quality.value <= high:
+                return quality
+        raise InputError(f"quality {value:g} is out of range; pipeline {self.name!r} has {low:g} to {high:g}")
 
     @contextmanager
     def _inference(self, *, exact: bool = False) -> Iterator[None]:

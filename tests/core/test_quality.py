@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icm_core import InputError, Quality
+from icm_core import InputError, Pipeline, Quality
 
 LOWEST, HIGHEST = 1.0, 255 / 16
 
@@ -53,3 +53,9 @@ def test_steps_are_those_of_one_byte_from_16_on(step: int) -> None:
 
 def test_qualities_are_ordered() -> None:
     assert sorted([Quality.of(3), Quality.of(1.5), Quality.of(2)]) == [Quality(24), Quality(32), Quality(48)]
+
+
+@pytest.mark.parametrize("value", [0, 4.5, 99, float("nan"), float("inf")])
+def test_a_pipeline_says_which_qualities_it_has(pipeline: Pipeline, value: float) -> None:
+    with pytest.raises(InputError, match=rf"quality {value:g} is out of range; pipeline '[a-z-]+' has 1 to 4$"):
+        pipeline.quality(value)
