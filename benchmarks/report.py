@@ -75,6 +75,21 @@ def searched_table(data: str, task: str, figure: str, title: str) -> str:
     return table([*head, *(["coarse PSNR, searched"] if len(rows[0]) > len(head) else [])], rows)
 
 
+def judged_table() -> str:
+    """One row a number of steps, at one quality: the class that is searched for, and what a foreign network says."""
+    results = [read_result(path) for path in (RESULTS / "imagenet").glob("judged*.json")]
+    rows = [
+        [
+            str(result.effort),
+            f"{point.base_bpp:.3f}",
+            *(percent(point.tasks[task]["top1"]) for task in ("classification", "judge")),
+        ]
+        for result in sorted(results, key=lambda result: result.effort)
+        for point in result.points
+    ]
+    return table(["steps", "base bpp", "top-1, searched for", "top-1, foreign network"], rows)
+
+
 def restricted(result: Result, other: Result) -> Result:
     """A result on the pictures of another one alone."""
     keys = {row.key for row in other.pictures}
@@ -182,6 +197,7 @@ def where(part: dict[str, Any]) -> str:
 def results_page(coding: dict[str, Any]) -> str:
     """docs/results.md."""
     camvid, imagenet, imagenette = of("camvid"), of("imagenet"), of("imagenette")
+    judged = of("imagenet", "judged")
     exact, speed = coding["exactness"], coding["speed"]
     tuning = json.loads((RESULTS / "vvc-camvid-tft.training.json").read_text())
     tuned = tuning["stages"]["head"]
@@ -237,7 +253,15 @@ runs the heads for it. So these figures show what a file can carry for them, not
 {searched_table("camvid", "segmentation", "miou", "mIoU")}
 
 {describe_data(of("camvid", SEARCH))}; searched for {" and ".join(of("camvid", SEARCH).searched)}, in
-{of("camvid", SEARCH).precision}.
+{of("camvid", SEARCH).precision}. These were searched with an earlier schedule of the steps.
+
+{judged_table()}
+
+ILSVRC val, quality {judged.points[0].quality:g}, searched for the class alone, in {judged.precision}:
+{describe_data(judged)}. On the clean pictures the classifier reaches {clean(judged, "classification")}. The foreign
+network is EfficientNet-Lite1 on the coarse picture. It took no part in training or search; on the clean pictures it
+reaches {clean(judged, "judge")}. Spec: `benchmarks/judged.json`. Command: `{judged.command}`, then with
+`--effort N --for classification`.
 
 ## Against other codecs
 
