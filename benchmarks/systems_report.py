@@ -106,7 +106,7 @@ def _measured(row: dict[str, Any], stem: str) -> tuple[str, str]:
         if "points" in row:
             points = ", ".join(f"{value:.1f} dB at {bpp:.3f} bpp" for bpp, value in row["points"]["psnr"])
             return f"PSNR {points}; {row['points']['of']}", "other pictures"
-        later = f"not measured yet; it runs: `benchmarks/systems.py --only {row.get('recipe', row['spec'])}`"
+        later = f"not measured yet; run `benchmarks/systems.py --only {row.get('recipe', row['spec'])}`"
         return (f"not measured: {row['why']}" if "why" in row else later), "-"
     result = read_result(path)
     ours = _ours(result)
