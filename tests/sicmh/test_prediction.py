@@ -99,7 +99,7 @@ def dependence(codec, monkeypatch) -> Tensor:
     torch.manual_seed(0)
     h1 = torch.randn(1, 16, 4, 4, requires_grad=True)
     h2 = torch.randn(1, 8, 2, 2)
-    monkeypatch.setattr(codec, "latents", lambda x: (h1, h2))
+    monkeypatch.setattr(codec, "latents", lambda x, quality: (h1, h2))
     found: list[Tensor] = []
     original = codec.cahcm.parameters_of
 
@@ -130,7 +130,7 @@ def test_later_groups_leave_earlier_ones_as_they_were_decoded(codec, monkeypatch
     h1 = torch.randn(2, 16, 4, 4, generator=torch.Generator().manual_seed(0))
     h2 = torch.randn(1, 8, 2, 2, generator=torch.Generator().manual_seed(1)).repeat(2, 1, 1, 1)
     h1[1, :8] = h1[0, :8]
-    monkeypatch.setattr(codec, "latents", lambda x: (h1, h2))
+    monkeypatch.setattr(codec, "latents", lambda x, quality: (h1, h2))
     codec.encode(torch.zeros(2, 3, 128, 128), Quality.of(3))
     _, *groups = integers()
     same = [torch.equal(group[0], group[1]) for group in groups]

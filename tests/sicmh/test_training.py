@@ -51,7 +51,7 @@ def test_the_rate_alone_reaches_the_encoders_and_the_context_model(fresh, pictur
 def test_side_information_passes_gradients_straight_through_the_rounding(fresh, picture, monkeypatch) -> None:
     h1 = torch.randn(3, 16, 2, 4, requires_grad=True)
     h2 = torch.randn(3, 8, 1, 2, requires_grad=True)
-    monkeypatch.setattr(fresh, "latents", lambda x: (h1, h2))
+    monkeypatch.setattr(fresh, "latents", lambda x, quality: (h1, h2))
     side = fresh(picture(64, 128, 3), QUALITY).side
     for latent, level in zip((h1, h2), side.levels, strict=True):
         (gradient,) = torch.autograd.grad(level.sum(), latent, retain_graph=True)
