@@ -76,8 +76,6 @@ def test_weights_are_drawn_as_timm_draws_them() -> None:
     for key, value in own.state_dict().items():
         # Of a difference of two means.
         spread = 6 * its[key].float().std(correction=0).item() / math.sqrt(value.numel())
-            6 * its[key].float().std(correction=0).item() / math.sqrt(value.numel())
-        )  # of a difference of two means
         assert value.float().mean().item() == pytest.approx(its[key].float().mean().item(), abs=spread + 1e-6), key
         if value.numel() > 1000:
             assert value.std().item() == pytest.approx(its[key].std().item(), rel=0.2, abs=1e-6), key
