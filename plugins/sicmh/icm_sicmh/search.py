@@ -11,7 +11,7 @@ from torch import Tensor
 FIRST_STEP, LARGEST_STEP = 0.08, 0.12
 """Learning rate at the beginning of ten steps, and the largest of any, in quantisation steps.
 
-Half as much again makes zeros into symbols everywhere in ten steps, and costs a third more bits; see `first_step`.
+Longer steps, or as many more of this length, make zeros into symbols everywhere, which costs bits; see `first_step`.
 """
 
 MOMENTS = (0.3, 0.8)

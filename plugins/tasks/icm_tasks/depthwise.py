@@ -1,7 +1,7 @@
 """Depthwise convolution with a stride, whose backward pass is a convolution too.
 
-On a CPU PyTorch's own backward pass of it takes many times as long as the forward pass: a quarter of a step of
-training, or of a search, through an EfficientNet. The forward pass stays PyTorch's, to the last bit.
+On a CPU PyTorch's own backward pass of it takes many times as long as the forward pass, and shows in the time of a step
+of training, or of a search, through an EfficientNet. The forward pass stays PyTorch's, to the last bit.
 """
 
 from __future__ import annotations
