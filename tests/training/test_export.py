@@ -101,6 +101,14 @@ def test_the_card_tells_recipe_data_and_every_stage(exported: Exported) -> None:
         assert f"| {name} | 1 | {stage['seconds'] / 60:.1f} | {stage['device']} |" in text
 
 
+def test_a_label_with_a_comma_is_one_column_of_the_record(registry: Registry, tmp_path: Path) -> None:
+    labelled = 'stages.joint.feeds.0.losses.0.label="rate, both layers"'
+    run = trained(tmp_path / "run", registry, labelled, stages=("joint",))
+    spec = export(run, tmp_path / "exported", registry).spec
+    last = json.loads(spec.with_suffix(".training.json").read_text())["stages"]["joint"]["last"]
+    assert last["step"] == 1 and last["rate, both layers"] > 0 and last["loss"] > 0
+
+
 def test_a_head_trained_on_a_frozen_codec_reads_the_files_of_before(
     exported: Exported, registry: Registry, tmp_path: Path, picture: torch.Tensor
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,10 +105,10 @@ def _last_row(log: Path) -> dict[str, float]:
     """The last figure of each column of a log."""
     if not log.is_file():
         return {}
-    head, *rows = (line.split(",") for line in log.read_text().splitlines())
     found: dict[str, float] = {}
-    for row in rows:
-        found.update({key: float(value) for key, value in zip(head, row, strict=True) if value})
+    with log.open(newline="") as file:
+        for row in csv.DictReader(file):  # a label may have a comma
+            found.update({key: float(value) for key, value in row.items() if value})
     return found
 
 
