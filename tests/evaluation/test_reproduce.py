@@ -12,9 +12,11 @@ from PIL import Image
 from icm_core import build_registry, load
 from icm_core.bitstream.container import read
 from icm_core.errors import InputError
+from icm_core.inspection.cost import account
 from icm_core.plugins.datasets import open_dataset
+from icm_core.spec.extends import read_spec
 from icm_evaluation.gallery import shoot
-from icm_evaluation.papers import Curves, find_figures, paper
+from icm_evaluation.papers import AccountOf, Curves, find_figures, paper
 
 NAMED = [f"fig{number}" for number in (*range(11, 19), 20, 21, 22)] + ["table1", "sec6.1", "sec6.2"]
 
@@ -92,6 +94,21 @@ def test_sharing_is_accounted_for(run, tmp_path) -> None:
     assert "shared: a + 3b + c + d" in text
     assert "separate: 2a + 2b" not in text.split("single, pictures")[0]
     assert "Sharing saves" in text
+
+
+def test_what_sharing_saves_is_told_of_parameters_and_of_operations(run, tmp_path) -> None:
+    run("reproduce", "sec6.2", "-m", "scalable", "-o", tmp_path)
+    said = re.search(
+        r"saves ([\d.]+)% of the parameters and ([\d.]+)% of the operations", (tmp_path / "sec6.2.md").read_text()
+    )
+    registry, wanted = build_registry(), paper().figures["sec6.2"]
+    assert said is not None and isinstance(wanted, AccountOf)
+    height, width = wanted.size
+    costs = account(read_spec(registry.specs.get("scalable"), registry), registry, height=height, width=width).sharing
+    ours, theirs = costs.shared, costs.separate
+    shares = (1 - ours.parameters / theirs.parameters, 1 - ours.kmac_per_pixel / theirs.kmac_per_pixel)
+    assert [float(share) for share in said.groups()] == pytest.approx([100 * share for share in shares], abs=0.05)
+    assert said[1] != said[2]
 
 
 def test_without_a_name_the_figures_are_listed(run) -> None:

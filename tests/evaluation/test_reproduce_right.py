@@ -37,6 +37,8 @@ def make(measured: dict[str, Path], tmp_path: Path) -> Make:
             data["data"]["sizes"] = {changes["size"]: len(data["pictures"])}
             for row in data["pictures"]:
                 row["width"], row["height"] = width, height
+            for point, own in zip(data["points"], rates_of(data["pictures"]), strict=True):
+                point |= own
         path = tmp_path / "made" / f"{name}-{len(list(tmp_path.glob('made/*')))}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(data))
@@ -67,6 +69,20 @@ def named(site: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
         patch.syspath_prepend(site)
         evaluate(Options("scalable", f"named:{folder}", workers=1, device="cpu"), out)
     return out
+
+
+def rates_of(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """What pictures of these sizes make of the bytes, at each quality."""
+    found = []
+    for coded in zip(*(row["points"] for row in rows), strict=True):
+        pixels = [row["width"] * row["height"] for row in rows]
+        found.append(
+            {
+                rate: sum(8 * one[part] / size for one, size in zip(coded, pixels, strict=True)) / len(rows)
+                for rate, part in (("bpp", "bytes"), ("base_bpp", "base_bytes"))
+            }
+        )
+    return found
 
 
 def given(paths: list[Path]) -> list[object]:
@@ -305,6 +321,27 @@ def test_the_tradeoff_has_both_tasks_and_what_is_left_for_the_fine_picture(
         assert f"{read_result(path).points[0].base_bpp:.4f}, maps val" in text
     words = words_of(tmp_path / "sec6.1.svg")
     assert "scalable, maps" in words and "scalable, named" in words and "paper: SICMH, ImageNet" in words
+
+
+def test_the_fine_picture_of_a_tradeoff_is_read_from_its_curve_at_the_whole_rate(
+    fixed: dict[float, Path], named: Path, measured: dict[str, Path], run: Any, tmp_path: Path
+) -> None:
+    """Points (0.3, 30), (0.55, 35), (1.55, 45) in bits per pixel and dB, of which 0.25 are the base layer's."""
+    result = json.loads(fixed[1.0].read_text())
+    result["data"]["sizes"] = {"40x40": len(result["pictures"])}
+    for picture in result["pictures"]:
+        picture["width"] = picture["height"] = 40
+    for index, (size, psnr) in enumerate(((60, 30.0), (110, 35.0), (310, 45.0))):
+        for picture in result["pictures"]:
+            coded = picture["points"][index]
+            coded["base_bytes"], coded["bytes"], coded["tasks"]["fine"]["psnr"] = 50, size, psnr
+        point = result["points"][index]
+        point["base_bpp"], point["bpp"], point["tasks"]["fine"]["psnr"] = 0.25, 8 * size / 40**2, psnr
+    path = tmp_path / "points.json"
+    path.write_text(json.dumps(result))
+    run("reproduce", "sec6.1", *given([measured["scalable"], named, path]), "-o", tmp_path)
+    # 0.35 lies a fifth of the way from 0.3 to 0.55, and 0.75 a fifth of that from 0.55 to 1.55.
+    assert "| 0.10 | 31.00 dB | 0.50 | 37.00 dB |" in (tmp_path / "sec6.1.md").read_text()
 
 
 def test_a_tradeoff_of_one_task_or_of_two_systems_is_refused(
