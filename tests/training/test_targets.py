@@ -33,6 +33,7 @@ from icm_training.losses import Distillation, HeadLoss
 from icm_training.mixture import InMemory, Mixture, in_memory
 from icm_training.parts import groups_of, prepare
 from icm_training.recipe import AugmentSpec, QualitySpec, StageSpec
+from icm_training.shapes import Shapes
 from icm_training.stage import StageModule
 
 KINDS = cast(tuple[str, ...], get_args(Kind))
@@ -301,6 +302,29 @@ def test_a_mixture_is_of_the_kind_that_serves_for_all() -> None:
 def test_data_sets_of_one_feed_mean_the_same() -> None:
     with pytest.raises(SpecError, match=r"things\.things and things\.things of one feed differ in the unit of their"):
         Mixture([things("things.heights", unit="m"), things("things.heights", unit="ft")], installed())
+
+
+@pytest.mark.parametrize(
+    ("labels", "ignore", "differ"),
+    [
+        (("ground", "box", "disc"), 255, None),
+        (("box", "ground", "disc"), 255, "their classes"),
+        (("ground", "box"), 255, "their classes"),
+        (("ground", "box", "disc"), 2, "the value that counts nowhere"),
+    ],
+)
+def test_numbers_in_maps_of_one_feed_mean_the_same(labels: tuple[str, ...], ignore: int, differ: str | None) -> None:
+    def maps(names: tuple[str, ...], nowhere: int) -> DataSet:
+        cls = type("Maps", (Shapes,), {"labels": names, "ignore_index": nowhere})
+        found: DataSet = cls(Shapes.Params(count=1), Path(), "")
+        return found
+
+    parts = [maps(("ground", "box", "disc"), 255), maps(labels, ignore)]
+    if differ is None:
+        assert len(Mixture(parts, installed())) == 2
+        return
+    with pytest.raises(SpecError, match=f"of one feed differ in {differ}"):
+        Mixture(parts, installed())
 
 
 def test_a_head_trains_on_data_that_serve_its_kind_and_on_no_others() -> None:

@@ -160,7 +160,7 @@ def _tried(ask: Callable[[], T], what: str, log: Log) -> T | None:
 def _refined(pipe: Pipeline, x: Tensor, quality: float, coarse: Tensor, side: SideInfo) -> Tensor:
     """The refined picture, from rounded values in place of a file."""
     assert pipe.enhancement is not None  # who asks for it has looked
-    found: Tensor = pipe.enhancement(x, coarse.clamp(0, 1), side, torch.full((1,), quality, device=x.device))[0]
+    found: Tensor = pipe.enhancement(x, coarse, side, torch.full((1,), quality, device=x.device))[0]
     return found.float().clamp(0, 1)
 
 
