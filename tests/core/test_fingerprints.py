@@ -130,6 +130,14 @@ def test_what_the_pipeline_writes_are_these(pipeline: Pipeline) -> None:
     assert (pipeline.base_fingerprint, pipeline.enhancement_fingerprint) == both(pipeline)
 
 
+@pytest.mark.parametrize("what", [what for what, (_, change, *_) in CHANGES.items() if "coding state" not in what])
+def test_what_a_pipeline_keeps_follows_its_weights(pipeline: Pipeline, what: str) -> None:
+    where, change, _, _ = CHANGES[what]
+    assert (pipeline.base_fingerprint, pipeline.enhancement_fingerprint) == both(pipeline)
+    change(pipeline.get_submodule(where))
+    assert (pipeline.base_fingerprint, pipeline.enhancement_fingerprint) == both(pipeline)
+
+
 def test_what_names_a_measured_pipeline_is_a_hash_of_its_spec_and_of_all_that_was_loaded(pipeline: Pipeline) -> None:
     digest = hashlib.sha256(json.dumps(pipeline.spec.to_json(), sort_keys=True).encode())
     for name, tensor in sorted(pipeline.state_dict().items()):
