@@ -201,6 +201,106 @@ def test_a_result_whose_points_are_not_those_of_its_pictures_is_refused(
     assert re.search(said, " ".join(fail("reproduce", "fig13", "--results", path, "-o", tmp_path).split()))
 
 
+def rate(data: dict[str, Any]) -> None:
+    data["points"][0]["base_bpp"] /= 2
+
+
+def figure(data: dict[str, Any]) -> None:
+    data["points"][2]["tasks"]["segmentation"]["miou"] = 61.5
+
+
+def clean(data: dict[str, Any]) -> None:
+    for point in data["points"]:
+        point["tasks"]["segmentation"]["clean"] += 3
+
+
+def unknown(data: dict[str, Any]) -> None:
+    data["points"][1]["tasks"]["segmentation"]["miou"] = None
+
+
+def fewer(data: dict[str, Any]) -> None:
+    data["pictures"].pop()
+
+
+def sizes(data: dict[str, Any]) -> None:
+    data["data"]["sizes"] = {"512x256": 5}
+
+
+def unanswered(data: dict[str, Any]) -> None:
+    del data["pictures"][1]["points"][0]["tasks"]["segmentation"]
+
+
+def unclean(data: dict[str, Any]) -> None:
+    del data["pictures"][1]["clean"]["segmentation"]
+
+
+def muddled(data: dict[str, Any]) -> None:
+    data["pictures"][1]["points"][0]["tasks"]["segmentation"] = {"matrix": "none"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (rate, r"its point at quality 1 says base_bpp .*, and its own pictures give .*; .* measure it again"),
+        (figure, r"its point at quality 3 says segmentation miou 61\.5, and its own pictures give"),
+        (clean, r"its point at quality 1 says segmentation (clean|drop) .*, and its own pictures give"),
+        (unknown, r"its point at quality 2 says segmentation miou nothing, and its own pictures give \d"),
+        (fewer, r"it says that it has 5 pictures, and has 4"),
+        (sizes, r"it says that its pictures are 5 of 512x256, and they are .*3 of 40x24"),
+        (unanswered, r"picture '.*' has no 'segmentation' at quality 1"),
+        (unclean, r"some pictures have 'segmentation' of the clean picture, and others have not"),
+        (muddled, r"no figures can be made of what it keeps of its pictures"),
+    ],
+)
+def test_a_result_that_contradicts_its_own_pictures_is_refused(
+    change: Callable[[dict[str, Any]], None],
+    said: str,
+    measured: dict[str, Path],
+    fail: Any,
+    run: Any,
+    tmp_path: Path,
+) -> None:
+    data = json.loads(measured["single"].read_text())
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(data))
+    run("reproduce", "fig13", "--results", path, "-o", tmp_path / "as-it-was")
+    change(data)
+    path.write_text(json.dumps(data))
+    shown = " ".join(fail("reproduce", "fig13", "--results", path, "-o", tmp_path / "out").split())
+    assert re.search(said, shown) and str(path) in shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_changed_result_is_refused_by_comparisons_and_reports_too(
+    measured: dict[str, Path], fail: Any, tmp_path: Path
+) -> None:
+    data = json.loads(measured["single"].read_text())
+    figure(data)
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(data))
+    for command in (("compare", path, measured["scalable"]), ("report", path, "-o", tmp_path / "page.md")):
+        assert "says segmentation miou 61.5, and its own pictures give" in fail(*command)
+
+
+def test_one_pipeline_under_two_names_is_no_comparison_of_systems(
+    site: Path, folder: Path, measured: dict[str, Path], make: Make, run: Any, fail: Any, tmp_path: Path
+) -> None:
+    says = "fig13 compares systems, and 'single' and 'renamed' are one system under two names"
+    renamed = make("renamed")
+    assert says in fail("reproduce", "fig13", *given([measured["single"], renamed]), "-o", tmp_path)
+
+    # The same weights beside a copy of the spec: what names them both, spec and weights, is another.
+    spec = {**json.loads((site / "single.json").read_text()), "name": "renamed"}
+    (tmp_path / "renamed.json").write_text(json.dumps(spec))
+    (tmp_path / "single.safetensors").write_bytes((site / "single.safetensors").read_bytes())
+    options = Options(str(tmp_path / "renamed.json"), f"maps:{folder}", workers=1, device="cpu")
+    evaluate(options, tmp_path / "copied.json")
+    assert read_result(tmp_path / "copied.json").weights != read_result(measured["single"]).weights
+    assert says in fail("reproduce", "fig13", *given([measured["single"], tmp_path / "copied.json"]), "-o", tmp_path)
+
+    run("reproduce", "fig13", *given([measured["single"], measured["scalable"]]), "-o", tmp_path)
+
+
 def test_what_the_paper_says_otherwise_elsewhere_stands_under_the_figure(make: Make, run: Any, tmp_path: Path) -> None:
     run("reproduce", "fig13", *given([make("low", size="512x256")]), "-o", tmp_path)
     assert "Within the paper: 0.085 bpp is 53 % less than 0.18" in words_of(tmp_path / "fig13.svg")
@@ -353,6 +453,10 @@ def test_a_tradeoff_of_one_task_or_of_two_systems_is_refused(
     twice = [measured["scalable"], make("scalable", "scalable", data="camvid"), named]
     said = fail("reproduce", "sec6.1", *given(twice), "-o", tmp_path)
     assert "there are two of 'scalable' for segmentation: on maps val" in said
+    both = [measured["scalable"], named]
+    renamed = [make("renamed", path) for path in both]
+    said = fail("reproduce", "sec6.1", *given([*both, *renamed]), "-o", tmp_path)
+    assert "sec6.1 compares systems, and 'scalable' and 'renamed' are one system under two names" in said
 
 
 def test_without_results_each_figure_says_what_it_needs(fail: Any, tmp_path: Path) -> None:

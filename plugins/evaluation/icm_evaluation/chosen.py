@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from icm_core.errors import InputError
+from icm_evaluation.agreement import same_system
 from icm_evaluation.common import by_pictures
 from icm_evaluation.curves import Curve, curves_of
 from icm_evaluation.kinds import Kinds
@@ -115,6 +116,15 @@ def _spread(low: float, high: float) -> float:
     return (high - low) / low
 
 
+def check_different(name: str, one: Curve, other: Curve) -> None:
+    """Raise `InputError` if the results of two curves are of one pipeline that has two names."""
+    if one.result is not other.result and same_system(one.result, other.result):
+        raise InputError(
+            f"{name} compares systems, and {one.result.system!r} and {other.result.system!r} are one system under two "
+            "names; give one of the two results"
+        )
+
+
 def _check(name: str, of: Wanted, curves: Sequence[Curve]) -> None:
     """Raise `InputError` unless they differ in what they should, and share what they should."""
     for index, curve in enumerate(curves):
@@ -124,6 +134,8 @@ def _check(name: str, of: Wanted, curves: Sequence[Curve]) -> None:
                     f"{name} compares systems, and two results on {describe_data(curve.result)} are of "
                     f"{curve.result.system!r}"
                 )
+            if of.differ == "system":
+                check_different(name, other, curve)
             if of.differ == "adapter" and adapter_of(curve) == adapter_of(other):
                 raise InputError(
                     f"{name} compares adapters, and both {other.label!r} and {curve.label!r} have {adapter_of(curve)}"

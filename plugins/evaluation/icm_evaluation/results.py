@@ -220,6 +220,7 @@ def read_result(path: Path) -> Result:
         raise InputError(f"{path}: {explain(error, Result, data)}") from error
     _check_settings(path, found)
     _check_names(path, found)
+    _check_answers(path, found)
     return found
 
 
@@ -248,6 +249,17 @@ def _check_names(path: Path, result: Result) -> None:
             raise InputError(f"{path}: points have figures of {task!r}, which is not among its tasks")
         if name not in (CLEAN, DROP, *result.tasks[task].figures):
             raise InputError(f"{path}: points have the figure {name!r}, which tasks.{task}.figures does not describe")
+
+
+def _check_answers(path: Path, result: Result) -> None:
+    """Every picture has an answer of every task at every quality, and all or none have one of the clean picture."""
+    clean = result.pictures[0].clean.keys()
+    for row in result.pictures:
+        for coded in row.points:
+            if missing := result.tasks.keys() - coded.tasks.keys():
+                raise InputError(f"{path}: picture {row.key!r} has no {min(missing)!r} at quality {coded.shown}")
+        if missing := row.clean.keys() ^ clean:
+            raise InputError(f"{path}: some pictures have {min(missing)!r} of the clean picture, and others have not")
 
 
 def write_result(path: Path, result: Result) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
 from icm_core.errors import InputError
-from icm_evaluation.chosen import side_rate
+from icm_evaluation.chosen import check_different, side_rate
 from icm_evaluation.curves import Curve, curves_of
 from icm_evaluation.papers import Tradeoff
 from icm_evaluation.plots import Line, Mark, Panel
@@ -40,7 +41,8 @@ def tradeoffs(name: str, wanted: Tradeoff, results: Sequence[Result]) -> list[Fo
     """Systems that were measured for both tasks.
 
     Raises:
-        InputError: there is none, or one was measured twice for a task; the message says of what.
+        InputError: there is none, or one was measured twice for a task, or stands there under two names; the message
+            says of what.
     """
     systems: dict[str, dict[str, Curve]] = {}
     fixed: dict[str, list[Curve]] = {}
@@ -61,6 +63,9 @@ def tradeoffs(name: str, wanted: Tradeoff, results: Sequence[Result]) -> list[Fo
     if not whole:
         had = "; ".join(f"{model!r} has {', '.join(own)} alone" for model, own in systems.items())
         raise InputError(f"{name} needs {wanted.needs}; {had or 'there are none of either'}")
+    for one, other in combinations(whole.values(), 2):
+        for kind in _TASKS:
+            check_different(name, one[kind], other[kind])
     return [Found(model, own, fixed.get(model, ())) for model, own in whole.items()]
 
 

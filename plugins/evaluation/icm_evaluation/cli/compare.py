@@ -48,11 +48,13 @@ def run(
     """
     levels = dict(_level(text) for text in at or ())
 
+    from icm_evaluation.agreement import read_agreeing
     from icm_evaluation.compare import compare, sentence
-    from icm_evaluation.results import read_result
+    from icm_evaluation.kinds import Kinds
 
-    read = [read_result(path) for path in results]
-    found = compare(read, anchor=anchor, levels=levels, method=method, count=draws, seed=seed)
+    kinds = Kinds()
+    read = [read_agreeing(path, kinds) for path in results]
+    found = compare(read, anchor=anchor, levels=levels, method=method, count=draws, seed=seed, kinds=kinds)
     if plot is not None:
         from icm_evaluation.plots import curves_plot, write_plot
 

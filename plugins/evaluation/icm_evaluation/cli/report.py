@@ -38,16 +38,16 @@ def run(
     Pictures are shown if --data says where they are: of each system, by default those of the results, at the highest
     quality that needs no more bytes than the first of them.
     """
+    from icm_evaluation.agreement import read_agreeing
     from icm_evaluation.compare import compare_by_data
     from icm_evaluation.kinds import Kinds
     from icm_evaluation.report import report
-    from icm_evaluation.results import read_result
     from icm_evaluation.tables import page_of_tables
 
     if output.suffix.lower() not in (".html", ".md"):
         raise InputError(f"-o is {output}; it should end with .html or .md")
-    read = [read_result(path) for path in results]
     kinds = Kinds()
+    read = [read_agreeing(path, kinds) for path in results]
     comparisons = compare_by_data(read, anchor=anchor, count=draws, kinds=kinds)
     if output.suffix.lower() == ".md":
         write_atomically(output, page_of_tables(read, comparisons).encode())

@@ -55,13 +55,15 @@ def run(
     from icm_core import build_registry, load
     from icm_core.files import make_folder
     from icm_core.plugins.datasets import open_dataset
+    from icm_evaluation.agreement import read_agreeing
+    from icm_evaluation.kinds import Kinds
     from icm_evaluation.options import Options, parse_models
-    from icm_evaluation.results import read_result
     from icm_evaluation.run import evaluate
 
     names = parse_models(models or [])
     registry = build_registry()
-    found = [read_result(path) for path in results or ()]
+    kinds = Kinds(registry)
+    found = [read_agreeing(path, kinds) for path in results or ()]
     material = Material(found, registry, source.source, names, sizes=source.sizes)
     if data is not None and names:
         options = [
@@ -73,7 +75,7 @@ def run(
                 path = output / f"{Path(one.model).stem}.{one.data_name}.json"
                 if path.exists():
                     typer.echo(f"taken as it is: {path}")
-                    found.append(read_result(path))
+                    found.append(read_agreeing(path, kinds))
                     continue
                 with bar(f"measuring {one.model}") as advance:
                     found.append(evaluate(one, path, advance=advance))
