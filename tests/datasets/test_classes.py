@@ -40,6 +40,18 @@ def test_a_split_without_some_class_has_the_numbers_of_train(opened, folders: Pa
     assert [(s.key, int(s.target)) for s in data] == [("val/bird/5", 0), ("val/dog/4", 2)]
 
 
+def test_a_picture_has_the_class_of_its_folder_where_names_begin_alike(opened, tmp_path: Path, picture) -> None:
+    """Of folders "fox" comes before "fox-cub", of paths "fox/" after "fox-cub/"."""
+    for name in ("fox/1.png", "fox-cub/2.png", "fox-cub/3.png"):
+        picture(tmp_path / "val" / name)
+    data = opened("folders", tmp_path)
+    assert {s.key: data.labels[int(s.target)] for s in data} == {
+        "val/fox/1": "fox",
+        "val/fox-cub/2": "fox-cub",
+        "val/fox-cub/3": "fox-cub",
+    }
+
+
 def test_classes_can_be_given_in_order(opened, folders: Path) -> None:
     data = opened("folders", folders, "val", classes=["dog", "cat", "bird"])
     assert data.labels == ("dog", "cat", "bird") and [int(s.target) for s in data] == [2, 0]

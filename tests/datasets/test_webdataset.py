@@ -54,6 +54,12 @@ def test_shards_in_a_folder_of_the_split(opened, tmp_path: Path) -> None:
     assert [s.key for s in opened("webdataset", tmp_path)] == ["a/1", "b/1"]
 
 
+def test_a_split_whose_name_begins_with_anothers_is_another(opened, tmp_path: Path) -> None:
+    for name in ("val-0", "val2-0", "validation-0"):
+        write(tmp_path / f"{name}.tar", {"1.png": encoded(), "1.cls": b"3"})
+    assert [s.key for s in opened("webdataset", tmp_path, "val")] == ["val-0/1"]
+
+
 def test_class_maps(opened, tmp_path: Path) -> None:
     write(tmp_path / "val-0.tar", {"x/1.JPG": encoded(kind="JPEG"), "x/1.seg.png": encoded(2, mode="L")})
     data = opened("webdataset_maps", tmp_path, classes=["a", "b", "c"])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from icm_core import Pipeline, Registry, SpecError, build, parse_spec
-from icm_core.interfaces import DataSet
+from icm_core.interfaces import DataSet, Sample
 from icm_core.training import Loss
 from icm_tasks.pretrained import efficientnet_lite_weights
 from icm_training.batch import CleanBatch, CodedBatch, Kept
@@ -138,6 +138,20 @@ def test_class_weights_are_roots_of_the_median_share_over_a_classs_own(make: Any
     counts = sum(torch.bincount(data[n].target.long().flatten(), minlength=3) for n in range(12)).double()
     expected = (counts.median() / counts).sqrt().float()
     torch.testing.assert_close(make("cross_entropy", SEG, data, class_weights="root_median").weights, expected)
+
+
+class Sorted(Shapes):
+    """Each picture is of one class: half of them of class 0, then a quarter each of class 1 and of class 2."""
+
+    def __getitem__(self, number: int) -> Sample:
+        target = torch.full((16, 16), max(0, 4 * number // len(self) - 1), dtype=torch.uint8)
+        return Sample(str(number), torch.zeros(3, 16, 16, dtype=torch.uint8), target)
+
+
+def test_class_weights_of_many_pictures_are_of_some_from_all_over_them(make: Any) -> None:
+    data = Sorted(Sorted.Params(count=2000, size=16), Path(), "")
+    weights = make("cross_entropy", SEG, data, class_weights="root_median").weights
+    torch.testing.assert_close(weights, torch.tensor([0.5**0.5, 1.0, 1.0]), rtol=0.01, atol=0)
 
 
 @torch.no_grad()
