@@ -7,6 +7,7 @@ import json
 import resource
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,23 @@ def test_a_row_of_the_log_is_the_mean_of_its_steps(
     each = rows_of(done)
     for key in ("loss", "head/segmentation", "distillation/segmentation"):
         assert float(row[key]) == pytest.approx(sum(float(one[key]) for one in each) / 3, rel=1e-4)
+
+
+def test_a_row_has_the_learning_rate_that_its_last_step_took(smoke: Smoke, run: Run, tmp_path: Path) -> None:
+    rising = {"steps": 3, "shape": "constant", "warmup": 3}
+    own = smoke(**{f"stages.{SEG}.start": [], f"stages.{SEG}.schedule": rising, "log_every": 1})
+    rates = [float(row["lr"]) for row in rows_of(run(own, tmp_path / "run", stages=(SEG,)))]
+    assert rates == pytest.approx([5e-4 / 3, 1e-3 / 3, 5e-4], rel=1e-4)
+
+
+def test_the_time_of_a_run_that_goes_on_counts_from_its_beginning(
+    recipe: RecipeSpec, run: Run, broken_off: RunFolder
+) -> None:
+    checkpoint(broken_off, 3).unlink()
+    found = checkpoints.read(checkpoint(broken_off, 2))
+    checkpoints.write(broken_off.stage(SEG), replace(found, seconds=1000.0), keep=3)
+    run(recipe, broken_off.path, stages=(SEG,), resume=True)
+    assert 1000 < json.loads((broken_off.stage(SEG) / "done.json").read_text())["seconds"] < 2000
 
 
 def test_each_group_moves_at_its_own_rate(smoke: Smoke, run: Run, pipe: Pipeline, tmp_path: Path) -> None:
