@@ -41,6 +41,8 @@ _MODULES = {"torch", "math", "np", "numpy", "F", "nn", "json", "struct", "hashli
 _CONVERSIONS = {"tolist", "numel", "encode", "digest", "hexdigest", "numpy", "tobytes", "items", "keys", "values"}
 _WORDS = {"description", "title", "help"}
 """Keywords whose values people read, and nothing computes with."""
+_CHECKS = {"strict"}
+"""Keywords of assertions: ``zip(..., strict=True)``."""
 _SKIPPED = {"raise_stmt", "assert_stmt", "decorator", "import_name", "import_from", "tfpdef"}
 _PAIRS = ("min max", "amin amax", "minimum maximum", "clamp_min clamp_max", "any all", "floor ceil", "argmin argmax")
 _ORDERLESS = {"min", "max", "minimum", "maximum", "isinstance", "equal", "array_equal"}
@@ -183,7 +185,7 @@ class LeaveOutKeyword(Operator):
             if child.type == "argument"
             and len(child.children) == 3
             and _is(child.children[1], "=")
-            and child.children[0].value not in _WORDS
+            and child.children[0].value not in _WORDS | _CHECKS
         ]
 
     @classmethod
@@ -312,7 +314,8 @@ def _is_skipped(node: Node) -> bool:
         outer = inner.parent
         annotation = outer.type == "annassign" and inner is outer.children[1]
         returned = outer.type == "funcdef" and any(inner is child for child in outer.children[3:-1])
-        if annotation or returned or outer.type in _SKIPPED:
+        checked = outer.type == "argument" and getattr(outer.children[0], "value", "") in _CHECKS
+        if annotation or returned or checked or outer.type in _SKIPPED:
             return True
         inner = outer
     return node.type in _SKIPPED

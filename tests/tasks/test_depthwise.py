@@ -12,7 +12,13 @@ from torch.nn import functional as F
 from icm_tasks.depthwise import depthwise
 from icm_tasks.networks import create
 
-CASES = [((3, 3), (2, 2), (1, 1)), ((5, 5), (2, 2), (0, 0)), ((5, 3), (3, 2), (2, 0)), ((2, 2), (3, 3), (0, 1))]
+CASES = [
+    ((3, 3), (2, 2), (1, 1)),
+    ((5, 5), (2, 2), (0, 0)),
+    ((5, 3), (3, 2), (2, 0)),
+    ((2, 2), (3, 3), (0, 1)),
+    ((2, 1), (1, 2), (3, 2)),  # more padding than the kernel reaches
+]
 Layer = Callable[..., Tensor]
 
 
@@ -60,13 +66,15 @@ def test_frozen_weights_get_no_gradient() -> None:
 
 
 def test_mixed_precision_gives_gradients_of_the_inputs_types() -> None:
-    x, weight = random(1, 4, 9, 9, seed=8), random(4, 1, 3, 3, seed=9)
-    with torch.autocast("cpu", torch.bfloat16):
-        output = depthwise(x, weight, None, (2, 2))
-    assert output.dtype == torch.bfloat16
-    output.sum().backward()
-    assert x.grad is not None and weight.grad is not None
-    assert x.grad.dtype == weight.grad.dtype == torch.float32
+    x, weight, bias = random(1, 4, 9, 9, seed=8), random(4, 1, 3, 3, seed=9), random(4, seed=10)
+    half = bias.detach().bfloat16().requires_grad_()
+    for its_bias in (bias, half):
+        with torch.autocast("cpu", torch.bfloat16):
+            output = depthwise(x, weight, its_bias, (2, 2))
+        assert output.dtype == torch.bfloat16
+        output.sum().backward()
+    for given in (x, weight, bias, half):
+        assert given.grad is not None and given.grad.dtype == given.dtype
 
 
 def test_efficientnet_lite_uses_it_and_has_the_gradients_of_timms() -> None:

@@ -60,7 +60,7 @@ def test_bugs_are_other_programs_and_leave_alone_what_computes_nothing(mutations
     source = (
         '"""Doc 1."""\nfrom a import b\n\n@keep(times=3)\ndef f(x: Callable[[1], 2] = None) -> dict[str, 3]:\n'
         "    assert 1 + 1 == 2\n    y: tuple[4, int] = x.clamp(min=0) - 1\n"
-        "    if not y:\n        raise ValueError(5 + 6)\n    return y\n"
+        "    if not y:\n        raise ValueError(5 + 6)\n    return zip(y, strict=True)\n"
     )
     found = {one.becomes for one in mutations.mutants(source)}
     assert found == {

@@ -87,9 +87,7 @@ class CAHCM(nn.Module):
         for network in self.networks:
             assert isinstance(network, nn.Sequential)
             last = network[-1]
-            # Starts as the Prediction Model alone.
-            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(last.weight)  # type: ignore[arg-type]  # starts as the Prediction Model alone
 
     def integer(self) -> list[IntegerNetwork]:
         """The exact twins of the group networks."""

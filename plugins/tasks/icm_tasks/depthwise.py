@@ -30,22 +30,22 @@ class _Strided(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]
     ) -> Tensor:
         ctx.save_for_backward(x if weight.requires_grad else None, weight)
-        ctx.given = x.shape, x.dtype, stride, padding, None if bias is None else bias.dtype
+        ctx.given = x.shape, stride, padding
         return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
         x, weight = ctx.saved_tensors
-        shape, dtype, stride, padding, bias_dtype = ctx.given
-        to_x = to_weight = to_bias = None
+        shape, stride, padding = ctx.given
+        to_x = to_weight = to_bias = None  # PyTorch gives them the types of the inputs
         if ctx.needs_input_grad[0]:
-            to_x = _to_input(gradient, weight.to(gradient.dtype), shape, stride, padding).to(dtype)
+            to_x = _to_input(gradient, weight.to(gradient.dtype), shape, stride, padding)
         if ctx.needs_input_grad[1]:
             given = (x.to(gradient.dtype), weight.shape, gradient, stride, padding)
-            to_weight = conv2d_weight(*given, groups=len(weight)).to(weight.dtype)  # type: ignore[no-untyped-call]
+            to_weight = conv2d_weight(*given, groups=len(weight))  # type: ignore[no-untyped-call]
         if ctx.needs_input_grad[2]:
-            to_bias = gradient.float().sum((0, 2, 3)).to(bias_dtype)
+            to_bias = gradient.float().sum((0, 2, 3))
         return to_x, to_weight, to_bias, None, None
 
 
