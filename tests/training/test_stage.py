@@ -202,6 +202,41 @@ def test_a_batch_of_known_views_is_not_coded_again(pipe: Pipeline) -> None:
     assert not torch.equal(side(0.9, 0, 1), first)
 
 
+@torch.no_grad()
+def test_a_picture_of_a_view_is_made_anew_while_what_makes_it_learns(pipe: Pipeline) -> None:
+    kept, pictures = Kept(), torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    def shown() -> torch.Tensor:
+        found = CodedBatch(pipe, pictures, None, torch.ones(2), 0.0, (1, 2), (0, 1), kept).output("coarse")
+        assert isinstance(found, torch.Tensor)
+        return found
+
+    def moves() -> bool:
+        before = shown()
+        next(pipe.task("coarse").head.parameters()).add_(0.1)
+        return not torch.equal(shown(), before)
+
+    pipe.requires_grad_(False)
+    pipe.task("coarse").head.requires_grad_(True)
+    assert moves()
+    pipe.requires_grad_(False)
+    assert not moves()
+
+
+@torch.no_grad()
+def test_the_enhancement_is_trained_over_the_picture_as_it_will_be_decoded(pipe: Pipeline) -> None:
+    assert pipe.enhancement is not None
+    for name, value in pipe.task("coarse").adapter.named_parameters():
+        if name == "decoder_side2.6.bias":
+            value.copy_(torch.tensor([1.5, 0.5, -0.5]))
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    batch = CodedBatch(pipe, pictures, None, torch.tensor([1.0, 2.0]), 0.0, (1, 2), (-1, -1), Kept())
+    coarse = batch.output("coarse")
+    assert isinstance(coarse, torch.Tensor) and float(coarse.min()) < -0.2 and float(coarse.max()) > 1.2
+    fine, bits = pipe.enhancement(pictures, coarse.clamp(0, 1), batch.side(), batch.quality)
+    torch.testing.assert_close(batch.fine(), (fine, bits))
+
+
 def test_noise_follows_the_picture_and_not_its_place() -> None:
     like = torch.zeros(3, 2, 5)
     with noise_of([7, 8, 9]):

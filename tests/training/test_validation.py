@@ -138,6 +138,23 @@ def test_classes_are_told_by_their_names_and_ignored_ones_count_nowhere(
 
 
 @torch.no_grad()
+def test_rates_are_those_of_the_encoder_that_is_named(registry: Registry, seen: Seen) -> None:
+    tasks = {"coarse": {"adapter": {"use": "sicmh.multi_scale"}, "head": {"use": "sicmh.coarse"}}}
+    codec = {"use": "sicmh.hyperprior", "params": {**SMALL, "deep": 16}}
+    torch.manual_seed(0)
+    pipe = build(parse_spec({"icm": 1, "name": "two", "codec": codec, "tasks": tasks}), registry)
+    pipe.get_parameter("codec.deep.last.bias").fill_(3.0)  # it begins as no correction at all
+    data = ShapesData(ShapesData.Params(count=1), Path(), "")
+    spec = ValidationSpec(data="x", limit=1, qualities=(1.0,))
+    found = {}
+    for name in ("fast", "deep"):
+        found[name] = validate(pipe, Mixture([data], registry), spec, seen.log, 1, name)["val bpp q1"]
+        out = pipe.codec.with_encoder(name)(data[0].picture[None].float() / 255, torch.ones(1))
+        assert found[name] == pytest.approx(float(out.total_bits) / 64**2, rel=1e-5)
+    assert found["fast"] != pytest.approx(found["deep"], rel=0.01)
+
+
+@torch.no_grad()
 def test_further_figures_have_their_names(pipe: Pipeline, registry: Registry, seen: Seen) -> None:
     data = ShapesData(ShapesData.Params(count=1, size=192), Path(), "")
     spec = ValidationSpec(data="x", limit=1, qualities=(1.5,))
