@@ -301,6 +301,41 @@ def test_one_pipeline_under_two_names_is_no_comparison_of_systems(
     run("reproduce", "fig13", *given([measured["single"], measured["scalable"]]), "-o", tmp_path)
 
 
+def test_pictures_of_one_pipeline_under_two_names_are_not_drawn(
+    site: Path, folder: Path, fail: Any, tmp_path: Path
+) -> None:
+    spec = json.loads((site / "single.json").read_text())
+    (tmp_path / "single.safetensors").write_bytes((site / "single.safetensors").read_bytes())
+    for name in ("renamed", "single"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({**spec, "name": name}))
+    for model, says in (
+        ("renamed.json", "'single' and 'renamed' are one system under two names"),
+        ("single.json", "two of them are called 'single'"),
+    ):
+        models = f"single,{tmp_path / model}"
+        said = fail("reproduce", "fig15", "--data", f"maps:{folder}", "-m", models, "-o", tmp_path / "out")
+        assert f"fig15 compares systems, and {says}" in said
+    assert not list((tmp_path / "out").glob("*"))
+
+
+HEADS = ("tasks.trseg", "tasks.modified_trseg")
+
+
+def test_heads_on_one_data_set_are_a_table_and_on_two_are_none(make: Make, run: Any, fail: Any, tmp_path: Path) -> None:
+    both = [make(f"model-{number}", head=head) for number, head in enumerate(HEADS)]
+    elsewhere = make("elsewhere", head=HEADS[1], data="camvid")
+    run("reproduce", "table1", *given([*both, elsewhere]), "-o", tmp_path)
+    text = (tmp_path / "table1.md").read_text()
+    clean = read_result(both[0]).points[0].tasks["segmentation"]["clean"]
+    assert all(f"| {head} |" in text for head in HEADS) and text.count(f"| {clean:.2f} % |") == 2
+    assert "model-1" in text and "elsewhere" not in text
+    said = fail("reproduce", "table1", *given([both[0], elsewhere]), "-o", tmp_path)
+    assert "table1 compares heads on one data set: tasks.trseg was measured on maps val, 5 pictures" in said
+    assert "tasks.modified_trseg on camvid val" in said
+    run("reproduce", "table1", *given([elsewhere]), "-o", tmp_path)
+    assert "Not measured here: tasks.trseg." in (tmp_path / "table1.md").read_text()
+
+
 def test_what_the_paper_says_otherwise_elsewhere_stands_under_the_figure(make: Make, run: Any, tmp_path: Path) -> None:
     run("reproduce", "fig13", *given([make("low", size="512x256")]), "-o", tmp_path)
     assert "Within the paper: 0.085 bpp is 53 % less than 0.18" in words_of(tmp_path / "fig13.svg")

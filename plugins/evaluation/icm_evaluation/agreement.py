@@ -1,4 +1,4 @@
-"""Whether the figures of a result are those of its own pictures, and whether two results are of one system."""
+"""Whether the figures of a result are those of its own pictures, and whether two systems are one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import torch
+
 from icm_core.errors import InputError, SpecError
+from icm_core.pipeline.pipeline import Pipeline
 from icm_evaluation.kinds import Kinds
 from icm_evaluation.results import Coded, PictureRow, Point, Result, read_result
 from icm_evaluation.summary import points_of
@@ -61,6 +64,22 @@ def same_system(one: Result, other: Result) -> bool:
     mine, others = _by_picture(one), _by_picture(other)
     common = mine.keys() & others.keys()
     return bool(common) and one.tasks.keys() == other.tasks.keys() and all(mine[key] == others[key] for key in common)
+
+
+def same_pipeline(one: Pipeline, other: Pipeline) -> bool:
+    """Whether two pipelines are made of the same components with the same weights, whatever they are called."""
+    if _components(one) != _components(other):
+        return False
+    mine, others = one.state_dict(), other.state_dict()
+    return mine.keys() == others.keys() and all(torch.equal(mine[name], others[name]) for name in mine)
+
+
+def _components(pipe: Pipeline) -> dict[str, object]:
+    """The spec without names, words and files."""
+    spec = pipe.spec.to_json()
+    for task in spec["tasks"].values():
+        task.pop("trained_on", None)
+    return {part: spec.get(part) for part in ("codec", "tasks", "enhancement")}
 
 
 def _called(result: Result) -> tuple[str, Sequence[str]]:

@@ -116,12 +116,12 @@ def _spread(low: float, high: float) -> float:
     return (high - low) / low
 
 
-def check_different(name: str, one: Curve, other: Curve) -> None:
-    """Raise `InputError` if the results of two curves are of one pipeline that has two names."""
-    if one.result is not other.result and same_system(one.result, other.result):
+def check_different(name: str, one: Result, other: Result) -> None:
+    """Raise `InputError` if two results are of one pipeline that has two names."""
+    if one is not other and same_system(one, other):
         raise InputError(
-            f"{name} compares systems, and {one.result.system!r} and {other.result.system!r} are one system under two "
-            "names; give one of the two results"
+            f"{name} compares systems, and {one.system!r} and {other.system!r} are one system under two names; give "
+            "one of the two results"
         )
 
 
@@ -135,7 +135,7 @@ def _check(name: str, of: Wanted, curves: Sequence[Curve]) -> None:
                     f"{curve.result.system!r}"
                 )
             if of.differ == "system":
-                check_different(name, other, curve)
+                check_different(name, other.result, curve.result)
             if of.differ == "adapter" and adapter_of(curve) == adapter_of(other):
                 raise InputError(
                     f"{name} compares adapters, and both {other.label!r} and {curve.label!r} have {adapter_of(curve)}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from icm_core.pipeline.load import find_spec
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.plugins.registry import Registry
 from icm_core.spec.extends import read_spec
+from icm_evaluation.agreement import same_pipeline
 from icm_evaluation.chosen import Sizes, adapter_of, groups_of, side_rate
 from icm_evaluation.curves import Curve
+from icm_evaluation.figure_info import CLEAN
 from icm_evaluation.gallery import Shot, shoot
 from icm_evaluation.kinds import Kinds
 from icm_evaluation.options import spread
@@ -150,6 +153,7 @@ def _page(name: str, wanted: AnyFigure, text: str, material: Material, folder: P
 def _pictures(name: str, wanted: Pictures, material: Material, folder: Path) -> list[Path]:
     if material.data is None or not material.pipes:
         raise InputError(f"{name} needs {wanted.needs}")
+    _check_pipes(name, material.pipes)
     numbers = spread(len(material.data), _SPREAD)
     number = numbers[wanted.picture % len(numbers)]
     kinds = Kinds(material.registry)
@@ -167,6 +171,20 @@ def _pictures(name: str, wanted: Pictures, material: Material, folder: Path) -> 
     return [path]
 
 
+def _check_pipes(name: str, pipes: Sequence[Pipeline]) -> None:
+    """Raise `InputError` if one pipeline has two names, or two have one."""
+    for one, other in combinations(pipes, 2):
+        if one.name == other.name:
+            raise InputError(
+                f"{name} compares systems, and two of them are called {one.name!r}; rename one of the specs"
+            )
+        if same_pipeline(one, other):
+            raise InputError(
+                f"{name} compares systems, and {one.name!r} and {other.name!r} are one system under two names; give "
+                "one of the two"
+            )
+
+
 def _only(shot: Shot, number: int, wanted: Pictures) -> list[tuple[str, Image.Image | None]]:
     """Titles and pictures of the outputs of one kind; None for a system that cannot be so small."""
     step = shot.steps[number]
@@ -178,20 +196,36 @@ def _only(shot: Shot, number: int, wanted: Pictures) -> list[tuple[str, Image.Im
 
 
 def _clean(name: str, wanted: Clean, material: Material) -> str:
-    rows = []
-    for head, stated in wanted.heads.items():
-        for result in material.results:
-            for task, info in result.tasks.items():
-                if info.head == head and info.kind == "segmentation":
-                    clean = result.points[0].tasks[task].get("clean")
-                    if clean is not None:
-                        data = describe_data(result, classes=True)
-                        rows.append((head, f"{stated:.2f} %", f"{clean:.2f} %", result.system, data))
-    if not rows:
+    found = {head: dict(_cleans(head, material.results)) for head in wanted.heads}
+    measured = {head: own for head, own in found.items() if own}
+    if not measured:
         raise InputError(f"{name} needs {wanted.needs}")
-    missing = [head for head in wanted.heads if head not in {row[0] for row in rows}]
+    about = [describe_data(result, classes=True) for result in material.results]
+    shared = set.intersection(*({about[number] for number in own} for own in measured.values()))
+    if not shared:
+        (one, mine), (other, others) = list(measured.items())[:2]
+        raise InputError(
+            f"{name} compares heads on one data set: {one} was measured on {about[min(mine)]}, {other} on "
+            f"{about[min(others)]}"
+        )
+    rows = [
+        (head, f"{wanted.heads[head]:.2f} %", f"{value:.2f} %", material.results[number].system, about[number])
+        for head, own in measured.items()
+        for number, value in own.items()
+        if about[number] in shared
+    ]
+    missing = [head for head in wanted.heads if head not in measured]
     text = table(["head", f"paper, {wanted.paper_data}", "here", "system", "data here"], rows)
     return text + "".join(f"\n\nNot measured here: {head}." for head in missing)
+
+
+def _cleans(head: str, results: Sequence[Result]) -> Iterator[tuple[int, float]]:
+    """Number of each result that has a head, and what it says of clean pictures."""
+    for number, result in enumerate(results):
+        for task, info in result.tasks.items():
+            clean = result.points[0].tasks[task].get(CLEAN)
+            if info.head == head and info.kind == "segmentation" and clean is not None:
+                yield number, clean
 
 
 def _account(wanted: AccountOf, material: Material) -> str:

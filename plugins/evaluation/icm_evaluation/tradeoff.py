@@ -65,7 +65,7 @@ def tradeoffs(name: str, wanted: Tradeoff, results: Sequence[Result]) -> list[Fo
         raise InputError(f"{name} needs {wanted.needs}; {had or 'there are none of either'}")
     for one, other in combinations(whole.values(), 2):
         for kind in _TASKS:
-            check_different(name, one[kind], other[kind])
+            check_different(name, one[kind].result, other[kind].result)
     return [Found(model, own, fixed.get(model, ())) for model, own in whole.items()]
 
 
