@@ -48,6 +48,11 @@ the end.
 The column "trained here" gives the steps, the number of pictures, the time and the device. `icm evaluate` wrote the
 results from whole files: every byte counts, including those of label maps. The column "sicmh-small" gives its own
 points at the nearest rates, on the same pictures.
+
+Segmentation networks are tuned on crops of 256x256, at a fifth of their recipes' rate. On smaller crops the network of
+`sicmh-small` misses what lies around an object, and says much less even of clean pictures; and as the first steps of
+Adam move every weight by the whole rate, a few of them at the recipe's leave a network worse than it was.
+
 `python benchmarks/systems.py --data DIR --runs RUNS` trains and measures the rows again.
 """
 
