@@ -36,6 +36,19 @@ def test_without_one_the_picture_is_decoded(pipeline: Pipeline, picture: torch.T
     assert same(canvas, to_picture(pipeline.decode(blob, ["coarse"])["coarse"].output))
 
 
+def test_of_several_pictures_the_one_that_is_refined_is_decoded(
+    registry: Registry, data: dict[str, Any], picture: torch.Tensor
+) -> None:
+    other = {"adapter": data["tasks"]["coarse"]["adapter"], "head": {"use": "tiny.picture"}}
+    pipe = build(parse_spec({**data, "tasks": {"other": other, **data["tasks"]}}), registry)
+    with torch.no_grad():
+        pipe.get_parameter("tasks.other.head.shift").add_(0.3)
+    blob = pipe.encode(picture)
+    each = pipe.decode(blob, ["other", "coarse"])
+    assert not same(to_picture(each["other"].output), to_picture(each["coarse"].output))
+    assert same(pipe.canvas(pipe.decode(blob, ["labels"])), to_picture(each["coarse"].output))
+
+
 def test_a_picture_that_is_made_of_another_one_is_decoded_too(
     registry: Registry, data: dict[str, Any], picture: torch.Tensor
 ) -> None:
