@@ -28,7 +28,7 @@ THINGS: dict[str, Any] = {
     "annotations": [
         {"id": 1, "image_id": 30, "category_id": 18, "bbox": [1, 1, 2, 2], "area": 3.5, "iscrowd": 0,
          "segmentation": [[1, 1, 3, 1, 3, 3, 1, 3]], "keypoints": [1, 1, 2, 2, 2, 1, 0, 0, 0]},
-        {"id": 2, "image_id": 20, "category_id": 2, "bbox": [-2, 3.5, 30, 10], "area": 12, "iscrowd": 1,
+        {"id": 2, "image_id": 20, "category_id": 2, "bbox": [-2, 3.5, 30, 10], "area": 120, "iscrowd": 1,
          "segmentation": {"size": [5, 8], "counts": [3, 2, 3, 2, 30]}},
         {"id": 3, "image_id": 30, "category_id": 90, "bbox": [0.5, 0, 5, 4], "area": 20, "iscrowd": 0,
          "segmentation": [[0.5, 0, 5.5, 0, 5.5, 4, 0.5, 4]]},

@@ -141,6 +141,13 @@ def test_figures_of_a_draw_are_those_of_the_drawn_pictures(kind: TaskKind, weigh
         assert found[name][1] == pytest.approx(figure.value, abs=1e-4)
 
 
+def test_figures_of_drawn_pictures_are_means_of_the_drawn() -> None:
+    tallies = [{"psnr": 30.0, "ms_ssim": 0.9}, {"psnr": 33.0, "ms_ssim": 0.5}, {"psnr": 42.0, "ms_ssim": None}]
+    found = Reconstruction().resampled(tallies, Legend(), np.array([[2.0, 1, 0], [1, 1, 1]]))
+    assert found["psnr"].tolist() == pytest.approx([31, 35])
+    assert found["ms_ssim"].tolist() == pytest.approx([2.3 / 3, math.nan], nan_ok=True)
+
+
 def test_classes_are_told_to_be_the_same_by_name_by_folder_or_by_number() -> None:
     kind = Classification()
     head = Legend(("cat", "dog", "cow"), (("n1", "n2", "n3"),))
@@ -188,6 +195,7 @@ def test_a_class_beyond_the_labels_is_refused() -> None:
         (Regression(), torch.tensor([0.0, 1.0]), "has 2 values for 3 labels"),
         (Regression(), torch.tensor([0.0, 1.0, torch.nan]), "not finite"),
         (Reconstruction(), torch.zeros(3, 4, 5), "should be a picture"),
+        (Reconstruction(), torch.zeros(3, 5, 4, dtype=torch.uint8), "should be a picture"),
     ],
 )
 def test_a_wrong_target_is_refused_in_words(kind: TaskKind, target: torch.Tensor, says: str) -> None:
@@ -254,6 +262,25 @@ def test_made_up_maps_leave_out_a_few_pixels_and_hold_every_class() -> None:
     made = Segmentation().example_target((40, 60), Legend(ROAD.labels, ignore=9), rng(0))
     assert (made == 9).nonzero().tolist() == [[0, column] for column in range(30)]
     assert made.unique().tolist() == [0, 1, 2, 9]
+
+
+def test_made_up_maps_have_ignored_pixels_whatever_class_is_ignored() -> None:
+    labels = tuple("abcdefghi")
+    plain, with_ignored = (Segmentation().example_target((4, 6), Legend(labels, ignore=i), rng(1)) for i in (None, 0))
+    assert plain[0, :3].any() and not with_ignored[0, :3].any()
+    assert torch.equal(plain.flatten()[3:], with_ignored.flatten()[3:])
+
+
+@pytest.mark.parametrize(("change", "right"), [(0.0, True), (-0.6, False), (0.6, False)])
+def test_pictures_are_within_0_and_1(change: float, right: bool) -> None:
+    output = torch.linspace(0.2, 0.8, 60).view(1, 3, 4, 5)
+    output[0, 1, 2, 3] += change
+    check = Reconstruction().check_prediction
+    if right:
+        check(Prediction("reconstruction", output), (4, 5), 1)
+    else:
+        with pytest.raises(ValueError, match=r"pictures are clamped to \[0, 1\]"):
+            check(Prediction("reconstruction", output), (4, 5), 1)
 
 
 def test_divergence_is_zero_for_the_same_answer_and_per_picture() -> None:
