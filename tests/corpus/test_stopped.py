@@ -162,8 +162,11 @@ def opens_a_pipe(process: int) -> bool:
         return False
 
 
+OTHERWISE = {"tasks": ["-t", "coarse"], "precision": ["--precision", "bf16"], "drawings": ["--draw"]}
+
+
 @pytest.mark.parametrize(
-    "change", ["weights", "another file", "a picture is gone", "options", "another shape of the journal"]
+    "change", ["weights", "another file", "a picture is gone", *OTHERWISE, "another shape of the journal"]
 )
 def test_answers_are_kept_only_where_they_would_be_found_again(change, run, toy, coded, tmp_path) -> None:
     files = shutil.copytree(coded, tmp_path / "files")
@@ -189,8 +192,8 @@ def test_answers_are_kept_only_where_they_would_be_found_again(change, run, toy,
     elif change == "a picture is gone":
         (out / "p07.fine.png").unlink()
         changed = {"p07"}
-    elif change == "options":
-        options += ["-t", "coarse"]
+    elif change in OTHERWISE:
+        options += OTHERWISE[change]
     else:
         journal = out / ".icm-decode.jsonl"
         journal.write_bytes(b'[]\n{"mark": 3}\n\xff\xfe\n{"mark": "x", "row": {"tasks": 1}}\n')
