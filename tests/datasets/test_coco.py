@@ -72,7 +72,7 @@ def test_boxes_in_both_layouts(opened, things, flat: bool) -> None:
     assert [int(sample.picture[0, 0, 0]) for sample in data] == [0, 1, 2]
     crowd, dogs, nothing = (sample.target for sample in data)
     assert crowd["boxes"].tolist() == [[0.0, 3.5, 8.0, 5.0]]  # cut at the borders of 8x5
-    assert (crowd["labels"].tolist(), crowd["iscrowd"].tolist(), crowd["area"].tolist()) == ([0], [1], [12.0])
+    assert (crowd["labels"].tolist(), crowd["iscrowd"].tolist(), crowd["area"].tolist()) == ([0], [1], [120.0])
     assert dogs["boxes"].tolist() == [[1.0, 1.0, 3.0, 3.0], [0.5, 0.0, 5.5, 4.0]]
     assert (dogs["labels"].tolist(), dogs["iscrowd"].tolist()) == ([1, 2], [0, 0])
     assert (

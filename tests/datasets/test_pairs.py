@@ -98,7 +98,8 @@ def test_eight_bits_and_a_value_for_none(opened, tmp_path: Path, picture) -> Non
     assert data.unit == "cm"
     assert data[0].target[0].isnan().tolist() == [True, False, False, True, False, False]  # 0 is no distance either
     assert data[0].target[0, 4] == 508
-    assert opened("pairs", tmp_path, **DEPTH, scale=2, invalid=None)[0].target[0, 3] == 510
+    row = opened("pairs", tmp_path, **DEPTH, scale=2, invalid=None)[0].target[0]
+    assert row[3] == 510 and row.isnan().tolist() == [True] + [False] * 5
 
 
 def test_other_ways_to_write_sixteen_bits(opened, tmp_path: Path, picture) -> None:
