@@ -45,6 +45,17 @@ def test_label_ids_become_train_ids(opened, tree: Path) -> None:
     assert int(sample.target[100, 300]) == 13 and sample.target.dtype == torch.uint8
 
 
+# trainIds of the labelIds 0 to 33, as the data set's own cityscapesscripts/helpers/labels.py lists them.
+TRAIN_IDS = [*[255] * 7, 0, 1, 255, 255, 2, 3, 4, 255, 255, 255, 5, 255, *range(6, 16), 255, 255, 16, 17, 18]
+
+
+def test_every_label_id_has_the_train_id_of_the_data_sets_own_list(opened, tree: Path) -> None:
+    ids = np.arange(512).clip(0, 33).astype(np.uint8)
+    _write(tree, np.zeros((256, 512, 3), np.uint8), np.tile(ids, (256, 1)))
+    (sample,) = opened("cityscapes", tree, size="256x512")
+    assert sample.target[7, :34].tolist() == TRAIN_IDS
+
+
 def test_classes_are_the_19_in_their_order(opened, tree: Path) -> None:
     data = opened("cityscapes", tree, size="256x512")
     assert (data.labels, data.ignore_index, data.kind) == (tuple(CITYSCAPES), 255, "segmentation")
