@@ -318,6 +318,23 @@ def test_pictures_of_one_pipeline_under_two_names_are_not_drawn(
     assert not list((tmp_path / "out").glob("*"))
 
 
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (("--limit", 3), "has pictures 2, and 3 should be measured"),
+        (("--limit", 2, "--split", "train"), "has split val, and train should be measured"),
+    ],
+)
+def test_a_result_in_the_folder_of_other_pictures_is_not_taken(
+    other: tuple[object, ...], says: str, folder: Path, run: Any, fail: Any, tmp_path: Path
+) -> None:
+    common = ("reproduce", "fig16", "--data", f"maps:{folder}", "-m", "single", "--workers", 1, "-o", tmp_path)
+    run(*common, "--limit", 2)
+    kept = (tmp_path / "single.maps.json").read_bytes()
+    assert f"single.maps.json {says}; remove the file" in fail(*common, *other)
+    assert (tmp_path / "single.maps.json").read_bytes() == kept
+
+
 HEADS = ("tasks.trseg", "tasks.modified_trseg")
 
 

@@ -11,6 +11,7 @@ import torch
 from icm_core.errors import InputError, SpecError
 from icm_core.pipeline.pipeline import Pipeline
 from icm_evaluation.kinds import Kinds
+from icm_evaluation.options import Options
 from icm_evaluation.results import Coded, PictureRow, Point, Result, read_result
 from icm_evaluation.summary import points_of
 
@@ -49,6 +50,22 @@ def read_agreeing(path: Path, kinds: Kinds) -> Result:
                     f"give {_said(given)}; it was changed after it was measured: measure it again with `icm evaluate`"
                 )
     return result
+
+
+def check_asked(path: Path, result: Result, options: Options) -> None:
+    """Raise `InputError` if a result that lies there was measured on other pictures than are asked for."""
+    data = result.data
+    wanted = min(options.limit or data.of, data.of)
+    for what, has, asked in (
+        ("split", data.split, options.split),
+        ("parameters", data.params, options.data_params()),
+        ("pictures", data.pictures, wanted),
+    ):
+        if has != asked:
+            raise InputError(
+                f"{path} has {what} {has}, and {asked} should be measured; remove the file, or give another folder "
+                "with -o"
+            )
 
 
 def same_system(one: Result, other: Result) -> bool:

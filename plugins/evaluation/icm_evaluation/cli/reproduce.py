@@ -55,7 +55,7 @@ def run(
     from icm_core import build_registry, load
     from icm_core.files import make_folder
     from icm_core.plugins.datasets import open_dataset
-    from icm_evaluation.agreement import read_agreeing
+    from icm_evaluation.agreement import check_asked, read_agreeing
     from icm_evaluation.kinds import Kinds
     from icm_evaluation.options import Options, parse_models
     from icm_evaluation.run import evaluate
@@ -74,8 +74,9 @@ def run(
             for one in options:
                 path = output / f"{Path(one.model).stem}.{one.data_name}.json"
                 if path.exists():
-                    typer.echo(f"taken as it is: {path}")
                     found.append(read_agreeing(path, kinds))
+                    check_asked(path, found[-1], one)
+                    typer.echo(f"taken as it is: {path}")
                     continue
                 with bar(f"measuring {one.model}") as advance:
                     found.append(evaluate(one, path, advance=advance))
