@@ -49,7 +49,7 @@ from icm_datasets.pairs import NYU, Pairs
 from icm_datasets.pictures import Pictures
 from icm_datasets.voc import VOC
 from icm_datasets.webdataset import WebDataset, WebDatasetMaps, WebDatasetPictures
-from icm_sicmh import Coarse, CoarseToFine, Hyperprior, MultiScale, OneScale, Residual, TwoScale
+from icm_sicmh import Coarse, CoarseToFine, ContextResidual, Hyperprior, MultiScale, OneScale, Residual, TwoScale
 from icm_tasks import ModifiedTrSeg, TrSeg, ViT
 from icm_tasks.kinds import Depth, Detection, Embedding, Instances, Keypoints
 from icm_training.batch import CodedBatch, Kept
@@ -176,6 +176,7 @@ CASES: list[Case] = [
     HeadCase(Picture),
     EnhancementCase(Residual, prepare=spread),
     EnhancementCase(Residual, {"latent_channels": 24}, prepare=spread),
+    EnhancementCase(ContextResidual, {"groups": 2}, prepare=spread),
     HeadCase(ViT, CLASSIFICATION),
     HeadCase(TrSeg, SEGMENTATION, **_SMALL),
     HeadCase(ModifiedTrSeg, SEGMENTATION, **_SMALL),

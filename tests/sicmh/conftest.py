@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from icm_core import Quality
 from icm_core.types import SideInfo
-from icm_sicmh import Hyperprior, Residual
+from icm_sicmh import ContextResidual, Hyperprior, Residual
 from icm_sicmh.gain import ExactGain
 
 TOY = {"width": 12, "h1_channels": 16, "h2_channels": 8, "groups": 4, "context_channels": 8, "qualities": 4}
@@ -21,7 +22,7 @@ def stir(module: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if "cahcm" in name and name.endswith("4.weight"):
+            if name.startswith(("cahcm", "context")) and name.endswith("4.weight"):
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.05)
             if "gain" in name:
                 parameter.add_(torch.rand(parameter.shape, generator=generator) - 0.5)
@@ -50,10 +51,9 @@ def codec(settled_codec: Hyperprior) -> Hyperprior:
     return copy.deepcopy(settled_codec)
 
 
-@pytest.fixture(scope="session")
-def settled_residual(settled_codec: Hyperprior) -> Residual:
-    torch.manual_seed(2)
-    residual = Residual(Residual.Params(), settled_codec.layout).eval().requires_grad_(False)
+def settled(residual: Residual) -> Residual:
+    """An enhancement with weights as `stir` makes them and tables frozen."""
+    residual = residual.eval().requires_grad_(False)
     stir(residual, 3)
     with torch.no_grad():
         residual.encoder_r[-1].weight.mul_(4)  # untrained, it would give hardly anything but zeros
@@ -61,10 +61,22 @@ def settled_residual(settled_codec: Hyperprior) -> Residual:
     return residual
 
 
-@pytest.fixture
-def residual(settled_residual: Residual) -> Residual:
-    """An enhancement for `codec`, tables frozen."""
-    return copy.deepcopy(settled_residual)
+@pytest.fixture(scope="session")
+def settled_paper(settled_codec: Hyperprior) -> Residual:
+    torch.manual_seed(2)
+    return settled(Residual(Residual.Params(), settled_codec.layout))
+
+
+@pytest.fixture(scope="session")
+def settled_context(settled_codec: Hyperprior) -> Residual:
+    torch.manual_seed(2)
+    return settled(ContextResidual(ContextResidual.Params(groups=3, context_channels=8), settled_codec.layout))
+
+
+@pytest.fixture(params=["settled_paper", "settled_context"])
+def residual(request: pytest.FixtureRequest) -> Residual:
+    """An enhancement for `codec`, tables frozen: the paper's, then the same with a context."""
+    return copy.deepcopy(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
@@ -96,6 +108,18 @@ def side(codec: Hyperprior) -> Callable[..., SideInfo]:
             torch.randn(batch, h2.channels, h, w, generator=generator),
         )
         return SideInfo(levels, (height, width))
+
+    return make
+
+
+@pytest.fixture
+def example(codec: Hyperprior, picture: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Tensor, SideInfo]]:
+    """A picture, its coarse picture as a decoder might have it, and its decoded side information."""
+
+    def make(height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor, SideInfo]:
+        x = picture(height, width, batch)
+        side = codec.decode(codec.encode(x, Quality.of(3)), (height, width), Quality.of(3))
+        return x, x * 0.5 + 0.2, side
 
     return make
 

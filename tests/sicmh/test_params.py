@@ -7,9 +7,9 @@ from pydantic import ValidationError
 
 from icm_core import SpecError, build, build_registry, parse_spec
 from icm_core.types import Level, SideInfoLayout
-from icm_sicmh import Coarse, Hyperprior, MultiScale, OneScale, Residual, TwoScale
+from icm_sicmh import Coarse, ContextResidual, Hyperprior, MultiScale, OneScale, Residual, TwoScale
 
-COMPONENTS = [Hyperprior, OneScale, TwoScale, MultiScale, Coarse, Residual]
+COMPONENTS = [Hyperprior, OneScale, TwoScale, MultiScale, Coarse, Residual, ContextResidual]
 
 
 @pytest.mark.parametrize(

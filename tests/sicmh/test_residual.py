@@ -20,18 +20,6 @@ SIZES = [(1, 1), (7, 100), (64, 64), (65, 130)]
 QUALITIES = [1, 1.5, 2.9375, 4]
 
 
-@pytest.fixture
-def example(codec, picture):
-    """A picture, its coarse picture as a decoder might have it, and its decoded side information."""
-
-    def make(height: int, width: int, batch: int = 1):
-        x = picture(height, width, batch)
-        side = codec.decode(codec.encode(x, Quality.of(3)), (height, width), Quality.of(3))
-        return x, x * 0.5 + 0.2, side
-
-    return make
-
-
 def test_it_is_equations_21_to_24(residual, example) -> None:
     x, coarse, side = example(65, 130, 2)
     quality = torch.tensor([1.5, 4.0])
@@ -44,7 +32,8 @@ def test_it_is_equations_21_to_24(residual, example) -> None:
     bits = gaussian_bits(symbols, log2_sigma.exp2() * gain).flatten(1).sum(1)  # Eq. 24
     found, rate = residual(x, coarse, side, quality)
     torch.testing.assert_close(found, x_f)
-    torch.testing.assert_close(rate, bits)
+    if type(residual) is Residual:  # tests/sicmh/test_residual_context.py has the other's
+        torch.testing.assert_close(rate, bits)
 
 
 @pytest.mark.parametrize("quality", QUALITIES, ids=lambda q: f"q{q:g}")

@@ -11,6 +11,7 @@ from icm_sicmh.coarse import Coarse
 from icm_sicmh.coarse_to_fine import CoarseToFine
 from icm_sicmh.codec import Hyperprior
 from icm_sicmh.residual import Residual
+from icm_sicmh.residual_context import ContextResidual
 
 
 @hookimpl
@@ -33,8 +34,8 @@ def icm_heads() -> list[type[TaskHead]]:
 
 @hookimpl
 def icm_enhancements() -> list[type[Enhancement]]:
-    """The residual layer."""
-    return [Residual]
+    """The residual layer, and the same with a context."""
+    return [Residual, ContextResidual]
 
 
 @hookimpl

@@ -41,12 +41,14 @@ _POSITIONS_AT_ONCE = 2**14  # of y_r, where numbers of 64 bits are made of it
 
 
 @dataclass(frozen=True)
-class _Integers:
+class ResidualIntegers:
+    """The coding path in integers."""
+
     decoder_h1r: IntegerNetwork
     prediction: IntegerNetwork
 
 
-class Residual(ExactTwin[_Integers], Enhancement):
+class Residual(ExactTwin[ResidualIntegers], Enhancement):
     """Codes the residue x - x_c (Eq. 21-24).
 
     ::
@@ -56,6 +58,7 @@ class Residual(ExactTwin[_Integers], Enhancement):
 
     name: ClassVar[str] = "sicmh.residual"
     reads_fields: ClassVar[bool] = True
+    told_as: ClassVar[torch.dtype] = torch.uint8
 
     class Params(ComponentParams):
         """Rates of the enhancement layer; its widths follow from the codec, but for y_r's."""
@@ -99,12 +102,23 @@ class Residual(ExactTwin[_Integers], Enhancement):
     def forward(self, x: Tensor, coarse: Tensor, side: SideInfo, quality: Tensor) -> tuple[Tensor, Tensor]:
         """See `Enhancement.forward`; x_f is not clamped."""
         y = self._latent(x, coarse)
-        gain = self.gain.log2(quality).exp2()
+        log2_gain = self.gain.log2(quality)
+        gain = log2_gain.exp2()
         mean, log2_sigma = predict(self.prediction, self.decoder_h1r(side.levels[0])).float().chunk(2, 1)
         difference = (y - mean) * gain
         noisy = difference + uniform_noise(y) if self.training else difference.round()
-        bits = gaussian_bits(noisy, log2_sigma.clamp(-20, 20).exp2() * gain).flatten(1).sum(1)
+        scales = self.scales(log2_sigma + log2_gain, difference.detach().round())
+        bits = gaussian_bits(noisy, scales.clamp(-20, 20).exp2()).flatten(1).sum(1)
         return whole(self._refine(round_ste(difference) / gain + mean, coarse)), bits
+
+    def scales(self, predicted: Tensor, symbols: Tensor) -> Tensor:  # noqa: ARG002
+        """log2 of each symbol's standard deviation, in quantisation steps; the paper has what h1 tells.
+
+        Args:
+            predicted: what h1 tells, (B, C, h, w).
+            symbols: those that are coded, of the same shape; a channel's may be used for those of channels behind it.
+        """
+        return predicted
 
     def start_from(self, source: str) -> None:
         """Fill D with ``"klt"``: a block transform as in `icm_sicmh.klt`, and no knowledge of h1."""
@@ -116,8 +130,8 @@ class Residual(ExactTwin[_Integers], Enhancement):
         klt.start_decoder(self.decoder_r, levels, _KLT_SCALE)
         klt.start_scales(self.prediction, levels[-1].std * _KLT_SCALE)
 
-    def _build_exact(self) -> _Integers:
-        return _Integers(
+    def _build_exact(self) -> ResidualIntegers:
+        return ResidualIntegers(
             IntegerNetwork("enhancement.decoder_h1r", self.decoder_h1r),
             IntegerNetwork("enhancement.prediction", self.prediction),
         )
@@ -139,14 +153,33 @@ class Residual(ExactTwin[_Integers], Enhancement):
         refuse_inexact(bounds)
         return bounds
 
+    @property
+    def groups(self) -> tuple[slice, ...]:
+        """Channels of y_r that are coded one after the other; here all at once."""
+        return (slice(0, self.gain.table.shape[2]),)
+
+    def _told(self, scales: Tensor) -> Tensor:
+        """What is kept of fixed-point log2 standard deviations in steps until symbols are coded: rows of the table."""
+        return sigma_index(scales, torch.zeros_like(scales)).byte()
+
+    def _rows(self, channels: slice, told: Tensor, symbols: Tensor) -> Tensor:  # noqa: ARG002
+        """Rows of the Gaussian table of one group, (c, h, w).
+
+        Args:
+            channels: the group.
+            told: of one picture, (C, h, w).
+            symbols: of the same picture; those of the groups before are there.
+        """
+        return told[channels]
+
     def _distribution(self, side: SideInfo, gain: ExactGain) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Fixed-point means of y_r and rows of the Gaussian table, strip by strip of its rows."""
+        """Fixed-point means of y_r, and what h1 tells of the scales, strip by strip of its rows."""
         h1 = to_fixed(side.levels[0])  # the very integers that the codec decoded
         exact = self.exact
         top = 0
         for strip in predicted(exact.prediction, exact.decoder_h1r(h1.double())):
             mean, log2_sigma = strip.long().chunk(2, 1)
-            yield slice(top, top + strip.shape[2]), mean, sigma_index(log2_sigma, gain.log2)
+            yield slice(top, top + strip.shape[2]), mean, self._told(log2_sigma + gain.log2)
             top += strip.shape[2]
 
     def _store(self, side: SideInfo, dtype: torch.dtype) -> Tensor:
@@ -159,15 +192,16 @@ class Residual(ExactTwin[_Integers], Enhancement):
         gain = self.gain.row(quality)
         y = self._latent(x, coarse)
         # A large picture has as many symbols as pixels: they wait in as few bytes as will do.
-        symbols, rows = self._store(side, torch.int16), self._store(side, torch.uint8)
+        symbols, told = self._store(side, torch.int16), self._store(side, self.told_as)
         for strip, mean, its in self._distribution(side, gain):
             symbols[:, :, strip] = gain.quantize(to_fixed(y[:, :, strip]), mean, MAX_SYMBOL)
-            rows[:, :, strip] = its
+            told[:, :, strip] = its
         del y
         payloads = []
-        for one, its_rows in zip(symbols, rows, strict=True):
+        for one, its in zip(symbols, told, strict=True):
             stream = StreamEncoder()
-            stream.push(one, its_rows, gaussian_tables())
+            for channels in self.groups:
+                stream.push(one[channels], self._rows(channels, its, one), gaussian_tables())
             payloads.append(stream.finish())
         return payloads
 
@@ -178,13 +212,14 @@ class Residual(ExactTwin[_Integers], Enhancement):
     def latent(self, payloads: Sequence[bytes], side: SideInfo, quality: Quality) -> Tensor:
         """y_r as both sides go on with it."""
         gain = self.gain.row(quality)
-        means, rows = self._store(side, torch.int32), self._store(side, torch.uint8)
+        means, told = self._store(side, torch.int32), self._store(side, self.told_as)
         for strip, mean, its in self._distribution(side, gain):
-            means[:, :, strip], rows[:, :, strip] = mean, its
+            means[:, :, strip], told[:, :, strip] = mean, its
         symbols = self._store(side, torch.int16)
-        for its_symbols, its_rows, payload in zip(symbols, rows, payloads, strict=True):
-            stream = StreamDecoder(payload, its_rows.numel())
-            stream.pull_into(its_symbols, its_rows, gaussian_tables())
+        for its_symbols, its, payload in zip(symbols, told, payloads, strict=True):
+            stream = StreamDecoder(payload, its_symbols.numel())
+            for channels in self.groups:
+                stream.pull_into(its_symbols[channels], self._rows(channels, its, its_symbols), gaussian_tables())
             stream.finish()
         y = self._store(side, torch.float32)
         rows_at_once = max(1, _POSITIONS_AT_ONCE // y.shape[3])
