@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icm_core import Pipeline, PipelineSpec, Registry, SpecError, build, parse_spec, read_spec
+from icm_core.spec.files import copy_files
 from icm_core.spec.model import weights_files
 from icm_core.spec.resolve import resolve
 
@@ -198,6 +199,18 @@ def test_unreadable_files(tmp_path: Path, name: str) -> None:
 def test_weights_lie_beside_the_spec(tmp_path: Path, data: dict[str, Any]) -> None:
     spec = parse_spec({**data, "weights": ["a.safetensors", "sub/b.safetensors"]})
     assert weights_files(spec, tmp_path / "x.json") == (tmp_path / "a.safetensors", tmp_path / "sub/b.safetensors")
+
+
+def test_a_folder_that_a_parameter_names_is_copied_to_its_bottom(tmp_path: Path, data: dict[str, Any]) -> None:
+    data["tasks"]["classes"]["head"]["params"] = {"folder": "net"}
+    for name in ("config.json", "parts/1.bin", "parts/deeper/2.bin"):
+        (tmp_path / "net" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "net" / name).write_text(name)
+    spec = parse_spec(data).with_files({"tasks.classes.head.params.folder": tmp_path / "net"})
+    copied = copy_files(spec, tmp_path / "other")
+    assert {str(path.relative_to(tmp_path / "other/net")): path.read_text() for path in copied} == {
+        name: name for name in ("config.json", "parts/1.bin", "parts/deeper/2.bin")
+    }
 
 
 def test_a_link_must_not_lead_out(tmp_path: Path, data: dict[str, Any]) -> None:
