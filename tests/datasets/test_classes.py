@@ -70,6 +70,7 @@ def test_hidden_files_are_none_of_the_data(opened, folders: Path) -> None:
 
 def test_a_class_that_train_does_not_have(opened, folders: Path, picture) -> None:
     picture(folders / "val/bird1/6.png")
+    picture(folders / "val/dogs/7.png")
     with pytest.raises(InputError, match=r"val/bird1, whose name is none of the 3 classes .*; did you mean 'bird'\?"):
         opened("folders", folders)
 
