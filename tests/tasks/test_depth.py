@@ -9,13 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 from torchvision.transforms.v2 import functional
 
+from icm_core.kinds import text_size
 from icm_core.pictures import png_bytes
 from icm_core.types import Legend, Prediction
 from icm_tasks.kinds import Depth
-from icm_tasks.kinds.scale import colours
+from icm_tasks.kinds.scale import colours, with_scale
 
 NAN = float("nan")
 METRES = Legend(unit="m")
@@ -197,6 +198,7 @@ def test_drawing_has_the_scale_below_and_near_in_yellow():
     near_left = torch.linspace(1, 4, 200).expand(100, 200)
     drawn = KIND.draw(said(near_left), Image.new("RGB", (200, 100), (128, 128, 128)))
     assert drawn.width == 200 and drawn.height > 110
+    assert drawn.getpixel((0, drawn.height - 1)) == (255, 255, 255)
     left, right = np.array(drawn.getpixel((1, 50)), dtype=int), np.array(drawn.getpixel((198, 50)), dtype=int)
     assert np.abs(left - (0.75 * np.array([253, 231, 37]) + 32)).max() < 8
     assert np.abs(right - (0.75 * np.array([68, 1, 84]) + 32)).max() < 8
@@ -222,6 +224,26 @@ def test_scale_is_viridis():
     shares = np.linspace(0, 1, 101)
     theirs = pyplot.colormaps["viridis"](1 - shares)[:, :3] * 255
     assert np.abs(colours(shares) - theirs).max() < 5
+    sixteenths = np.arange(17) / 16
+    assert np.abs(colours(1 - sixteenths) - pyplot.colormaps["viridis"](sixteenths)[:, :3] * 255).max() <= 0.5
+
+
+def test_the_strip_below_shows_the_scale_and_names_its_ends_and_what_is_half_way(monkeypatch):
+    written, write = [], ImageDraw.ImageDraw.text
+
+    def noted(self, xy, text, *args, **more):
+        written.append((text, xy[0], more["anchor"]))
+        return write(self, xy, text, *args, **more)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", noted)
+    drawn = with_scale(Image.new("RGB", (200, 100)), (1.0, 16.0), "m")
+    size = text_size(Image.new("RGB", (200, 100)))
+    margin = size // 2
+    assert written == [("1 m", margin, "la"), ("4 m", 100, "ma"), ("16 m", 200 - margin, "ra")]
+    row = [drawn.getpixel((x, 100 + margin)) for x in (margin - 1, margin, 200 - margin - 1, 200 - margin)]
+    assert row == [(255, 255, 255), (253, 231, 37), (68, 1, 84), (255, 255, 255)]
+    ink = np.asarray(drawn)[100 + margin + size + size // 6 :]  # below the strip
+    assert ink.min() < 100 and drawn.getpixel((100, 99 + margin)) == (255, 255, 255)
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
