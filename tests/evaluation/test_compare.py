@@ -230,6 +230,17 @@ def test_shares_differ_by_their_difference_and_other_figures_by_its_share(unit, 
     assert same_head(one, other, about) == same_head(other, one, about) == same
 
 
+def test_clean_pictures_are_known_of_the_main_figure_alone(result) -> None:
+    data = result.model_dump()
+    data["tasks"]["segmentation"]["figures"]["other"] = {"title": "another figure", "unit": "%"}
+    for point in data["points"]:
+        point["tasks"]["segmentation"]["other"] = 12.5
+    clean = {curve.metric: curve.clean for curve in curves_of(Result.model_validate(data)) if curve.task != "coarse"}
+    known = data["points"][0]["tasks"]["segmentation"]["clean"]
+    assert known is not None
+    assert (clean["miou"], clean["other"]) == (known, None)
+
+
 def test_bits_are_those_of_anchor_and_test_in_the_middle_of_what_both_cover(result) -> None:
     double = scaled(result, 2, "double")
     (found,) = (one for one in compare([double, result], count=0)

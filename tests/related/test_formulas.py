@@ -76,6 +76,19 @@ def test_beyond_the_picture_a_label_map_goes_on_as_at_its_edge(x) -> None:
     assert torch.equal(side.levels[0], one_hot(expected))
 
 
+def test_a_label_map_has_the_gradient_of_the_classes_probabilities(x) -> None:
+    """Zeros and ones themselves have none; the straight-through estimator of Bengio, Leonard, Courville (2013)."""
+    codec = LabelMap(LabelMap.Params(segmenter=SEGMENTER)).train()
+    weights = torch.rand(2, CLASSES, 70, 90, generator=torch.Generator().manual_seed(5))
+    given, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+    level = codec(given, torch.ones(2)).side.levels[0]
+    torch.testing.assert_close(level.detach(), one_hot(bands(x)))
+    (weights * level).sum().backward()
+    (weights * codec.scores(other).softmax(1)).sum().backward()
+    assert given.grad is not None and float(given.grad.abs().max()) > 0.01
+    torch.testing.assert_close(given.grad, other.grad)
+
+
 def test_the_reduced_picture_is_the_means_of_blocks(x) -> None:
     codec = LabelMap(LabelMap.Params(segmenter=SEGMENTER, picture=Nested.of(Lossless), reduction=4)).eval()
     side = codec.decode(codec.encode(x[..., :68, :88], Quality.of(1)), (68, 88), Quality.of(1))

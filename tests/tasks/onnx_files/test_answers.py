@@ -265,6 +265,17 @@ def test_the_divergence_is_none_from_itself_and_grows_with_distance():
     assert float(divergence(Candidates(clean.boxes, clean.logits / 3), clean)) > 0.05
 
 
+def test_where_a_box_lies_that_the_clean_picture_does_not_have_counts_nowhere():
+    clean = certain((0, 0, 10, 10), (20, 20, 40, 40), labels=[1, 2])
+    clean.logits[0, 1] = -9
+    made_up = certain((0, 0, 10, 10), (20, 20, 40, 40), labels=[1, 2])
+    elsewhere = certain((0, 0, 10, 10), (60, 60, 70, 90), labels=[1, 2])
+    other = certain((5, 0, 15, 10), (20, 20, 40, 40), labels=[1, 2])
+    found = [float(divergence(one, clean)) for one in (made_up, elsewhere, other)]
+    assert found[1] == pytest.approx(found[0], abs=0.01)
+    assert found[2] > found[0] + 0.1 > 1
+
+
 def test_boxes_are_cut_thinned_out_by_class_and_sorted():
     boxes = torch.tensor([[-5.0, 0, 10, 10], [-5, 0, 10, 9.9], [0, 0, 10, 10], [0, 0, 9, 9], [100, 0, 120, 10]])
     scores = torch.tensor([[0.6, 0.1], [0.9, 0.1], [0.1, 0.7], [0.004, 0.003], [0.99, 0.1]])
