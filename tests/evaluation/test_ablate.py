@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from icm_core.cli import app
 from icm_core.errors import SpecError
 from icm_core.plugins.registry import build_registry
-from icm_evaluation.ablated import summary
+from icm_evaluation.ablated import panels, summary
 from icm_evaluation.ablation import jobs_of, work_of
 from icm_evaluation.results import Result, read_result
 from icm_evaluation.variants import Json, grid, parse_vary
@@ -146,6 +146,21 @@ def test_a_variants_figures_are_means_and_standard_deviations_over_seeds(
         {"codec.params.groups": 1},
         {"codec.params.groups": 2},
     ]
+
+
+def test_figures_are_drawn_over_the_rates_of_the_layers_that_they_take(
+    toy: Json, smoke: Json, measured: dict[str, Path]
+) -> None:
+    jobs = jobs_of(grid(toy, smoke, [parse_vary("codec.params.groups=1,2")], [], None), [0], Path())
+    result = read_result(measured["scalable"])
+    drawn = {
+        line.label.split()[-1]: line for panel in panels(summary(jobs, [result] * 2, "how")) for line in panel.lines
+    }
+    assert drawn.keys() == {"segmentation", "coarse", "fine"}
+    for task, line in drawn.items():
+        main = result.tasks[task].main
+        assert line.rates == [point.bpp if task == "fine" else point.base_bpp for point in result.points]
+        assert line.values == [point.tasks[task][main] for point in result.points]  # type: ignore[index]
 
 
 def test_a_dry_run_lists_the_work_and_does_none(files: Path, tmp_path: Path) -> None:
