@@ -145,6 +145,19 @@ def test_a_file_finds_its_pipeline(serve, registry, pipe, photo, png) -> None:
     assert refused.status == 404 and "'other'" in refused.json["error"]
 
 
+def test_of_pipelines_with_one_base_layer_a_file_finds_the_one_with_its_enhancement(
+    serve, registry, pipe, photo
+) -> None:
+    twin = build(parse_spec({**pipe.spec.to_json(), "name": "twin"}), registry)
+    twin.load_state_dict({name: value + (name == "enhancement.scale") for name, value in pipe.state_dict().items()})
+    assert twin.base_fingerprint == pipe.base_fingerprint
+    service = serve(pipes=[pipe, twin])
+    for one in (twin, pipe):
+        found = service.ask("POST", "/decode?tasks=coarse,fine", one.encode(photo, 2))
+        assert (found.status, found.json["pipeline"]) == (200, one.name)
+        assert service.ask("POST", "/info", one.encode(photo, 2)).json["pipeline"] == one.name
+
+
 def test_the_interface_is_described(service) -> None:
     found = service.ask("GET", "/openapi.json").json
     works, about = {"/encode", "/decode", "/refine", "/info", "/compare"}, {"/models", "/limits", "/health", "/metrics"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from icm_core import load
+from icm_core import build, load, parse_spec
 from icm_core.bitstream.container import read
 from icm_core.pictures import png_bytes
 from icm_core.pipeline.told import told
@@ -122,6 +122,14 @@ def test_tasks_say_how_they_are_to_be_shown(service) -> None:
         "fine": (True, False, True),
     }
     assert found["searches"] is False  # the codec has none
+
+
+def test_a_task_that_reads_the_refined_picture_needs_the_whole_file(registry, pipe) -> None:
+    spec = pipe.spec.to_json()
+    seen = {"use": "core.decoded_picture", "params": {"of": "fine"}}
+    spec["tasks"]["seen"] = {"adapter": seen, "head": {"use": "tiny.labels"}}
+    tasks = model_info(build(parse_spec(spec), registry)).tasks
+    assert [task.name for task in tasks if task.whole_file] == ["seen", "fine"]
 
 
 def test_tasks_say_what_they_were_trained_on() -> None:
