@@ -226,5 +226,7 @@ def test_the_latent_adapter_takes_what_is_no_picture() -> None:
     found = LatentAdapter(params, both)(side)
     assert torch.equal(found.maps["latent"], side.levels[1]) and found.size == (60, 60)
     assert LatentAdapter(params, both).features == {"latent": Level(18, 16)}
+    two = SideInfoLayout((Level(16, 32), Level(8, 64)), 12)  # of two latents, as SICMH has them, the finer one
+    assert LatentAdapter(params, two).features == {"latent": Level(16, 32)}
     with pytest.raises(SpecError, match='"side": "latent"'):
         LatentAdapter(params, SideInfoLayout((Level(3, 1),), 3))

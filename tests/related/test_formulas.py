@@ -16,9 +16,10 @@ from icm_baselines.residual import CodecResidual
 from icm_core import Quality, build, build_registry, parse_spec
 from icm_core.interfaces import Nested, TaskHead
 from icm_core.types import Features, Level, SideInfo, SideInfoLayout
-from icm_related.gan import Adversarial
+from icm_related.gan import Adversarial, ChannelNorm
 from icm_related.label_features import LabelFeatures
 from icm_related.label_map import LabelMap
+from icm_related.latent import LatentClassifier
 from icm_related.lossless import Lossless
 from icm_related.recurrent import Cell, Recurrent
 from icm_related.steps import UNSENT, ClassSteps
@@ -63,6 +64,30 @@ def x() -> Tensor:
 
 def one_hot(labels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.eye(CLASSES, dtype=np.float32)[labels]).movedim(-1, 1)
+
+
+def test_a_channel_norm_is_of_each_places_channels(x) -> None:
+    layer, values = ChannelNorm(3), x.double().numpy()
+    with torch.no_grad():
+        layer.scale.copy_(torch.tensor([1.0, 2.0, -1.0]).view(1, 3, 1, 1))
+        layer.shift.copy_(torch.tensor([0.0, 0.5, 3.0]).view(1, 3, 1, 1))
+        found = layer(x)
+    mean = values.mean(1, keepdims=True)
+    variance = ((values - mean) ** 2).mean(1, keepdims=True)
+    factor, more = np.array([1.0, 2.0, -1.0]).reshape(3, 1, 1), np.array([0.0, 0.5, 3.0]).reshape(3, 1, 1)
+    expected = (values - mean) / np.sqrt(variance + 1e-3) * factor + more
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_latent_is_classified_by_the_mean_over_its_places() -> None:
+    head = LatentClassifier(LatentClassifier.Params(classes=5, width=4, blocks=1), {"latent": Level(6, 16)}).eval()
+    latent = torch.randn(2, 6, 5, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        maps = head.groups(head.enter(latent))
+        assert maps.shape == (2, 8, 3, 4)
+        means = torch.stack([maps[:, :, row, column] for row in range(3) for column in range(4)]).sum(0) / 12
+        expected = means @ head.classify.weight.T + head.classify.bias
+        torch.testing.assert_close(head(Features({"latent": latent}, (80, 128))), expected)
 
 
 # --- label maps ------------------------------------------------------------------------------------------------------
