@@ -140,11 +140,12 @@ def test_the_coarse_picture_begins_as_the_semantic_image(begun, picture) -> None
     torch.testing.assert_close(head(features), features.cropped("image"), atol=0.02, rtol=0)
 
 
-@pytest.mark.parametrize("component", ["codec", "adapter", "enhancement"])
+@pytest.mark.parametrize("component", ["codec", "adapter", "head", "enhancement"])
 def test_another_source_is_refused(begun, component) -> None:
     made = {
         "codec": begun,
         "adapter": OneScale(OneScale.Params(), begun.layout),
+        "head": Coarse(Coarse.Params(), MultiScale(MultiScale.Params(), begun.layout).features),
         "enhancement": Residual(Residual.Params(), begun.layout),
     }[component]
     with pytest.raises(SpecError, match="knows no pretrained weights 'imagenet'"):

@@ -48,6 +48,14 @@ def test_values_and_gradients_are_pytorchs(
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_without_gradients_it_is_pytorchs() -> None:
+    x, weight, bias = random(2, 4, 9, 8, seed=4), random(4, 1, 3, 3, seed=5), random(4, seed=3)
+    with torch.no_grad():
+        assert torch.equal(
+            depthwise(x, weight, bias, (2, 1), (1, 0)), F.conv2d(x, weight, bias, (2, 1), (1, 0), groups=4)
+        )
+
+
 def test_gradients_of_gradients_are_pytorchs() -> None:
     found = []
     for layer in (plain, depthwise):
