@@ -204,13 +204,23 @@ def test_a_stopped_run_goes_on_where_it_was(measure, folder, tmp_path, monkeypat
     assert without_times(went_on) == without_times(measure())
 
 
-def test_a_journal_of_another_measurement_is_not_gone_on_with(measure, folder, tmp_path) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"qualities": (2.0,)},
+        {"qualities": (1.0,), "enhancement": (1.0, 3.0)},
+        {"tasks": ("coarse",)},
+        {"precision": "bf16"},
+        {"params": '{"size": [24, 40]}'},
+    ],
+)
+def test_a_journal_of_another_measurement_is_not_gone_on_with(measure, folder, tmp_path, changes) -> None:
     root = shutil.copytree(folder, tmp_path / "data")
     (root / "val" / "p3_0.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="cannot be read"):
         measure(root=root)
     with pytest.raises(InputError, match="beginning of another measurement"):
-        measure(root=root, qualities=(2.0,))
+        measure(root=root, **changes)
 
 
 def searching(folder: Path, **codec: object) -> Path:
