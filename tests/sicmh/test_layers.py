@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from icm_core.tiles.field import Whole
 from icm_sicmh.layers import GDN, LastUp, conv, pad_to, round_ste, started, tconv
 
 
@@ -69,6 +70,7 @@ def test_padding_continues_the_edge_to_the_right_and_below(size: tuple[int, int]
     rows = torch.arange(padded.shape[2]).clamp(max=height - 1)
     columns = torch.arange(padded.shape[3]).clamp(max=width - 1)
     assert torch.equal(padded, x[:, :, rows][..., columns])
+    assert torch.equal(pad_to(Whole(x), 64).tensor(), padded)
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 1, 1), (2, 4, 3, 5)])
