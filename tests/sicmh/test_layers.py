@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from icm_core.tiles.field import Whole
+from icm_core.tiles import Whole
 from icm_sicmh.layers import GDN, LastUp, conv, pad_to, round_ste, started, tconv
 
 
