@@ -152,6 +152,7 @@ def test_classes_are_told_to_be_the_same_by_name_by_folder_or_by_number() -> Non
     kind = Classification()
     head = Legend(("cat", "dog", "cow"), (("n1", "n2", "n3"),))
     assert kind.match(Legend(("cow", "cat")), head) == (2, 0)
+    assert kind.match(Legend(("cow", "cat", "dog")), head) == (2, 0, 1)
     assert kind.match(Legend(("n3", "n2")), head) == (2, 1)
     assert kind.match(Legend(("x", "y", "z")), head) == (0, 1, 2)
     assert kind.match(Legend(("x", "y")), head) == "the head has 3 classes, and they are not the data set's 2"
