@@ -174,6 +174,13 @@ def test_settings_between_qualities() -> None:
     assert HEVC(HEVC.Params()).setting(Quality.of(1.5)) == 48
 
 
+@pytest.mark.parametrize(("quality", "setting"), [(1.25, 11), (1.4375, 11), (1.5, 12), (1.75, 12), (2, 13)])
+def test_a_setting_for_whole_numbers_is_the_nearest_one(quality, setting, picture) -> None:
+    between, alone = JPEG(JPEG.Params(settings=(10, 13))), JPEG(JPEG.Params(settings=(setting,)))
+    x = picture(40, 56)
+    assert between.encode(x, Quality.of(quality)) == alone.encode(x, Quality.of(1))
+
+
 @pytest.mark.parametrize("settings", [(), (10, 10), (10, 20, 15), (0, 5), (90, 101), (1.5, 2), tuple(range(1, 17))])
 def test_settings_that_cannot_be(settings) -> None:
     with pytest.raises(ValidationError):
