@@ -167,12 +167,17 @@ def test_adapter_without_a_semantic_image_is_refused(small, layout):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"class_names": ("a", "b")}, {"heads": 3}, {"classes": 256}, {"bins": ()}, {"bins": (0,)}, {"unknown": 1}],
+    [
+        {"class_names": ("a", "b")}, {"heads": 3}, {"classes": 256}, {"classes": 1}, {"bins": ()}, {"bins": (0,)},
+        {"unknown": 1}, {"dropout": 1.0}, {"dropout": -0.1}, {"auxiliary_weight": -0.1}, {"auxiliary_weight": 11},
+    ],
     ids=str,
-)
+)  # fmt: skip
 def test_params_refuse(wrong, small):
-    with pytest.raises(ValidationError):
-        TrSeg.Params.model_validate(small | wrong)
+    params = ModifiedTrSeg.Params if "auxiliary_weight" in wrong else TrSeg.Params
+    params.model_validate(small)
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        params.model_validate(small | wrong)
 
 
 @pytest.mark.parametrize("params", [head.Params for head in icm_heads()], ids=lambda p: p.__qualname__)
