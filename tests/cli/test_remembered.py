@@ -87,8 +87,8 @@ def python(toys: Path, cache: Path) -> Ask:
 def ask(python: Ask, tmp_path: Path) -> Ask:
     """Ask what the plugin says; the answer begins with "found out" where it is not remembered."""
 
-    def call(sound: bool = True, **variables: str) -> str:
-        code = ASK.replace("SOUND", str(sound)).replace("NAMED", repr(str(tmp_path / "named.json")))
+    def call(sound: bool = True, first: str = "", **variables: str) -> str:
+        code = first + ASK.replace("SOUND", str(sound)).replace("NAMED", repr(str(tmp_path / "named.json")))
         return python("-c", code, **variables)
 
     return call
@@ -137,6 +137,15 @@ def test_any_change_is_noticed(what: str, ask: Ask, toys: Path, tmp_path: Path) 
     else:
         (tmp_path / "named.json").unlink()
     assert ask() == f"found out\n{answer}\n"
+
+
+@pytest.mark.parametrize(
+    "change", ["sys.version = 'another'", "icm_core.__version__ = '99.0'", "sys.path.append('/x')"]
+)
+@pytest.mark.usefixtures("known")
+def test_another_python_program_or_path_is_another_installation(change: str, ask: Ask) -> None:
+    assert ask(first=f"import sys, icm_core; {change}") == f"found out\n{REMEMBERED}"
+    assert ask(first=f"import sys, icm_core; {change}") == REMEMBERED
 
 
 def _resigned(text: str, old: str, new: str) -> str:
