@@ -284,6 +284,22 @@ def test_pictures_are_within_0_and_1(change: float, right: bool) -> None:
             check(Prediction("reconstruction", output), (4, 5), 1)
 
 
+def test_an_enlarged_map_is_that_of_enlarged_logits() -> None:
+    logits, kind = torch.randn(1, 5, 23, 40, generator=rng(0)), Segmentation()
+    found = kind.enlarged(Prediction("segmentation", logits, ("a", "b", "c", "d", "e")), (201, 157))
+    full = torch.nn.functional.interpolate(logits, (201, 157), mode="bilinear", align_corners=False)[0].argmax(0)
+    same = torch.from_numpy(np.array(kind.raster(found))) == full
+    assert same.double().mean() > 0.9995  # where two classes are as likely, the last bit decides
+    truth = torch.randint(5, (201, 157), generator=rng(1))
+    confusion = torch.tensor(kind.tally(found, truth)["confusion"]).view(5, 5)
+    right = int((full == truth).sum())
+    assert confusion.sum() == 201 * 157 and abs(int(confusion.trace()) - right) < 20
+    assert sum(one["share"] for one in kind.answer(found)["classes"]) == pytest.approx(1, abs=1e-4)
+    kind.check_prediction(found, (201, 157), 1)
+    with pytest.raises(ValueError, match="should be of"):
+        kind.check_prediction(found, (201, 158), 1)
+
+
 def test_divergence_is_zero_for_the_same_answer_and_per_picture() -> None:
     logits = torch.randn(2, 3, 4, 5, generator=rng(0))
     other = logits.clone()

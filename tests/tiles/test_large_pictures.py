@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 import icm_core
 from icm_core import tiles
-from icm_core.kinds.segmentation import Enlarged, Segmentation
+from icm_core.kinds.segmentation import Enlarged
 from icm_core.pictures import to_picture
-from icm_core.types import Features, Legend, Prediction
+from icm_core.types import Features, Prediction
 from icm_demo.samples import shipped_photographs
 
 SMALL = 64 * 64
@@ -109,25 +109,6 @@ def test_a_head_sees_means_of_blocks_of_a_picture_with_more_pixels_than_it_takes
     monkeypatch.setattr(task.head, "most_pixels", 101 * 150)
     with torch.inference_mode():
         assert type(task.answer(features)) is Prediction
-
-
-def test_an_enlarged_map_is_that_of_enlarged_logits():
-    torch.manual_seed(0)
-    logits = torch.randn(1, 5, 23, 40)
-    small = Prediction("segmentation", logits, ("a", "b", "c", "d", "e"))
-    kind = Segmentation()
-    found = kind.enlarged(small, (201, 157))
-    full = F.interpolate(logits, (201, 157), mode="bilinear", align_corners=False)
-    same = found.classes == full[0].argmax(0)
-    assert same.double().mean() > 0.9995  # where two classes are as likely, the last bit decides
-    truth = torch.randint(5, (201, 157))
-    confusion = torch.tensor(kind.tally(found, truth)["confusion"])
-    assert confusion.sum() == 201 * 157
-    assert kind.figures([{"confusion": confusion.tolist()}], Legend(small.labels))["miou"].value > 0
-    shares = [one["share"] for one in kind.answer(found)["classes"]]
-    assert sum(shares) == pytest.approx(1, abs=1e-4)
-    with pytest.raises(ValueError, match="should be of"):
-        kind.check_prediction(found, (201, 158), 1)
 
 
 def test_pictures_are_rounded_strip_by_strip():
