@@ -224,6 +224,16 @@ def test_a_picture_of_a_view_is_made_anew_while_what_makes_it_learns(pipe: Pipel
 
 
 @torch.no_grad()
+def test_each_task_keeps_the_pictures_of_its_own(pipe: Pipeline, registry: Registry) -> None:
+    spec = pipe.spec.to_json()
+    spec["tasks"]["other"] = spec["tasks"]["coarse"]
+    both = build(parse_spec(spec), registry).requires_grad_(False)
+    pictures, kept = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), Kept()
+    batch = CodedBatch(both, pictures, None, torch.ones(2), 0.0, (1, 2), (0, 1), kept)
+    assert not torch.equal(batch.output("coarse"), batch.output("other"))  # type: ignore[arg-type]
+
+
+@torch.no_grad()
 def test_the_enhancement_is_trained_over_the_picture_as_it_will_be_decoded(pipe: Pipeline) -> None:
     assert pipe.enhancement is not None
     for name, value in pipe.task("coarse").adapter.named_parameters():
