@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from icm_core import build_registry, load
+from icm_core import build, build_registry, load, parse_spec
 from icm_core.bitstream.container import read
 from icm_core.errors import InputError
 from icm_core.inspection.cost import account
@@ -86,6 +86,19 @@ def test_label_maps_are_held_to_the_bytes_of_the_base_layer(folder) -> None:
     assert f"quality 4, {base:,} bytes" in next(cell for cell in step.cells if "segmentation" in cell.title).caption
     (step,) = shoot([pipe], data, 4, [limit]).steps
     assert step.cells[0].picture is None or "quality 4," not in step.cells[0].caption
+
+
+def test_a_task_that_reads_the_refined_picture_has_the_bytes_of_the_whole_file(folder) -> None:
+    registry = build_registry()
+    spec = load("scalable", device="cpu", registry=registry).spec.to_json()
+    seen = {"adapter": {"use": "core.decoded_picture", "params": {"of": "fine"}}, "head": {"use": "shown.labels"}}
+    pipe = build(parse_spec({**spec, "tasks": {**spec["tasks"], "seen": seen}}), registry)
+    sample = open_dataset(f"maps:{folder}", "val", registry)
+    blob = pipe.encode(sample[4].picture, quality=2)
+    cells = shoot([pipe], sample, 4).steps[1].cells
+    said = {cell.title.removeprefix("scalable: "): cell.caption for cell in cells if "quality 2," in cell.caption}
+    for task, size in {"segmentation": read(blob).base_bytes, "fine": len(blob), "seen": len(blob)}.items():
+        assert f"quality 2, {size:,} bytes" in said[task]
 
 
 def test_sharing_is_accounted_for(run, tmp_path) -> None:

@@ -14,7 +14,6 @@ from icm_core.jpeg import jpeg_within, psnr
 from icm_core.pictures import to_picture
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.quality import STEPS_PER_UNIT, Quality
-from icm_core.spec.model import FINE
 from icm_core.types import Legend, Prediction
 from icm_evaluation.kinds import Kinds, match, target_of, told
 from icm_evaluation.work import whole_qualities
@@ -107,7 +106,7 @@ class _Coder:
         blob = self.file(step)
         found = []
         for task, prediction in self.pipe.decode(blob).items():
-            needed = self.bytes(step) if task == FINE or self.own else read(blob).base_bytes
+            needed = self.bytes(step) if self.own or self.pipe.reads_fine(task) else read(blob).base_bytes
             caption = f"quality {step / STEPS_PER_UNIT:g}, {needed:,} bytes"
             found.append(self._cell(task, self.pipe.kind(task), prediction, caption))
         return found
