@@ -252,6 +252,18 @@ def test_bits_are_those_of_anchor_and_test_in_the_middle_of_what_both_cover(resu
     assert at.anchor_bpp == pytest.approx(2 * at.test_bpp)
 
 
+@pytest.mark.parametrize("lost", [{"psnr": None}, {}], ids=["no value", "no figure"])
+def test_a_curve_has_the_points_whose_figure_is_known(result, lost) -> None:
+    data = result.model_dump()
+    del data["points"][0]["tasks"]["coarse"]["psnr"]
+    data["points"][0]["tasks"]["coarse"].update(lost)
+    found = {curve.task: curve for curve in curves_of(Result.model_validate(data)) if curve.metric == "psnr"}
+    assert found["coarse"].rates == tuple(point.base_bpp for point in result.points[1:])
+    assert found["coarse"].values == tuple(point.tasks["coarse"]["psnr"] for point in result.points[1:])
+    assert len(found["fine"].rates) == len(result.points) > 1
+    assert [curve.label for curve in found.values()] == ["scalable coarse", "scalable fine"]
+
+
 def test_points_that_are_left_out_are_counted_on_both_curves(result) -> None:
     data = scaled(result, 2, "bumpy").model_dump()
     data["points"][1]["tasks"]["coarse"]["psnr"] = data["points"][0]["tasks"]["coarse"]["psnr"] - 1
