@@ -11,6 +11,7 @@ from compressai.models import Cheng2020Anchor, JointAutoregressiveHierarchicalPr
 
 import icm_core
 from icm_baselines import LEARNED, import_checkpoint
+from icm_baselines.attention import Cheng2020AttentionCodec
 from icm_baselines.latent import LatentAdapter
 from icm_baselines.learned import LearnedCodec, ScaleHyperpriorCodec
 from icm_core import BitstreamError, InputError, Quality, SpecError, WeightsError
@@ -41,6 +42,17 @@ def codec(request: pytest.FixtureRequest) -> LearnedCodec:
 @pytest.fixture
 def hyperprior() -> LearnedCodec:
     return make(ScaleHyperpriorCodec)
+
+
+def test_cheng2020_attn_keeps_the_layout_that_pytorch_makes_its_gradients_in(picture) -> None:
+    """Strides, for weights of 1x1 are contiguous in either layout. In the other one gradients damage the heap."""
+    codec = make(Cheng2020AttentionCodec).to(memory_format=torch.channels_last)
+    seen: list[torch.Tensor] = []
+    codec.net.g_a.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    codec(picture(64, 64, 2).contiguous(memory_format=torch.channels_last), torch.ones(2))
+    tensors = [*codec.parameters(), *codec.buffers(), *seen]
+    assert any(tensor.ndim == 4 and tensor.shape[-2:] == (1, 1) for tensor in tensors) and seen
+    assert all(tensor.stride() == torch.empty(tensor.shape).stride() for tensor in tensors)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (70, 100)], ids=str)

@@ -36,8 +36,7 @@ TOY: dict[str, dict[str, Any]] = {
     "tasks.modified_trseg": TRSEG,
     "tasks.vit": {"model": "test_vit", "input_size": SIDE},
     "baselines.bmshj2018_hyperprior": {"n": 8, "m": 12},
-    # below 24, PyTorch 2.15 damages its heap: gradients of convolutions of few channels in channels_last memory
-    "baselines.cheng2020_attn": {"n": 32},
+    "baselines.cheng2020_attn": {"n": 8},
     "related.hific": {"n": 8, "m": 8, "width": 32, "blocks": 1},
     "related.discriminator": {"width": 4, "layers": 2},
     "related.synthesis": {"channels": 16},

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import chain
 from typing import ClassVar, cast
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from icm_baselines.learned import ContextCodec, LearnedParams
+from icm_core.types import CodecOutput
 
 
 class _ResidualUnit(nn.Module):
@@ -25,6 +29,9 @@ class Cheng2020AttentionCodec(ContextCodec):
     """`Cheng2020AnchorCodec` with attention in its transforms (Cheng et al., CVPR 2020).
 
     CompressAI's model has one Gaussian a symbol; the paper's has a mixture of three.
+
+    Weights and pictures keep PyTorch's usual memory layout, also in a pipeline that has ``channels_last``: in that one
+    PyTorch 2.15 writes past its memory in the gradients of these transforms on a CPU.
     """
 
     name: ClassVar[str] = "baselines.cheng2020_attn"
@@ -36,8 +43,20 @@ class Cheng2020AttentionCodec(ContextCodec):
             192,
             ge=8,
             le=512,
-            description="N, channels of networks and latents (CompressAI: 128 or 192); to train on a CPU at least 24",
+            description="N, channels of networks and latents (CompressAI: 128 or 192)",
         )
+
+    def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
+        """See `Codec.forward`."""
+        return super().forward(x.clone(memory_format=torch.contiguous_format), quality)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Cheng2020AttentionCodec:
+        """What every ``to`` goes through, that of the pipeline too."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for tensor in chain(self.parameters(), self.buffers()):
+            # Not contiguous(): weights of 1x1 are contiguous in both layouts, and keep the strides of the other one.
+            tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+        return self
 
     def models(self) -> list[nn.Module]:
         """CompressAI's model."""
