@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -288,6 +289,18 @@ def test_depth_loss_does_not_mind_a_common_factor_by_half():
     # All logarithms are off by log 2: the mean of squares, and half of it taken off.
     found = head.loss(double, target)
     assert found.tolist() == pytest.approx([0.5 * torch.tensor(2.0).log().square().item(), 0], abs=1e-6)
+
+
+def test_depth_loss_is_eigens_with_logarithms_that_go_on_as_straight_lines():
+    found = [[-1.0, 0.0, 0.005], [0.02, 3.0, 8.0]]
+    true = [[2.0, 1.0, 4.0], [math.nan, 1.5, 6.5]]
+    errors, known = [], [t for row in true for t in row if t == t]
+    least = 0.01 * sum(known) / len(known)  # 0.03
+    for d, t in ((d, t) for rows in zip(found, true, strict=True) for d, t in zip(*rows, strict=True) if t == t):
+        errors.append((math.log(d) if d > least else math.log(least) + (d - least) / least) - math.log(t))
+    mean, squares = sum(errors) / 5, sum(e * e for e in errors) / 5
+    loss = built(Distances).loss(torch.tensor([[found]]), torch.tensor([true]))
+    assert loss.tolist() == pytest.approx([squares - mean**2 / 2], rel=1e-5)
 
 
 def test_depth_loss_leads_back_from_distances_that_are_none():
