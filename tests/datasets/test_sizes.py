@@ -120,6 +120,13 @@ def test_all_else_is_the_data_sets_own(opened, camvid_tree: Path) -> None:
     assert torch.equal(copy[1].picture, data[1].picture) and torch.equal(copy[1].target, data[1].target)
 
 
+def test_distances_keep_their_unit(opened, tmp_path: Path, picture, class_map) -> None:
+    picture(tmp_path / "val/1.png")
+    class_map(tmp_path / "val_depth/1.png", [[51] * 6] * 4)
+    data, own = (opened("nyu", tmp_path, size=size) for size in (2, None))
+    assert (data.unit, data.legend, data.kind) == (own.unit, own.legend, own.kind) == ("m", own.legend, "depth")
+
+
 def test_a_class_stays_as_it_is(registry: Registry) -> None:
     sample = resized(registry, "classification", torch.tensor(3), 4, labels=("a", "b", "c", "d"))
     assert sample.picture.shape == (3, 4, 6) and torch.equal(sample.target, torch.tensor(3))

@@ -180,6 +180,20 @@ def test_feeds_of_a_stage_draw_pictures_of_their_own(smoke: Smoke, registry: Reg
     assert one.seed == seed_of(own.seed, SEG, 0)
 
 
+def test_epochs_of_pictures_that_are_no_whole_number_of_steps(smoke: Smoke, registry: Registry, tmp_path: Path) -> None:
+    """24 pictures in fives are 4.8 steps, and 2.5 epochs of them 12."""
+    own = smoke(
+        **{
+            f"stages.{SEG}.start": [],
+            f"stages.{SEG}.feeds.0.batch": 5,
+            f"stages.{SEG}.schedule": {"epochs": 2.5, "shape": "constant"},
+        }
+    )
+    assert isinstance(own.pipeline, PipelineSpec)
+    options = Options(tmp_path, tmp_path, tmp_path, device="cpu", workers=0)
+    assert Trainer(own, own.pipeline, 1, RunFolder(tmp_path), options, registry).schedule.steps == 12
+
+
 def test_dropout_is_another_at_every_step_and_the_same_for_a_step_done_again(
     smoke: Smoke, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
