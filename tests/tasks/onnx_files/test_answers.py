@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import icm_small_onnx as small
 import numpy as np
 import onnxruntime
@@ -247,6 +249,44 @@ def test_what_is_found_in_a_crowd_counts_neither_way():
     without = things((0, 0, 10, 10), labels=[1])
     assert float(loss(alone, truth)) < 0.01
     assert float(loss(alone, without)) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("box", "counts"),
+    [
+        ((32, 45, 52, 55), False), ((28, 45, 48, 55), True),  # 60 % and 40 % of it are inside
+        ((50, 32, 60, 66), False), ((50, 20, 60, 66), True),  # 59 % and 43 %
+        ((0, 40, 10, 60), True), ((45, 70, 55, 80), True), ((45, 45, 46, 47), False),
+    ],
+)  # fmt: skip
+def test_inside_of_a_crowd_is_what_has_half_of_its_area_there(box, counts):
+    found = certain((0, 0, 10, 10), box, labels=[1, 1])
+    truth = things((0, 0, 10, 10), (40, 40, 80, 60), labels=[1, 1], iscrowd=torch.tensor([0, 1]))
+    without = float(loss(found, things((0, 0, 10, 10), labels=[1])))
+    assert without > 0.5
+    assert float(loss(found, truth)) == pytest.approx(without if counts else 0, abs=0.01)
+
+
+def test_the_loss_is_its_formulas_written_out():
+    logits = [[-2.0, 1.5], [0.5, -1.0]]
+    boxes = [[2.0, 0, 12, 8], [50, 50, 60, 60]]
+    overlap = 64 / 116  # of the first with the thing; both lie in 12 x 10 pixels
+    truth = [[0.0, overlap], [0.0, 0.0]]
+    expected = 2 * (1 - (overlap - (120 - 116) / 120))
+    for row, wanted in zip(logits, truth, strict=True):
+        for logit, y in zip(row, wanted, strict=True):
+            p = 1 / (1 + math.exp(-logit))
+            expected -= (y - p) ** 2 * (y * math.log(p) + (1 - y) * math.log(1 - p))
+    found = loss(Candidates(torch.tensor([boxes]), torch.tensor([logits])), things((0, 0, 10, 10), labels=[1]))
+    assert found.tolist() == pytest.approx([expected], rel=1e-5)
+
+
+def test_numbers_that_are_not_finite_or_boxes_without_area_leave_losses_finite():
+    truth, clean = things((0, 0, 10, 10), labels=[1]), certain((0, 0, 10, 10), (20, 20, 40, 40), labels=[1, 2])
+    for strange in ((-math.inf, 0, math.inf, math.inf), (math.nan, 5, 1e30, 3e38), (8, 8, 2, 2)):
+        found = certain((0, 0, 10, 10), strange, labels=[1, 0])
+        found.logits[0, 1, 2] = math.inf
+        assert loss(found, truth).isfinite().all() and divergence(found, clean).isfinite().all()
 
 
 def test_a_picture_without_things_wants_none():
