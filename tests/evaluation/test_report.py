@@ -6,13 +6,15 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from icm_evaluation.plots import Line, Panel, curves_plot, figure, plot_bytes
+from icm_evaluation.curves import curves_of
+from icm_evaluation.plots import Line, Panel, clean_levels, curves_plot, figure, plot_bytes
 from icm_evaluation.results import read_result
 from icm_evaluation.styles import styles
 
@@ -101,6 +103,15 @@ def test_a_plot_names_its_axes_and_systems() -> None:
     text = plot_bytes(drawn, ".svg").decode()
     for words in ("A title", "PSNR in dB", "bits per pixel", "one"):
         assert f"<!-- {words}" in text
+
+
+def test_figures_on_clean_pictures_are_levels_those_of_one_head_once(measured) -> None:
+    (curve,) = (one for one in curves_of(read_result(measured["single"])) if one.metric == "miou")
+    known = {"a": 0.0, "b": 0.04, "c": 50.0, "d": None}
+    curves = [replace(curve, label=label, clean=clean) for label, clean in known.items()]
+    assert clean_levels(curves[:2]) == [("clean pictures", 0.0)]
+    assert clean_levels(curves) == [("clean pictures, head of a, b", 0.0), ("clean pictures, head of c", 50.0)]
+    assert clean_levels(curves[3:]) == []
 
 
 def test_a_plot_of_another_kind_is_refused(fail, measured, tmp_path) -> None:
