@@ -241,6 +241,8 @@ def test_where_nothing_is_sure_the_best_are_drawn():
     picture = Image.new("RGB", (80, 60))
     drawn = KIND.draw(said(((20, 30, 50, 50), 1, 0.3)), picture)
     assert drawn.getpixel((20, 40)) == colour_of(1, LEGEND)
+    many = said(*(((20, 30, 50, 50), 1, score) for score in (0.1, 0.4, 0.2, 0.49, 0.3)))
+    assert KIND.drawn_things(many)["scores"].tolist() == pytest.approx([0.49, 0.4, 0.3])
 
 
 def test_captions_do_not_cover_each_other():
