@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -156,6 +157,7 @@ class Hub(BaseHTTPRequestHandler):
     """The part of the hub's protocol that a download needs."""
 
     folder: Path
+    asked: ClassVar[list[str]] = []
 
     def log_message(self, *_: object) -> None:
         """Nothing: tests are quiet."""
@@ -168,6 +170,7 @@ class Hub(BaseHTTPRequestHandler):
 
     def answer(self, *, body: bool) -> None:
         path = self.path.split("?")[0]
+        self.asked.append(path)
         if path.startswith("/api/models/lab/eyes"):
             names = sorted(file.name for file in self.folder.iterdir())
             files = [{"rfilename": name} for name in names]
@@ -199,8 +202,11 @@ def hub(exported: Exported) -> Iterator[str]:
 
 
 def load_from(hub: str, address: str, home: Path) -> subprocess.CompletedProcess[str]:
+    return beside(hub, f"import icm_core; print(icm_core.load({address!r}, device='cpu').base_fingerprint.hex())", home)
+
+
+def beside(hub: str, program: str, home: Path) -> subprocess.CompletedProcess[str]:
     # A process of its own: the library reads the hub's address when it is imported.
-    program = f"import icm_core; print(icm_core.load({address!r}, device='cpu').base_fingerprint.hex())"
     environment = {
         **os.environ,
         "HF_ENDPOINT": hub,
@@ -218,6 +224,16 @@ def test_a_pipeline_is_loaded_from_a_hub(hub: str, exported: Exported, tmp_path:
     found = load_from(hub, "hf://lab/eyes", tmp_path)
     assert found.returncode == 0, found.stderr[-2000:]
     assert found.stdout.strip() == icm_core.load(exported.spec, device="cpu").base_fingerprint.hex()
+
+
+def test_a_pipeline_is_fetched_in_the_revision_that_is_named(hub: str, tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    Hub.asked.clear()
+    program = "from icm_core.pipeline.hub import fetch; print(fetch('hf://lab/eyes@v1.2').name)"
+    found = beside(hub, program, tmp_path)
+    assert (found.returncode, found.stdout.strip()) == (0, "smoke.json"), found.stderr[-2000:]
+    assert any("/revision/v1.2" in path for path in Hub.asked)
+    assert not any("/revision/main" in path for path in Hub.asked)
 
 
 def test_an_unknown_repository_is_one_sentence(hub: str, tmp_path: Path) -> None:
