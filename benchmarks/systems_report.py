@@ -98,7 +98,8 @@ def _trained(row: dict[str, Any], stem: str) -> str:
         if other := stage["from"]:
             stages.append(f"{name}: that of `{other}`")
         else:
-            seen = f"{stage['steps']} steps of {stage['batch']} crops of {stage['crop']}x{stage['crop']}"
+            crops = "1 crop" if stage["batch"] == 1 else f"{stage['batch']} crops"
+            seen = f"{stage['steps']} steps of {crops} of {stage['crop']}x{stage['crop']}"
             stages.append(f"{name}: {seen}, {stage['seconds'] / 60:.1f} minutes")
     device = record["device"].replace("1 threads of a ", "1 thread of ")
     return f"{'; '.join(stages)}; {record['pictures']}; {device}"
