@@ -71,6 +71,15 @@ def test_the_decoder_has_the_encoders_latent(codec, picture, size) -> None:
     assert float(latents[0].abs().max()) > 0
 
 
+def test_the_hyper_analysis_sees_in_coding_what_compressai_gives_it(codec, picture) -> None:
+    x, seen = picture(64, 128), list[torch.Tensor]()
+    codec.net.h_a.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+    codec.net(x)
+    codec.encode(x, ONE)
+    assert len(seen) == 2 and float(codec.net.g_a(x).min()) < 0
+    torch.testing.assert_close(seen[1], seen[0])
+
+
 def test_the_hyperprior_decodes_what_compressai_would(hyperprior, picture) -> None:
     x = picture(64, 128)
     expected = hyperprior.net(x)["x_hat"].clamp(0, 1)
