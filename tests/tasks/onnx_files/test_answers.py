@@ -136,6 +136,10 @@ def test_the_corners_of_a_picture_come_back_from_any_input(own, size, fit, multi
 # --- layouts ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_grid_has_yoloxs_strides_unless_it_is_told_others():
+    assert Grid(form="grid").strides == (8, 16, 32)
+
+
 def test_a_grid_is_read_as_yolox_writes_it():
     random = np.random.default_rng(0)
     raw = random.random((2, 8 * 12 + 4 * 6, 5 + 3)).astype(np.float32)
