@@ -67,14 +67,15 @@ def test_waiting_files_are_answered_each_as_it_was_asked_for(serve, held, pipe, 
     first = service.later("POST", "/decode", blob)
     assert held.begun.acquire(timeout=30)
     ways = ["", "?draw=true&pictures=true", "?tasks=labels", "?pictures=true", "?tasks=labels", "?draw=true"]
-    asked = [*((f"/decode{way}", blob) for way in ways), ("/decode", pipe.encode(photo, 3))]
+    bases = [pipe.encode(photo, quality, enhancement=False) for quality in (2, 3)]
+    asked = [*((f"/decode{way}", blob) for way in ways), *(("/decode", base) for base in bases)]
     waiting = []
     for number, (path, body) in enumerate(asked):
         waiting.append(service.later("POST", path, body))
         service.until(lambda number=number: service.metric("icm_waiting") == number + 1)
     held.go.set()
     answers = [one.result(30).json for one in (first, *waiting)][1:]
-    assert held.sizes == [1, 1, 1, 2, 1, 1, 1]  # two that ask the same of files of one quality
+    assert held.sizes == [1, 1, 1, 2, 1, 1, 1, 1]  # two that ask the same of files of one quality
     for (path, body), found in zip(asked, answers, strict=True):
         alone = service.ask("POST", path, body).json
         rows = {name: sorted(row) for name, row in found["tasks"].items()}
