@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import struct
 
 import pytest
@@ -84,6 +85,13 @@ def test_a_hash_is_sha256_of_shapes_and_of_little_endian_float32() -> None:
     content = b"(2, 1)\n" + struct.pack("<2f", 1.5, -2.0) + b"(1,)\n" + struct.pack("<f", 0.0)
     found = control_hash([torch.tensor([[1.5], [-2.0]], dtype=torch.float64), torch.tensor([0])])
     assert found == hashlib.sha256(content).digest()[:4]
+
+
+@pytest.mark.parametrize("shape", [(), (3, 2**19 + 1), (2**20 + 2, 1)], ids=str)
+def test_tensors_of_any_size_are_hashed_to_their_end(shape: tuple[int, ...]) -> None:
+    numbers = torch.arange(math.prod(shape)).reshape(shape) % 4093
+    content = f"{shape}\n".encode() + numbers.numpy().astype("<f4").tobytes()
+    assert control_hash([numbers]) == hashlib.sha256(content).digest()[:4]
 
 
 def test_every_flipped_bit_of_a_file_with_hashes_is_noticed(pipeline: Pipeline, picture: torch.Tensor) -> None:
