@@ -133,6 +133,21 @@ def test_the_corners_of_a_picture_come_back_from_any_input(own, size, fit, multi
         assert fitted.maps(fitted.image).shape[-2:] == own
 
 
+@pytest.mark.parametrize(
+    ("own", "size", "longest", "inner"),
+    [
+        ((100, 150), 50, None, (50, 75)),
+        ((150, 100), 50, None, (75, 50)),
+        ((100, 150), 200, None, (200, 300)),
+        ((100, 300), 50, 120, (40, 120)),
+        ((300, 100), 50, 150, (150, 50)),
+    ],
+)
+def test_a_size_is_of_the_shorter_side_as_far_as_the_longer_one_may_be(own, size, longest, inner):
+    fitted = fit_into(torch.ones(1, 3, *own), size, longest=longest)
+    assert fitted.inner == tuple(fitted.image.shape[-2:]) == inner
+
+
 # --- layouts ---------------------------------------------------------------------------------------------------------
 
 
