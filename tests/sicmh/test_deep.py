@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from icm_core.errors import InputError
 from icm_core.quality import Quality
 from icm_core.tiles import Bytes
 from icm_sicmh import Hyperprior
+from icm_sicmh.deep import Block, DeepCorrection
 
 QUALITY = Quality.of(2.5)
 
@@ -59,6 +61,37 @@ def test_its_files_are_others_and_decode_with_any_decoder(
 
 def test_the_fingerprint_knows_nothing_of_it(deep: Hyperprior, codec: Hyperprior) -> None:
     assert deep.coding_state() == deep.with_encoder("deep").coding_state() == codec.coding_state()
+
+
+def block(part: Block, x: torch.Tensor) -> torch.Tensor:
+    seen = part.depthwise(x)
+    seen = (seen - seen.mean((1, 2, 3), keepdim=True)) / (seen.var((1, 2, 3), False, keepdim=True) + 1e-5).sqrt()
+    seen = part.widen(seen * part.norm.weight[:, None, None] + part.norm.bias[:, None, None])
+    return x + part.narrow(seen * (1 + torch.erf(seen / math.sqrt(2))) / 2)
+
+
+@torch.no_grad()
+def test_it_is_its_layers_one_after_the_other() -> None:
+    torch.manual_seed(7)
+    net = DeepCorrection(6, 4, 8).eval()
+    blocks = [*net.blocks_16, *net.blocks_32]
+    assert (len(net.blocks_16), len(net.blocks_32)) == (2, 4)
+    assert not any(part.narrow.weight.any() or part.narrow.bias.any() for part in blocks)
+    for parameter in (net.last.weight, *(part.narrow.weight for part in blocks)):
+        torch.nn.init.normal_(parameter, std=0.5)
+    x, y = torch.rand(2, 3, 64, 96), torch.randn(2, 6, 4, 6)
+    h1, gain = 3 * torch.randn(2, 4, 2, 3), torch.rand(2, 4, 1, 1) + 1
+    h1[0, 0, 0, 0] = 500.0
+    fine, coarse = net.trunk((255 * x - 127) / 128)  # as its weights were trained
+    found = net.mix_16(torch.cat([coarse, net.from_8(fine).clamp_min(0), y], 1))
+    for part in net.blocks_16:
+        found = block(part, found)
+    steps = h1 * gain
+    seen = [net.down(found), steps.clamp(-32, 32), (2 * math.pi * steps).sin()]
+    found = net.mix_32(torch.cat(seen, 1))
+    for part in net.blocks_32:
+        found = block(part, found)
+    torch.testing.assert_close(net(x, y, h1, gain), h1 + net.last(found) / gain, rtol=1e-4, atol=1e-3)
 
 
 @torch.no_grad()
