@@ -12,6 +12,7 @@ from PIL import Image
 
 from icm_core import BitstreamError, InputError, build, load, parse_spec
 from icm_core.bitstream.container import Container, LayerKind, read
+from icm_core.quality import Quality
 from icm_core.types import Prediction
 
 SIZE = (70, 45)
@@ -132,3 +133,12 @@ def _png() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (9, 9)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("quality", [1.0, 3.0])
+def test_an_enhancement_of_another_quality_is_hashed_and_verified_with_that(quality: float) -> None:
+    pipeline = load(Path(__file__).parents[1] / "golden/golden.json", device="cpu")
+    blob = pipeline.encode(pictures()[0], 2.5, enhancement_quality=quality, control=True)
+    (layer,) = read(blob).layers[1:]
+    assert len(layer.control) == 4 and layer.quality == Quality.of(quality)
+    assert pipeline.decode(blob, ["fine"], verify=True).verified == (LayerKind.BASE, LayerKind.ENHANCEMENT)

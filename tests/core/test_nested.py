@@ -65,6 +65,16 @@ class Around(Codec):
         return self.codec.coding_state()
 
 
+class Beside(Around):
+    """Has a layer whose name begins as that of the codec inside."""
+
+    name: ClassVar[str] = "outer.beside"
+
+    def __init__(self, params: Around.Params) -> None:
+        super().__init__(params)
+        self.codec_colour = nn.Conv2d(3, 3, 1)
+
+
 @pytest.fixture(scope="session")
 def registry(tiny: ModuleType) -> Registry:
     """The tiny plugin, the codec around another, and a second codec that needs a file."""
@@ -83,7 +93,7 @@ def registry(tiny: ModuleType) -> Registry:
         @staticmethod
         @hookimpl
         def icm_codecs() -> list[type[Codec]]:
-            return [Around, Other]
+            return [Around, Beside, Other]
 
     return build_registry(path=[], extra={"tiny": tiny, "outer": Plugin})
 
@@ -180,6 +190,22 @@ def test_exchanged_from_json_alone(registry, around, tmp_path) -> None:
     load_weights(pipe, [], inherited=composed.inherited, partly=True)
     assert torch.equal(pipe.codec.codec.codec.mix.weight, before)
     assert torch.equal(pipe.codec.codec.colour.weight, original.codec.codec.colour.weight.half().float())
+
+
+def test_what_is_called_like_the_beginning_of_another_is_another(registry, data, tmp_path) -> None:
+    """A codec inside was exchanged; the weights of a layer beside it, `codec_colour`, stay."""
+    inner = {"use": "tiny.thumbnail"}
+    base = write(tmp_path, "base", {**data, "codec": {"use": "outer.beside", "params": {"codec": inner}}})
+    original = build(compose(base, registry).spec, registry)
+    weights = tmp_path / "base.safetensors"
+    save(original, {weights: [""]})
+    base.write_text(json.dumps({**json.loads(base.read_text()), "weights": weights.name}))
+    other = {"params": {"codec": {"use": "outer.other"}}}
+    composed = compose(write(tmp_path, "own", {"extends": base.name, "codec": other}), registry)
+    pipe = build(composed.spec, registry)
+    load_weights(pipe, [], inherited=composed.inherited, partly=True)
+    kept = pipe.state_dict()["codec.codec_colour.weight"]
+    assert torch.equal(kept, original.state_dict()["codec.codec_colour.weight"].half().float())
 
 
 def test_changed_parameters_keep_the_weights(registry, around, tmp_path) -> None:

@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 
+from icm_core import build, build_registry, parse_spec
 from icm_core.errors import InputError
 from icm_core.quality import Quality
 from icm_core.tiles import Bytes
@@ -40,6 +41,19 @@ def deep(settled: Hyperprior) -> Hyperprior:
 @pytest.fixture
 def picture() -> torch.Tensor:
     return torch.rand(1, 3, 96, 130, generator=torch.Generator().manual_seed(5))
+
+
+def test_a_picture_is_analysed_as_it_is_encoded(deep: Hyperprior, picture: torch.Tensor) -> None:
+    task = {"adapter": {"use": "sicmh.multi_scale"}, "head": {"use": "sicmh.coarse"}}
+    codec = {"use": "sicmh.hyperprior", "params": deep.params.model_dump()}
+    pipe = build(parse_spec({"icm": 1, "name": "deep", "codec": codec, "tasks": {"coarse": task}}), build_registry())
+    pipe.codec.load_state_dict(deep.state_dict())
+    sides = {
+        encoder: pipe.decode(pipe.encode(picture, 2.5, encoder=encoder), []).side.levels for encoder in ("fast", "deep")
+    }
+    assert not torch.equal(sides["fast"][0], sides["deep"][0])
+    for encoder, levels in sides.items():
+        assert all(map(torch.equal, pipe.analyse(picture, 2.5, encoder=encoder).levels, levels))
 
 
 @torch.no_grad()

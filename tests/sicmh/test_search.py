@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from icm_core import InputError, Pipeline, SpecError, build, load, parse_spec
-from icm_core.bitstream.container import read
+from icm_core.bitstream.container import LayerKind, read
 from icm_core.plugins.registry import build_registry
 from icm_core.quality import Quality
 from icm_core.types import SideInfo
@@ -124,6 +124,13 @@ def test_what_comes_behind_a_search_is_made_from_what_was_found(picture: Tensor)
     blob = pipe.encode(picture, 2, effort=15, control=True)
     assert read(blob).base.payload != read(pipe.encode(picture, 2)).base.payload
     assert len(pipe.decode(blob, ["fine"], verify=True).verified) == 2
+
+
+def test_a_base_layer_that_was_searched_has_its_control_hash(picture: Tensor) -> None:
+    pipe = made([100.0, 100.0])
+    blob = pipe.encode(picture, 2, effort=1, control=True)
+    assert len(read(blob).base.control) == 4
+    assert pipe.decode(blob, ["coarse"], verify=True).verified == (LayerKind.BASE,)
 
 
 def test_effort_leaves_the_pipeline_as_it_was(picture: Tensor) -> None:
