@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from icm_baselines.colour import from_planes, planes_bytes, to_planes
 
@@ -27,6 +28,26 @@ def test_samples_of_two_bytes_are_little_endian_and_luma_comes_first() -> None:
     raw = to_planes(pixels, halved=True)
     assert len(raw) == planes_bytes(2, 4, True) == 2 * (8 + 2 + 2)
     assert raw[:4] == b"\x00\x00\xff\x03"
+
+
+def test_colour_planes_are_halved_with_lanczos_and_enlarged_bicubically() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+
+    def split(raw: bytes, height: int, width: int) -> list[Image.Image]:
+        planes = np.frombuffer(raw, "<u2")[16 * 24 :].reshape(2, height, width)
+        return [Image.fromarray(plane.astype(np.float32)) for plane in planes]
+
+    full, half = split(to_planes(pixels, False), 16, 24), split(to_planes(pixels, True), 8, 12)
+    for large, small in zip(full, half, strict=True):
+        expected = np.asarray(large.resize((12, 8), Image.Resampling.LANCZOS)).clip(0, 1023)
+        assert np.abs(expected - np.asarray(small)).max() <= 1.5  # samples were rounded before they were resized
+    enlarged = [np.asarray(plane.resize((24, 16), Image.Resampling.BICUBIC)) for plane in half]
+    luma = np.frombuffer(to_planes(pixels, True), "<u2")[: 16 * 24].reshape(16, 24) / 1023
+    blue, red = ((plane - 512) / 1023 for plane in enlarged)
+    colours = luma + 1.5748 * red, luma + 1.8556 * blue
+    found = from_planes(to_planes(pixels, True), 16, 24, True)
+    for channel, colour in zip((0, 2), colours, strict=True):
+        assert np.abs(found[..., channel] - (255 * colour).clip(0, 255)).max() <= 0.51
 
 
 @pytest.mark.parametrize("halved", [False, True])

@@ -208,6 +208,23 @@ def test_jpeg_xl_distances_survive_the_detour_over_qualities() -> None:
         assert distance(quality_of(wanted)) == pytest.approx(wanted)
 
 
+def test_video_encoders_are_set_up_as_documented(usable, picture, monkeypatch) -> None:
+    """Slowest preset of x265, medium one of vvenc without perceptual adaptation; one intra picture at a constant QP."""
+    seen: list[list[str]] = []
+
+    def remember(codec: str, arguments: list[str], data: bytes, pixels: int) -> bytes:
+        seen.append(arguments)
+        return b"coded"
+
+    monkeypatch.setattr("icm_baselines.video.run", remember)
+    HEVC(HEVC.Params()).encode(picture(64, 72), Quality.of(2))
+    VVC(VVC.Params()).encode(picture(64, 72), Quality.of(2.5))
+    x265, vvenc = (" ".join(arguments) for arguments in seen)
+    assert "-pix_fmt yuv444p10le -s 72x64" in x265 and "-pix_fmt yuv420p10le -s 72x64" in vvenc
+    assert "-c:v libx265 -preset placebo -tune psnr -x265-params qp=45:keyint=1:info=0:" in x265
+    assert "-c:v libvvenc -preset medium -qp 43 -qpa 0 -vvenc-params intraperiod=1:gopsize=1" in vvenc
+
+
 def test_video_chroma(usable, picture) -> None:
     usable("hevc")
     x, best = picture(64, 64), Quality.of(6)

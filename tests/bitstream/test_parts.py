@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icm_core.bitstream.container import Container, Layer, LayerKind, read, write
-from icm_core.bitstream.split import join, split
+from icm_core.bitstream.split import apart, join, split
 from icm_core.errors import BitstreamError, InputError
 from icm_core.quality import Quality
 
@@ -54,6 +54,13 @@ def test_every_cut_and_every_tail_of_an_enhancement_part_is_noticed() -> None:
     for wrong in [*(two[:end] for end in range(len(two))), two + b"\0"]:
         with pytest.raises(BitstreamError):
             join(one, wrong)
+
+
+@pytest.mark.parametrize("control", [b"", b"1234"])
+def test_a_base_file_and_the_part_behind_it_come_apart(control: bytes) -> None:
+    parts = split(file(control=control))
+    assert apart(b"".join(parts)) == parts
+    assert apart(parts[0]) == (parts[0], b"")
 
 
 def test_a_base_only_file_has_nothing_to_split_off() -> None:

@@ -12,8 +12,9 @@ from PIL import Image
 
 from icm_core import BitstreamError, InputError, build, load, parse_spec
 from icm_core.bitstream.container import Container, LayerKind, read
+from icm_core.pipeline.parts import rows
 from icm_core.quality import Quality
-from icm_core.types import Prediction
+from icm_core.types import Prediction, SideInfo
 
 SIZE = (70, 45)
 
@@ -142,3 +143,10 @@ def test_an_enhancement_of_another_quality_is_hashed_and_verified_with_that(qual
     (layer,) = read(blob).layers[1:]
     assert len(layer.control) == 4 and layer.quality == Quality.of(quality)
     assert pipeline.decode(blob, ["fine"], verify=True).verified == (LayerKind.BASE, LayerKind.ENHANCEMENT)
+
+
+def test_each_picture_of_a_batch_has_its_own_row_of_all_that_was_decoded() -> None:
+    level, shown = torch.rand(3, 2, 4, 5), torch.rand(3, 3, 8, 10)
+    for number, side in enumerate(rows(SideInfo((level,), (8, 10), {"coarse": shown}), 3)):
+        assert torch.equal(side.levels[0], level[[number]]) and torch.equal(side.pictures["coarse"], shown[[number]])
+        assert side.size == (8, 10)

@@ -59,6 +59,12 @@ def test_what_is_laid_over_covers_so_much() -> None:
     assert pixels(overlay(below, above))[0, 0].tolist() == pytest.approx([40, 30, 200], abs=1)  # 60 %
 
 
+def test_the_shares_of_a_tall_map_are_of_all_its_rows() -> None:
+    tall = torch.zeros(2500, 4, dtype=torch.uint8)
+    tall[:1500], tall[2400:] = 1, 7
+    assert [(one.index, one.share) for one in swatches(tall, LEGEND)] == [(1, 0.6), (0, 0.36), (7, 0.04)]
+
+
 def test_swatches_are_shares_largest_first() -> None:
     found = swatches(torch.tensor([[1, 1, 0], [1, 7, 7], [1, 7, 7], [1, 1, 1]]), LEGEND)
     assert [(one.label, one.index, one.colour) for one in found] == [

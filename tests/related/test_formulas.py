@@ -16,6 +16,7 @@ from icm_baselines.residual import CodecResidual
 from icm_core import Quality, build, build_registry, parse_spec
 from icm_core.interfaces import Nested, TaskHead
 from icm_core.types import Features, Level, SideInfo, SideInfoLayout
+from icm_related.filtered import Filter
 from icm_related.gan import Adversarial, ChannelNorm
 from icm_related.label_features import LabelFeatures
 from icm_related.label_map import LabelMap
@@ -254,6 +255,18 @@ def test_between_two_numbers_of_passes_the_nearer_one_is_trained_and_coded(x, qu
 # --- residues --------------------------------------------------------------------------------------------------------
 
 
+def test_a_residue_with_a_gain_is_finer_and_clips_sooner(x) -> None:
+    layout = SideInfoLayout((Level(3, 1),), 3)
+    plain, gained = (CodecResidual(CodecResidual.Params(codec=Nested.of(Lossless), gain=g), layout) for g in (1, 4))
+    assert plain.coding_state() != gained.coding_state()
+    coarse = (x + torch.linspace(-0.2, 0.2, 90)).clamp(0, 1)
+    side = SideInfo((coarse,), (70, 90))
+    found = gained.decode(gained.encode(x, coarse, side, Quality.of(1)), coarse, side, Quality.of(1))
+    kept = (x - coarse).clamp(-128 / 255 / 4, 127 / 255 / 4)
+    assert float((x - coarse - kept).abs().max()) > 0.05
+    torch.testing.assert_close(found, (coarse + kept).clamp(0, 1), rtol=0, atol=0.5 / 255 / 4 + 1e-6)
+
+
 def test_a_residue_is_written_around_grey_level_128_and_added_back(x) -> None:
     residual = CodecResidual(CodecResidual.Params(codec=Nested.of(Lossless)), SideInfoLayout((Level(3, 1),), 3))
     coarse = x.flip(2)
@@ -267,3 +280,20 @@ def test_a_residue_is_written_around_grey_level_128_and_added_back(x) -> None:
     found = residual.decode(payloads, coarse, side, Quality.of(1))
     assert torch.equal((found * 255).round().long(), (levels[1] + difference).clamp(0, 255))
     torch.testing.assert_close(found * 255, (levels[1] + difference).clamp(0, 255).float(), rtol=0, atol=1e-3)
+
+
+# --- filters ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_filter_adds_what_its_convolutions_make_of_a_picture_whose_edge_goes_on(x) -> None:
+    torch.manual_seed(2)
+    network = Filter(channels=4, layers=3)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    found = x
+    convolutions = [layer for layer in network.change if isinstance(layer, nn.Conv2d)]
+    for number, layer in enumerate(convolutions):
+        found = F.conv2d(F.pad(found, (1, 1, 1, 1), mode="replicate"), layer.weight, layer.bias)
+        if number < 2:
+            found = torch.where(found > 0, found, found / 10)
+    torch.testing.assert_close(network(x), x + found)

@@ -113,6 +113,14 @@ def test_changes_reach_named_items_numbers_and_what_was_left_out() -> None:
     assert before == RECIPE
 
 
+def test_a_name_that_two_items_have_changes_neither() -> None:
+    twice = {"stages": [{"name": "head", "seed": 1}, {"name": "head", "seed": 2}]}
+    with pytest.raises(SpecError, match="in stages: unknown item 'head'"):
+        with_changes(twice, ["stages.head.seed=3"])
+    changed: Any = with_changes(twice, ["stages.1.seed=3"])
+    assert [stage["seed"] for stage in changed["stages"]] == [1, 3]
+
+
 @pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000, "plain text", ""])
 def test_a_value_that_is_no_json_is_text(value: str) -> None:
     assert with_changes({"description": "old"}, [f"description={value}"]) == {"description": value}
