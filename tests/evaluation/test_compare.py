@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
 from icm_core.errors import InputError
 from icm_core.interfaces import TaskKind
@@ -54,6 +55,29 @@ def test_a_curve_and_itself_at_80_percent_of_the_bits_is_minus_20_percent(method
     assert bd_rate(ANCHOR, test, method).value == pytest.approx(-20, abs=1e-9)
     assert bd_rate(test, ANCHOR, method).value == pytest.approx(25, abs=1e-9)
     assert ratio_at(ANCHOR, test, 32.0, method).value == pytest.approx(80, abs=1e-9)
+
+
+@pytest.mark.parametrize(("method", "scipys"), [("pchip", PchipInterpolator), ("akima", Akima1DInterpolator)])
+def test_deltas_are_the_areas_between_scipys_curves(method, scipys) -> None:
+    test = Points.of([0.13, 0.2, 0.45, 0.6, 1.3], [28, 31.5, 32.5, 35, 36])
+    logs = [np.log10(points.rates) for points in (ANCHOR, test)]
+    merits = [points.merits for points in (ANCHOR, test)]
+
+    def area(places, heights) -> float:
+        low, high = max(one[0] for one in places), min(one[-1] for one in places)
+        one, other = (scipys(x, y).antiderivative() for x, y in zip(places, heights, strict=True))
+        return float(other(high) - other(low) - one(high) + one(low)) / (high - low)
+
+    assert bd_value(ANCHOR, test, method).value == pytest.approx(area(logs, merits), abs=1e-6)
+    assert bd_rate(ANCHOR, test, method).value == pytest.approx(100 * (10 ** area(merits, logs) - 1), abs=1e-6)
+    assert bits_at(test, 33.7, method) == pytest.approx(10 ** float(scipys(merits[1], logs[1])(33.7)))
+
+
+def test_the_methods_differ_between_points() -> None:
+    test = Points.of([0.13, 0.2, 0.45, 0.6, 1.3], [28, 31.5, 32.5, 35, 36])
+    for measure in (bd_rate, bd_value):
+        assert abs(measure(ANCHOR, test, "pchip").value - measure(ANCHOR, test, "akima").value) > 1e-3
+    assert abs(bits_at(test, 33.7, "pchip") - bits_at(test, 33.7, "akima")) > 1e-3
 
 
 def test_a_curve_two_decibels_higher_is_two_decibels() -> None:

@@ -17,10 +17,10 @@ from icm_core import Quality, build, build_registry, parse_spec
 from icm_core.interfaces import Nested, TaskHead
 from icm_core.types import Features, Level, SideInfo, SideInfoLayout
 from icm_related.filtered import Filter
-from icm_related.gan import Adversarial, ChannelNorm
+from icm_related.gan import Adversarial, ChannelNorm, Discriminator, Generator
 from icm_related.label_features import LabelFeatures
 from icm_related.label_map import LabelMap
-from icm_related.latent import LatentClassifier
+from icm_related.latent import LatentClassifier, Preview
 from icm_related.lossless import Lossless
 from icm_related.recurrent import Cell, Recurrent
 from icm_related.steps import UNSENT, ClassSteps
@@ -297,3 +297,64 @@ def test_a_filter_adds_what_its_convolutions_make_of_a_picture_whose_edge_goes_o
         if number < 2:
             found = torch.where(found > 0, found, found / 10)
     torch.testing.assert_close(network(x), x + found)
+
+
+# --- networks, layer by layer ----------------------------------------------------------------------------------------
+
+
+def _stirred(network: nn.Module) -> nn.Module:
+    torch.manual_seed(5)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return network.eval()
+
+
+def _leaky(x: Tensor, slope: float) -> Tensor:
+    return torch.where(x > 0, x, slope * x)
+
+
+def test_a_discriminator_halves_the_picture_around_grey_and_takes_the_mean_over_patches(x) -> None:
+    head = _stirred(Discriminator(Discriminator.Params(width=4, layers=2), {"image": Level(3, 1)}))
+    first, second, last = (layer for layer in head.layers if isinstance(layer, nn.Conv2d))
+    found = x - 0.5
+    for layer in (first, second):
+        found = _leaky(F.conv2d(found, layer.weight, layer.bias, stride=2, padding=2), 0.2)
+    patches = F.conv2d(found, last.weight, last.bias)
+    expected = patches.flatten(1).mean(1, keepdim=True)
+    torch.testing.assert_close(head(Features({"image": x}, (70, 90))), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_generator_is_blocks_that_add_and_four_doublings() -> None:
+    network = _stirred(Generator(latent=5, width=32, blocks=2))
+    layers = iter(network)
+    found = torch.rand(1, 5, 2, 3, generator=torch.Generator().manual_seed(1))
+    latent = found
+
+    def convolved(x: Tensor, layer: Any) -> Tensor:
+        return F.conv2d(x, layer.weight, layer.bias, padding=layer.weight.shape[-1] // 2)
+
+    norm, enter, entered = (next(layers) for _ in range(3))
+    found = entered(convolved(norm(found), enter))
+    for block in (next(layers), next(layers)):
+        one, first, _, other, second = block.layers
+        found = found + second(convolved(first(convolved(found, one)).relu(), other))
+    for _ in range(4):
+        larger, _, norm, _ = (next(layers) for _ in range(4))
+        found = norm(F.pixel_shuffle(convolved(found, larger), 2)).relu()
+    last = next(layers)
+    found = convolved(found, last)
+    assert last.weight.shape == (3, 2, 7, 7) and found.shape == (1, 3, 32, 48) and next(layers, None) is None
+    torch.testing.assert_close(network(latent), found, rtol=1e-4, atol=1e-5)
+
+
+def test_a_preview_doubles_up_to_the_pictures_size_and_is_cut() -> None:
+    head = _stirred(Preview(Preview.Params(width=4), {"latent": Level(6, 4)}))
+    latent = torch.rand(1, 6, 5, 6, generator=torch.Generator().manual_seed(1))
+    enter, first, second = (layer for layer in head.enlarge if isinstance(layer, nn.Conv2d))
+    found = _leaky(F.conv2d(latent, enter.weight, enter.bias, padding=1), 0.1)
+    found = _leaky(F.pixel_shuffle(F.conv2d(found, first.weight, first.bias, padding=1), 2), 0.1)
+    found = F.pixel_shuffle(F.conv2d(found, second.weight, second.bias, padding=1), 2)
+    made = head(Features({"latent": latent}, (18, 21)))
+    torch.testing.assert_close(made, found[..., :18, :21])
+    target = torch.rand(1, 3, 18, 21)
+    torch.testing.assert_close(head.loss(made, target), (made - target).square().mean((1, 2, 3)))
