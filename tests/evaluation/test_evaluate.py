@@ -18,9 +18,11 @@ from icm_core.bitstream.container import read
 from icm_core.errors import InputError
 from icm_core.pictures import to_picture
 from icm_core.pipeline.fill import fill
+from icm_core.pipeline.task import Task
 from icm_core.pipeline.weights import save
 from icm_core.plugins.datasets import open_dataset
 from icm_core.spec.places import head_of
+from icm_core.types import Features, Prediction
 from icm_evaluation.curves import curves_of
 from icm_evaluation.measure import file_name
 from icm_evaluation.options import Options, spread
@@ -98,6 +100,21 @@ def test_miou_is_that_of_numpy_over_all_pixels_that_count(measure, tmp_path, fol
         seen = pipe.decode(blob, tasks=["segmentation"])["segmentation"].output[0].argmax(0).numpy()
         pairs.append((pixels(folder / "valannot" / f"{Path(row.key).name}.png"), seen))
     assert result.points[1].tasks["segmentation"]["miou"] == pytest.approx(numpy_miou(pairs), rel=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_clean_pictures_are_read_in_the_precision_of_coded_ones(measure, monkeypatch, precision) -> None:
+    seen: list[bool] = []
+    original = Task.answer
+
+    def answer(task: Task, features: Features) -> Prediction:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return original(task, features)
+
+    monkeypatch.setattr(Task, "answer", answer)
+    found = measure(tasks=("segmentation",), qualities=(2.0,), limit=1, precision=precision)
+    assert found.points[0].tasks["segmentation"]["clean"] is not None
+    assert seen and set(seen) == {precision == "bf16"}
 
 
 def test_clean_and_drop_are_of_the_same_head_on_the_pictures_themselves(measure, folder) -> None:

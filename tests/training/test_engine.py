@@ -117,6 +117,37 @@ def test_a_weight_decay_of_nothing_is_a_groups_own(pipe: Pipeline) -> None:
             torch.testing.assert_close(parameter.detach(), old * factor)
 
 
+@pytest.mark.parametrize(
+    ("use", "kind", "settings"),
+    [
+        ("sgd", torch.optim.SGD, {"momentum": 0.8}),
+        ("adam", torch.optim.Adam, {"betas": (0.8, 0.95)}),
+        ("adamw", torch.optim.AdamW, {"betas": (0.8, 0.95)}),
+    ],
+)
+def test_an_optimizer_is_pytorchs_of_that_name(pipe: Pipeline, use: Any, kind: type, settings: dict[str, Any]) -> None:
+    groups = groups_of(pipe, [TrainSpec(modules=("A",), lr=0.1), TrainSpec(modules=("D",), lr=0.3)])
+    optimizer = make_optimizer(groups, OptimizerSpec(use=use, betas=(0.8, 0.95), weight_decay=0.02))
+    assert type(optimizer) is kind
+    for group, rate in zip(optimizer.param_groups, (0.1, 0.3), strict=True):
+        assert {**settings, "lr": rate, "weight_decay": 0.02}.items() <= group.items()
+
+
+def test_a_weight_that_moves_has_its_first_value_at_the_first_step(smoke: Smoke, run: Run, tmp_path: Path) -> None:
+    loss = {"use": "training.head", "task": SEG, "weight": {"start": 1.0, "end": 5.0}}
+    own = smoke(
+        **{
+            f"stages.{SEG}.start": [],
+            f"stages.{SEG}.feeds": [{"data": ["shapes"], "batch": 2, "losses": [loss]}],
+            f"stages.{SEG}.schedule": {"steps": 4},
+            "log_every": 1,
+        }
+    )
+    rows = rows_of(run(own, tmp_path / "run", stages=(SEG,)))
+    weights = [float(row["loss"]) / float(row["head/segmentation"]) for row in rows if row["loss"]]
+    assert weights == pytest.approx([1.0, 2.0, 3.0, 4.0], rel=1e-3)
+
+
 def rows_of(folder: RunFolder) -> list[dict[str, str]]:
     with (folder.stage(SEG) / "log.csv").open(newline="") as file:
         return list(csv.DictReader(file))

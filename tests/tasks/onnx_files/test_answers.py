@@ -324,6 +324,19 @@ def test_the_divergence_is_none_from_itself_and_grows_with_distance():
     assert float(divergence(Candidates(clean.boxes, clean.logits / 3), clean)) > 0.05
 
 
+def test_the_divergence_is_its_formula_written_out():
+    """Two proposals of two classes; boxes side by side have a generalised IoU of 0 less the gap's share."""
+    clean = Candidates(torch.tensor([[[0.0, 0, 10, 10], [20, 0, 30, 10]]]), torch.tensor([[[1.0, -2.0], [0.5, 3.0]]]))
+    coded = Candidates(torch.tensor([[[5.0, 0, 15, 10], [35, 0, 45, 10]]]), torch.tensor([[[0.0, -1.0], [0.5, 1.0]]]))
+    p, q = clean.logits.sigmoid(), coded.logits.sigmoid()
+    nats = float((p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum())
+    apart = 1 - 5 / 15, 1 + 5 / 25
+    likely = float(p[0, 0, 0]), float(p[0, 1, 1])
+    boxes = 2 * sum(share * one for share, one in zip(likely, apart, strict=True))
+    assert sum(likely) > 1
+    assert float(divergence(coded, clean)) == pytest.approx((nats + boxes) / sum(likely), rel=1e-5)
+
+
 def test_where_a_box_lies_that_the_clean_picture_does_not_have_counts_nowhere():
     clean = certain((0, 0, 10, 10), (20, 20, 40, 40), labels=[1, 2])
     clean.logits[0, 1] = -9
