@@ -358,3 +358,41 @@ def test_a_preview_doubles_up_to_the_pictures_size_and_is_cut() -> None:
     torch.testing.assert_close(made, found[..., :18, :21])
     target = torch.rand(1, 3, 18, 21)
     torch.testing.assert_close(head.loss(made, target), (made - target).square().mean((1, 2, 3)))
+
+
+def test_what_is_made_of_a_map_goes_through_blocks_at_five_scales() -> None:
+    layout = SideInfoLayout((Level(4, 1), Level(3, 8), Level(5, 16)), 8)
+    network = _stirred(Synthesis(Synthesis.Params(channels=16), layout))
+    generator = torch.Generator().manual_seed(1)
+    labels, reduced, features = (
+        torch.rand(2, channels, 32 // stride, 48 // stride, generator=generator)
+        for channels, stride in ((4, 1), (3, 8), (5, 16))
+    )
+    found: list[Tensor] = []
+    for stride, block in zip((16, 8, 4, 2, 1), network.blocks, strict=True):
+        own = {16: [features], 8: [reduced]}.get(stride, [])
+        below = [one.repeat_interleave(2, 2).repeat_interleave(2, 3) for one in found[-1:]]
+        x = torch.cat([F.avg_pool2d(labels, stride), *own, *below], 1)
+        for layer in (block[0], block[2]):
+            x = _leaky(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), layer.weight, layer.bias), 0.2)
+        found.append(x)
+    last = F.conv2d(F.pad(found[-1], (1, 1, 1, 1), mode="replicate"), network.last.weight, network.last.bias)
+    expected = last + F.interpolate(reduced, scale_factor=8, mode="bicubic")
+    made = network(SideInfo((labels, reduced, features), (32, 48))).maps["image"]
+    torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_passes_of_a_recurrent_codec_halve_and_double_between_their_cells(x) -> None:
+    codec = _stirred(Recurrent(Recurrent.Params(width=8)))
+    analysis, synthesis = codec.analysis, codec.synthesis
+    found = F.conv2d(x[..., :64, :80], analysis.enter.weight, analysis.enter.bias, stride=2, padding=1)
+    for cell in analysis.cells:
+        found = cell(found, None)[0]
+    code = F.conv2d(found, analysis.code.weight, analysis.code.bias).tanh()
+    assert code.shape[-2:] == (4, 5)
+    torch.testing.assert_close(analysis(x[..., :64, :80], [None] * 3), code)
+    found = F.conv2d(code.sign(), synthesis.enter.weight, synthesis.enter.bias)
+    for cell in synthesis.cells:
+        found = F.pixel_shuffle(cell(found, None)[0], 2)
+    part = F.conv2d(found, synthesis.leave.weight, synthesis.leave.bias)
+    torch.testing.assert_close(synthesis(code.sign(), [None] * 4), part)
