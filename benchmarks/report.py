@@ -35,6 +35,7 @@ SMALL = "sicmh-small"
 SEARCH = f"{SMALL}.search"
 ABLATION = RESULTS / "ablation.json"
 HEADS = RESULTS / "heads.json"
+STREETS = RESULTS / "heads-cityscapes.json"
 SPEEDS = ("pictures_a_second", "data_share", "forward_share", "backward_share")
 HIDDEN = {"step", "seconds", "loss", "lr", "gradient", "pictures/s", "data share", "forward share", "backward share"}
 
@@ -430,8 +431,9 @@ ILSVRC val ({describe_data(of("imagenet"))}), out of 1000 classes; the same netw
 def ablation_page() -> str:
     """docs/ablation.md."""
     text = (ROOT / "benchmarks/ablation.md.in").read_text()
-    text = text.replace("@FUSION@\n", page(json.loads(ABLATION.read_text())))
-    return text.replace("@HEADS@\n", page(json.loads(HEADS.read_text())))
+    for mark, result in (("FUSION", ABLATION), ("HEADS", HEADS), ("STREETS", STREETS)):
+        text = text.replace(f"@{mark}@\n", page(json.loads(result.read_text())))
+    return text
 
 
 def outputs() -> dict[Path, str]:
