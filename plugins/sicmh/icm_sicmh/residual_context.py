@@ -36,7 +36,7 @@ class ContextResidual(Residual):
 
         s = log2(sigma of h1 * gain)        s_k' = s_k + Context_k(s_k, s_1 ... s_k-1, |symbols|_1 ... |symbols|_k-1)
 
-    The paper takes the scales of y_r from h1, which is four times as coarse and does not know the quality that y_r is
+    The paper takes the scales of y_r from h1, which has half the resolution and does not know the quality that y_r is
     coded at. Here y_r is coded in groups of channels, each as wide as all before it (He et al., ELIC, CVPR 2022, has
     uneven groups as well), and a small network corrects a group's scales by the magnitudes of those before. Means,
     latents and symbols are the paper's; only how many bits a symbol takes changes.
