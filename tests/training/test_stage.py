@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import icm_baselines
+import icm_sicmh
+import icm_tasks
 from icm_core import Pipeline, Registry, SpecError, build, build_registry, parse_spec
-from icm_core.interfaces import DataSet
+from icm_core.interfaces import DataSet, Sample
 from icm_core.plugins import own
 from icm_core.training.noise import noise_of, uniform_noise
 from icm_training.batch import CodedBatch, Kept
@@ -17,6 +21,7 @@ from icm_training.feed import RawBatch, Stream, collate
 from icm_training.mixture import Mixture
 from icm_training.parts import groups_of, prepare
 from icm_training.recipe import AugmentSpec, QualitySpec, StageSpec
+from icm_training.shapes import Shapes as ShapesData
 from icm_training.stage import StageModule, by_quality
 
 Shapes = Callable[..., DataSet]
@@ -297,3 +302,98 @@ def test_a_task_behind_a_decoded_picture_reads_and_moves_what_makes_it(
     for module in (behind.codec, behind.task("coarse").head, *([behind.enhancement] if of == "fine" else [])):
         assert module is not None
         assert any(p.grad is not None and bool(p.grad.any()) for p in module.parameters())
+
+
+def test_a_loss_is_given_the_batch_as_it_was_read(pipe: Pipeline, shapes: Shapes, registry: Registry) -> None:
+    data = shapes()
+    found = module(pipe, data, registry, [CE, {**CE, "input": "clean", "share": 0.5}])
+    seen: list[Any] = []
+    for loss in found.losses:
+        loss.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    batch = raw(data, range(4))
+    with torch.no_grad():
+        found([batch], 0.3)
+    coded, clean = seen
+    whole = batch.pictures.double() / 255
+    for one, chosen in ((coded, [0, 1, 2, 3]), (clean, [1, 3])):
+        torch.testing.assert_close(one.pictures.double(), whole[chosen], rtol=0, atol=1e-7)
+        assert torch.equal(one.target, batch.target[chosen]) and one.done == 0.3  # type: ignore[index]
+        assert one.quality.tolist() == pytest.approx([batch.quality[b] for b in chosen])
+    assert (coded.seeds, coded.views) == (batch.seeds, batch.views)
+
+
+class Negative(ShapesData):
+    """Other pictures with classes of their own, which have the same numbers."""
+
+    def __getitem__(self, number: int) -> Sample:
+        sample = super().__getitem__(number)
+        return Sample(sample.key, 255 - sample.picture, torch.tensor(number % 2))
+
+    kind = "classification"
+
+
+@torch.no_grad()
+def test_each_feed_has_targets_and_kept_views_of_its_own(pipe: Pipeline, shapes: Shapes, registry: Registry) -> None:
+    """Numbers of views begin with 0 in each."""
+    drawn, negative = shapes(), Negative(ShapesData.Params(count=6), Path(), "")
+    losses: list[list[Any]] = [[CE], [{"use": "training.mse", "task": "coarse"}]]
+
+    def terms(*chosen: int) -> dict[str, float]:
+        feeds = [{"data": ["x"], "batch": 2, "views": 1, "losses": losses[number]} for number in chosen]
+        stage = StageSpec.model_validate(
+            {"name": "one", "train": [{"modules": ["D"], "lr": 1}], "feeds": feeds, "schedule": {"steps": 1}}
+        )
+        prepare(pipe, groups_of(pipe, stage.train))
+        mixed = [Mixture([(drawn, negative)[number]], registry) for number in chosen]
+        streams = [Stream(one, AugmentSpec(), QualitySpec(), (1.0, 2.0), 1, seed=3) for one in mixed]
+        batches = [collate(sorted((stream[n] for n in range(6)), key=lambda item: item.view), stream.data.of)
+                   for stream in streams]  # fmt: skip
+        assert all(batch.views == tuple(range(6)) for batch in batches)
+        found = StageModule(pipe, stage, mixed, registry, "")(batches, 0.0)
+        assert float(found["loss"]) == pytest.approx(sum(float(v) for k, v in found.items() if k != "loss"), rel=1e-5)
+        return {key.rpartition(" ")[2]: float(value) for key, value in found.items() if key != "loss"}
+
+    both, apart = terms(0, 1), terms(0) | terms(1)
+    assert both.keys() == apart.keys() == {"cross_entropy/segmentation", "mse/coarse"}
+    assert both == pytest.approx(apart, rel=1e-5)
+
+
+@torch.no_grad()
+def test_what_one_encoder_made_of_a_view_is_not_taken_for_anothers(pipe: Pipeline, registry: Registry) -> None:
+    spec = pipe.spec.to_json()
+    spec["codec"]["params"]["deep"] = 16
+    both = build(parse_spec(spec), registry).requires_grad_(False).eval()
+    both.get_parameter("codec.deep.last.bias").fill_(3.0)  # it begins as no correction at all
+    pictures, kept = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), Kept()
+
+    def batch(*seeds: int) -> CodedBatch:
+        return CodedBatch(both, pictures, None, torch.ones(2), 0.0, seeds, (0, 1), kept, encoders=("fast", "deep"))
+
+    fast, deep = batch(2, 2), batch(3, 3)
+    assert not torch.equal(fast.side().levels[0], deep.side().levels[0])
+    assert not torch.equal(fast.output("coarse"), deep.output("coarse"))  # type: ignore[arg-type]
+    for number, name in enumerate(("fast", "deep")):
+        expected = both.codec.with_encoder(name)(pictures, torch.ones(2)).side.levels
+        for level, kept_level in zip(expected, batch(number, number).side().levels, strict=True):
+            torch.testing.assert_close(kept_level, level, rtol=1e-3, atol=1e-3)  # kept in float16
+
+
+@torch.no_grad()
+def test_a_picture_behind_another_is_made_anew_while_that_one_learns(pipe: Pipeline) -> None:
+    spec = pipe.spec.to_json()
+    behind = {"use": "core.decoded_picture", "params": {"of": "coarse"}}
+    spec["tasks"]["seen"] = {"adapter": behind, "head": {"use": "baselines.picture"}}
+    plugins = {"core": own, "sicmh": icm_sicmh, "tasks": icm_tasks, "baselines": icm_baselines}
+    both = build(parse_spec(spec), build_registry(path=[], extra=plugins)).eval()
+    pictures, kept = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), Kept()
+
+    def shown() -> torch.Tensor:
+        found = CodedBatch(both, pictures, None, torch.ones(2), 0.0, (1, 2), (0, 1), kept).output("seen")
+        assert isinstance(found, torch.Tensor)
+        return found
+
+    both.requires_grad_(False)
+    both.task("coarse").head.requires_grad_(True)
+    before = shown()
+    next(both.task("coarse").head.parameters()).add_(0.1)
+    assert not torch.equal(shown(), before)
