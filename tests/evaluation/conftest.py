@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from icm_evaluation.results import Result
 from icm_evaluation.run import evaluate
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE))  # icm_made
 _TASKS = {
     "segmentation": {"adapter": {"use": "tiny.enlarge"}, "head": {"use": "shown.labels"}},
     "classification": {"adapter": {"use": "tiny.enlarge"}, "head": {"use": "tiny.classes", "params": {"classes": 7}}},

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from icm_made import made, of_pictures, pictured
 
 from icm_evaluation.common import by_pictures, in_common
 from icm_evaluation.compare import compare, compare_by_data
 from icm_evaluation.report import report
-from icm_evaluation.results import read_result, write_result
+from icm_evaluation.results import Result, read_result, write_result
 
 
 @pytest.fixture
@@ -69,6 +70,22 @@ def test_another_size_or_split_is_another_group(results) -> None:
     first, other = results
     split = other.model_copy(update={"data": other.data.model_copy(update={"split": "test"})})
     assert len(by_pictures([first, split])) == 2
+    params = other.model_copy(update={"data": other.data.model_copy(update={"params": {"size": 16}})})
+    assert len(by_pictures([first, params])) == 2
+
+
+def test_a_picture_is_in_common_at_one_size_alone() -> None:
+    def of(system: str, *sizes: tuple[int, int]) -> Result:
+        rows = [pictured(f"p{at}", [(50, 10)], of_pictures((30.0 + at,)), *size) for at, size in enumerate(sizes)]
+        return made(system, rows)
+
+    one, other = of("one", (10, 20), (10, 20), (30, 20)), of("other", (10, 20), (20, 10), (30, 20))
+    found = in_common([one, other])
+    assert [[own.key for own in result.pictures] for result in found] == [["p0", "p2"]] * 2
+    assert found[0].points[0].tasks["seen"]["psnr"] == pytest.approx(31.0)
+    assert found[0].data.sizes == {"10x20": 1, "30x20": 1}
+    # Of one size each, they are two data sets.
+    assert len(by_pictures([of("one", (10, 20)), of("other", (20, 10))])) == 2
 
 
 def test_the_papers_figures_are_drawn_over_common_pictures(results, run, tmp_path) -> None:

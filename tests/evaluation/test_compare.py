@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from icm_made import made, of_pictures, pictured
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
 from icm_core.errors import InputError
@@ -417,6 +418,38 @@ def test_a_ratio_reads_as_a_sentence(result) -> None:
     (found,) = (one for one in compare([double, result], levels={"psnr": 23.6}, count=0) if "coarse" in one.anchor
                 and "coarse" in one.test and one.metric == "psnr")  # fmt: skip
     assert sentence(found, found.at[0]) == "scalable coarse uses 50 % of double coarse's bits at PSNR 23.6 dB"
+
+
+def uneven(system: str, seed: int) -> Result:
+    """Ten pictures with rates and PSNR of their own."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for number in range(10):
+        sizes = [(int(size), int(size)) for size in generator.integers(200, 400, 4).cumsum()]
+        psnr = [25 + 4 * step + generator.uniform(0, 3) for step in range(4)]
+        rows.append(pictured(f"p{number}", sizes, of_pictures(psnr)))
+    return made(system, rows)
+
+
+def test_intervals_are_those_of_the_seed_and_hold_the_value() -> None:
+    both = [uneven("one", 3), uneven("other", 4)]
+    first, again, second = (compare(both, count=60, seed=seed)[0] for seed in (1, 1, 2))
+    assert first == again and first.bd_rate_interval != second.bd_rate_interval
+    low, high = first.bd_rate_interval
+    assert low < first.bd_rate < high
+    level = first.at[0]
+    assert level.interval[0] < level.ratio < level.interval[1]
+    assert f"(95 %: {level.interval[0]:.0f} to {level.interval[1]:.0f} %)" in sentence(first, level)
+
+
+def test_heads_that_differ_on_clean_pictures_are_told_the_anchors_first() -> None:
+    def of(system: str, hits: int) -> Result:
+        tallies = [{"it": {"confusion": found}} for found in ([3, 1, 1, 3], [8, 1, 1, 8])]
+        clean = {"it": {"confusion": [hits, 1, 1, hits]}}
+        return made(system, [pictured("a", [(99, 10), (99, 20)], tallies, clean=clean)], {"it": "segmentation"})
+
+    (found,) = compare([of("one", 18), of("other", 8)], count=0)
+    assert found.note == "different heads: 90.0 and 80.0 on clean pictures"
 
 
 def test_results_of_other_pictures_are_not_compared(measure, result) -> None:

@@ -7,6 +7,7 @@ import math
 import shutil
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,13 +23,17 @@ from icm_core.pipeline.task import Task
 from icm_core.pipeline.weights import save
 from icm_core.plugins.datasets import open_dataset
 from icm_core.spec.places import head_of
-from icm_core.types import Features, Prediction
+from icm_core.types import Features, Legend, Prediction
 from icm_evaluation.curves import curves_of
+from icm_evaluation.kinds import told
 from icm_evaluation.measure import file_name
+from icm_evaluation.measure import measure as measure_picture
 from icm_evaluation.options import Options, spread
-from icm_evaluation.plan import make_plan
+from icm_evaluation.plan import Setting, make_plan
+from icm_evaluation.provenance import command_of
 from icm_evaluation.results import Result, read_result
 from icm_evaluation.run import evaluate
+from icm_evaluation.work import whole_qualities
 
 
 def without_times(result: Result) -> dict[str, object]:
@@ -299,6 +304,53 @@ def test_another_encoder_stands_in_the_systems_name_and_made_the_files(tmp_path,
         (file,) = (tmp_path / encoder).iterdir()
         kept[encoder] = file.read_bytes()
     assert kept["deep"] != kept["fast"]
+
+
+def test_seconds_are_those_of_encoding_and_of_decoding_alone(folder, monkeypatch) -> None:
+    registry = build_registry()
+    pipe, data = load("scalable", device="cpu", registry=registry), open_dataset(f"maps:{folder}", "val", registry)
+    plan = make_plan(pipe, data, registry, (1.0, 2.0))
+    clock = iter([10.0, 12.0, 17.0, 100.0, 100.25, 101.0])
+    monkeypatch.setattr("icm_evaluation.measure.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    found = [(one.encode_seconds, one.decode_seconds) for one in measure_picture(pipe, plan, data[0]).points]
+    assert found == [(2.0, 5.0), (0.25, 0.75)]
+
+
+def test_whole_qualities_are_those_within_the_codecs_range(monkeypatch) -> None:
+    pipe = load("scalable", device="cpu")
+    for bounds, qualities in {(1.0, 4.0): (1, 2, 3, 4), (1.5, 3.5): (2, 3), (1.25, 1.75): (1.25,)}.items():
+        monkeypatch.setattr(type(pipe.codec), "quality_range", bounds)
+        assert whole_qualities(pipe) == qualities
+
+
+def test_the_command_says_all_that_figures_depend_on() -> None:
+    options = Options(
+        "folder/own.json",
+        "maps:folder",
+        '{"size": 32}',
+        "test",
+        tasks=("coarse", "fine"),
+        limit=7,
+        precision="bf16",
+        encoder="deep",
+        effort=5,
+        search_for=("coarse", "segmentation"),
+    )
+    said = command_of(options, [Setting(2.5, 1.0), Setting(2.5, 3.0)])
+    assert said == (
+        "icm evaluate own.json --data maps:FOLDER --data-params '{\"size\": 32}' --split test -q 2.5 "
+        "--enhancement-quality 1,3 --tasks coarse,fine --limit 7 --encoder deep --effort 5 "
+        "--for coarse,segmentation --precision bf16"
+    )
+    assert command_of(Options("own", "maps:x"), [Setting(1.0), Setting(3.0)]) == (
+        "icm evaluate own --data maps:FOLDER --split val -q 1,3"
+    )
+
+
+def test_a_heads_own_names_and_unit_come_first() -> None:
+    data = Legend(("a", "b"), unit="ft", ignore=7)
+    assert told(Legend(("c", "d"), unit="m"), data) == Legend(("c", "d"), unit="m")
+    assert told(Legend(), data) == Legend(("a", "b"), unit="ft")
 
 
 def test_a_limit_spreads_over_the_data_set(measure) -> None:

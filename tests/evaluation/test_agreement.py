@@ -1,0 +1,101 @@
+"""Whether figures are those of their pictures, and whether two systems are one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from icm_made import made, of_pictures, pictured
+
+from icm_core import build, build_registry, load, parse_spec
+from icm_core.errors import InputError
+from icm_core.pipeline.pipeline import Pipeline
+from icm_evaluation.agreement import check_asked, read_agreeing, same_pipeline, same_system
+from icm_evaluation.kinds import Kinds
+from icm_evaluation.options import Options
+from icm_evaluation.results import Result, write_result
+
+SIZES = [(100, 60), (200, 90)]
+
+
+def of(system: str, *psnr: tuple[float, float], keys: str = "ab", sizes: Any = SIZES, **more: Any) -> Result:
+    rows = [pictured(key, sizes, of_pictures(own)) for key, own in zip(keys, psnr or [(30, 33), (28, 32)], strict=True)]
+    return made(system, rows, **more)
+
+
+def test_systems_are_one_if_all_bytes_and_answers_are_the_same() -> None:
+    one = of("one")
+    assert same_system(one, of("two"))
+    assert not same_system(one, of("two", (30, 33), (28, 32.5)))  # one answer of four
+    assert not same_system(one, of("two", sizes=[(100, 60), (201, 90)]))
+    assert not same_system(one, of("two", keys="cd"))
+    # Only what both were measured on counts.
+    assert same_system(one, of("two", (30, 33), (1, 2), keys="ac"))
+
+
+def test_systems_of_one_spec_and_weights_are_one_whatever_they_were_measured_on() -> None:
+    one = of("one", weights="w")
+    assert same_system(one, of("two", keys="cd", weights="w"))
+    assert not same_system(one, of("two", keys="cd", weights="v"))
+
+
+@pytest.mark.parametrize("more", [{"system": "one+search8", "effort": 8}, {"searched": ["seen"]}])
+def test_a_pipeline_that_encodes_another_way_is_another_system(more: dict[str, Any]) -> None:
+    one = of("one", weights="w")
+    assert not same_system(one, one.model_copy(update=more))
+
+
+def test_systems_with_other_tasks_are_not_one() -> None:
+    tallies = [{**tally, "more": tally["seen"]} for tally in of_pictures((30, 33))]
+    other = made("two", [pictured("a", SIZES, tallies)], {"seen": "reconstruction", "more": "reconstruction"})
+    assert not same_system(of("one", (30, 33), keys="a"), other)
+
+
+@pytest.mark.parametrize("what", ["bpp", "base_bpp", "encode_seconds", "decode_seconds", "psnr"])
+def test_a_number_that_is_a_thousandth_off_is_told(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "one.json"
+    write_result(path, of("one"))
+    assert read_agreeing(path, Kinds()) == of("one")
+    data = json.loads(path.read_text())
+    point = data["points"][1]
+    place = point["tasks"]["seen"] if what == "psnr" else point
+    for factor, told in ((1 + 1e-6, False), (1.001, True)):
+        right = place[what]
+        place[what] *= factor
+        path.write_text(json.dumps(data))
+        place[what] = right
+        if told:
+            with pytest.raises(InputError, match=f"its point at quality 2 says .*{what} "):
+                read_agreeing(path, Kinds())
+        else:
+            read_agreeing(path, Kinds())
+
+
+def test_more_pictures_than_there_are_asks_for_all_of_them() -> None:
+    result = of("one")
+    for limit in (None, 2, 9):
+        check_asked(Path("one.json"), result, Options("one", "made:.", limit=limit))
+    with pytest.raises(InputError, match=r"one\.json has pictures 2, and 1 should be measured"):
+        check_asked(Path("one.json"), result, Options("one", "made:.", limit=1))
+
+
+def test_pipelines_are_one_if_components_and_weights_are() -> None:
+    registry = build_registry()
+    pipe = load("scalable", device="cpu", registry=registry)
+
+    def changed(**more: Any) -> Pipeline:
+        found = build(parse_spec({**pipe.spec.to_json(), **more}), registry)
+        found.load_state_dict(pipe.state_dict(), strict=False)
+        return found
+
+    assert same_pipeline(pipe, changed(name="other", description="the same"))
+    assert not same_pipeline(pipe, changed(codec={"use": "tiny.thumbnail", "params": {"steps": 9}}))
+    fewer = {name: task for name, task in pipe.spec.to_json()["tasks"].items() if name != "classification"}
+    assert not same_pipeline(pipe, changed(tasks=fewer))
+    other = changed()
+    with torch.no_grad():
+        next(other.codec.parameters()).add_(1e-3)
+    assert not same_pipeline(pipe, other)

@@ -1,0 +1,70 @@
+"""Pictures at equal bytes: the best file of each system within a limit, and what it needed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from icm_core import build_registry, load
+from icm_core.bitstream.container import read
+from icm_core.interfaces import DataSet
+from icm_core.jpeg import psnr
+from icm_core.pictures import to_picture
+from icm_core.pipeline.pipeline import Pipeline
+from icm_core.plugins.datasets import open_dataset
+from icm_evaluation.gallery import shoot
+
+
+@pytest.fixture
+def data(folder: Any) -> DataSet:
+    return open_dataset(f"maps:{folder}", "val", build_registry())
+
+
+@pytest.fixture
+def pipe() -> Pipeline:
+    return load("single", device="cpu")
+
+
+def test_a_limit_is_in_bits_per_pixel_and_steps_rise(pipe: Pipeline, data: DataSet) -> None:
+    shot = shoot([pipe], data, 4, [0.9, 0.3])
+    assert [step.title for step in shot.steps] == ["at most 0.3 bpp", "at most 0.9 bpp"]
+    pixels = 180 * 190
+    for step, limit in zip(shot.steps, (0.3, 0.9), strict=True):
+        assert step.bytes == int(limit * pixels / 8) and step.bpp == pytest.approx(8 * step.bytes / pixels)
+
+
+@pytest.mark.parametrize("less", [0, 1])
+def test_a_system_is_shown_at_the_highest_quality_within_the_limit(data: DataSet, less: int) -> None:
+    pipe, picture = load("spots-jpeg", device="cpu"), data[4].picture
+    files = {step / 16: pipe.encode(picture, quality=step / 16) for step in range(16, 6 * 16 + 1)}
+    sizes = {quality: len(read(file).base.payload) for quality, file in files.items()}  # JPEG's own
+    assert [*sizes.values()] == sorted(sizes.values())
+    limit = sizes[2.5] - less
+    best = max(quality for quality, size in sizes.items() if size <= limit)
+    assert best >= 2.5 if not less else 1 < best < 2.5
+    (step,) = shoot([pipe], data, 4, [8 * (limit + 0.5) / (180 * 190)]).steps
+    assert step.bytes == limit
+    (caption,) = (cell.caption for cell in step.cells if cell.title == "spots-jpeg: picture")
+    seen = to_picture(pipe.decode(files[best], tasks=["picture"])["picture"].output)
+    original = Image.fromarray(picture.permute(1, 2, 0).numpy())
+    assert caption == f"quality {best:g}, {sizes[best]:,} bytes, {psnr(original, seen):.2f} dB"
+
+
+def test_an_annotation_shows_the_picture_where_it_counts_nowhere(pipe: Pipeline, data: DataSet) -> None:
+    shot, sample = shoot([pipe], data, 4, [0.5]), data[4]
+    assert shot.truth is not None
+    drawn, picture = (np.asarray(image.convert("RGB")) for image in (shot.truth, shot.original))
+    ignored = sample.target.numpy() == 255
+    assert ignored.any() and (drawn[ignored] == picture[ignored]).all()
+    kept = drawn[: picture.shape[0]][~ignored]
+    assert (kept != picture[~ignored]).any(1).mean() > 0.9
+
+
+def test_what_is_drawn_is_not_said_as_well(pipe: Pipeline, data: DataSet) -> None:
+    (step,) = shoot([pipe], data, 4, [0.5]).steps
+    (cell,) = (cell for cell in step.cells if cell.title == "single: segmentation")
+    assert cell.picture is not None and re.fullmatch(r"quality [\d.]+, [\d,]+ bytes", cell.caption)

@@ -1,0 +1,100 @@
+"""What plots draw: rates to the right, figures upwards, others' points and levels where they belong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from icm_made import made, of_pictures, pictured
+from PIL import Image
+
+from icm_evaluation.plots import Line, Mark, Panel, clean_levels, figure, panels_of, pictures_figure
+from icm_evaluation.report import report
+from icm_evaluation.results import Result
+
+
+@pytest.fixture
+def axes() -> Any:
+    """The axes of a panel with everything on it."""
+    panel = Panel(
+        "PSNR in dB",
+        [Line("one", "one", [0.1, 0.4], [30, 36]), Line("two", "two", [0.2, 0.8], [31, 33])],
+        [Mark("exactly", 0.5, 34), Mark("nearly", 0.25, 32.5, "~"), Mark("above", 0.125, 35, ">")],
+        [("clean", 38.0)],
+    )
+    (found,) = figure([panel], "A title").axes
+    return found
+
+
+def test_lines_have_rates_to_the_right_and_figures_upwards(axes: Any) -> None:
+    drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()}
+    assert drawn["one"] == ([0.1, 0.4], [30, 36]) and drawn["two"] == ([0.2, 0.8], [31, 33])
+    assert (drawn["nearly"], drawn["clean"][1]) == (([0.25], [32.5]), [38.0, 38.0])
+    assert axes.get_xscale() == "log" and axes.get_yscale() == "linear"
+    assert axes.get_xlabel().startswith("bits per pixel") and axes.get_ylabel() == "PSNR in dB"
+
+
+def test_others_points_say_how_exact_they_are(axes: Any) -> None:
+    assert {text.get_text(): text.xy for text in axes.texts} == {
+        "34": (0.5, 34),
+        "about 32.5": (0.25, 32.5),
+        "more than 35": (0.125, 35),
+    }
+
+
+def test_every_line_has_a_look_of_its_own(axes: Any) -> None:
+    looks = {(line.get_color(), line.get_marker()) for line in axes.get_lines() if line.get_label() != "clean"}
+    assert len(looks) == 5
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "one", "two", "exactly", "nearly", "above", "clean",
+    ]  # fmt: skip
+
+
+def of_classes(system: str, clean: int) -> Result:
+    """mIoU of 60 and 80 % at 0.8 and 1.6 bits per pixel, and of so many correct pixels of ten each way, clean."""
+    tallies = [{"it": {"confusion": found}} for found in ([3, 1, 1, 3], [8, 1, 1, 8])]
+    own = {"it": {"confusion": [clean, 10 - clean, 10 - clean, clean]}}
+    return made(system, [pictured("a", [(99, 10), (99, 20)], tallies, 10, 10, clean=own)], {"it": "segmentation"})
+
+
+def test_panels_have_the_levels_of_all_their_curves() -> None:
+    one, other = of_classes("one", 9), of_classes("other", 10)
+    (panel,) = panels_of([one, other])
+    assert [(line.label, list(line.rates), list(line.values)) for line in panel.lines] == [
+        (name, pytest.approx([0.8, 1.6]), pytest.approx([60, 80])) for name in ("one", "other")
+    ]
+    assert panel.levels == [
+        ("clean pictures, head of one", pytest.approx(100 * 9 / 11)),
+        ("clean pictures, head of other", pytest.approx(100)),
+    ]
+    assert clean_levels([]) == []
+
+
+def test_the_page_plots_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    plots: list[Any] = []
+    monkeypatch.setattr("icm_evaluation.report._script_json", lambda value: plots.extend(value) or "[]")
+    report([of_classes("one", 9)])
+    ((trace,), layout) = plots[0]["data"], plots[0]["layout"]
+    assert (trace["x"], trace["y"]) == (pytest.approx([0.8, 1.6]), pytest.approx([60, 80]))
+    assert layout["xaxis"]["type"] == "log" and "type" not in layout["yaxis"]
+    level = pytest.approx(100 * 9 / 11)
+    assert [(shape["y0"], shape["y1"], shape["x0"], shape["x1"]) for shape in layout["shapes"]] == [
+        (level, level, 0, 1)
+    ]
+    assert [(note["text"], note["y"]) for note in layout["annotations"]] == [("clean pictures", level)]
+
+
+def test_pictures_stand_in_the_order_of_their_rows() -> None:
+    colours = ["red", "lime", "blue"]
+    pictures = {colour: Image.new("RGB", (8, 4), colour) for colour in colours}
+    rows = [[("a", pictures["red"]), ("b", None)], [("c", pictures["lime"]), ("d", pictures["blue"])]]
+    drawn = pictures_figure(rows, "title", "note")
+    seen = {ax.get_title(): [tuple(image.get_array()[0, 0][:3]) for image in ax.get_images()] for ax in drawn.axes}
+    assert seen == {"a": [(255, 0, 0)], "b": [], "c": [(0, 255, 0)], "d": [(0, 0, 255)]}
+
+
+def test_points_of_a_fine_picture_count_the_whole_file() -> None:
+    rows = [pictured("a", [(50, 10), (100, 20)], of_pictures((30, 33)), 10, 10)]
+    for whole, rates in ((("seen",), [4.0, 8.0]), ((), [0.8, 1.6])):
+        (panel,) = panels_of([made("one", rows, whole=whole)])
+        assert list(panel.lines[0].rates) == pytest.approx(rates)
