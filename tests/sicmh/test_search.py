@@ -14,6 +14,7 @@ from icm_core.plugins.registry import build_registry
 from icm_core.quality import Quality
 from icm_core.types import SideInfo
 from icm_sicmh import Hyperprior
+from icm_sicmh.layers import pad_to
 from icm_sicmh.search import descend, first_step
 
 QUALITY = Quality.of(2)
@@ -54,11 +55,37 @@ def test_descent_keeps_the_smallest_value_of_each_row() -> None:
         seen.append((latent - target).square().flatten(1).sum(1))
         return seen[-1]
 
-    (found,) = descend(value, (start,), (torch.ones(1),), 5)
+    (found,) = descend(value, (start,), (torch.ones(1),), (torch.ones(1),), 5)
     assert len(seen) == 6
     assert torch.equal((found - target).square().flatten(1).sum(1), torch.stack(seen).detach().min(0).values)
     assert float(found[0]) == 0.0
     assert float(found[1]) > 0.1
+
+
+def test_descent_leaves_channels_alone_that_do_not_move() -> None:
+    moving = torch.tensor([1.0, 0.0])[None, :, None, None]
+    start = torch.zeros(1, 2, 3, 3)
+    (found,) = descend(lambda latent: (latent - 1).square().flatten(1).sum(1), (start,), (torch.ones(1),), (moving,), 3)
+    assert float(found[:, 0].min()) > 0.1
+    assert torch.equal(found[:, 1], start[:, 1])
+
+
+def test_a_search_leaves_channels_alone_whose_table_expects_one_symbol(codec: Hyperprior, picture: Tensor) -> None:
+    cdf, first = codec.h2_cdf[QUALITY.index], codec.h2_first[QUALITY.index]
+    sure = torch.arange(cdf.shape[1], dtype=cdf.dtype)
+    sure[1 - int(first[0]) :] += 65536 - cdf.shape[1] + 1 - 16
+    sure[-1] = 65536
+    cdf[0] = sure  # what a training leaves of a channel that it does not use
+    codec.gain_h2.log2_gain.data[:, 0] = -16.0
+    start = codec.latents(pad_to(picture, 64), torch.tensor([2.0]))[1]
+    seen: list[Tensor] = []
+    coded = codec.encode_latents
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "encode_latents", lambda h1, h2, quality: (seen.append(h2), coded(h1, h2, quality))[1])
+        codec.search(picture, QUALITY, lambda side, _: sum(level.flatten(1).sum(1) for level in side.levels), 2)
+    moved = (seen[0] - start).abs().amax((0, 2, 3))
+    assert float(moved[0]) < 1e-6 * float(start[:, 0].abs().max())
+    assert float(moved[1:].min()) > 0
 
 
 def test_descent_moves_in_quantisation_steps_that_shrink_to_a_tenth() -> None:
@@ -70,7 +97,7 @@ def test_descent_moves_in_quantisation_steps_that_shrink_to_a_tenth() -> None:
         seen.append(float(latent.detach()))
         return -latent.flatten(1).sum(1)
 
-    (found,) = descend(value, (torch.full((1, 1, 1, 1), 3.0),), (torch.full((1,), 8.0),), 4)
+    (found,) = descend(value, (torch.full((1, 1, 1, 1), 3.0),), (torch.full((1,), 8.0),), (torch.ones(1),), 4)
     steps = [8 * (after - before) for before, after in pairwise(seen)]
     assert steps == pytest.approx([first * share for share in (1, 0.775, 0.55, 0.325)], rel=1e-3)
     assert float(found) == pytest.approx(3 + first * 2.65 / 8)
@@ -102,6 +129,35 @@ def test_an_objective_sees_what_a_decoder_will_have(codec: Hyperprior, picture: 
     decoded = codec.decode([payload], (70, 90), QUALITY)
     close = (decoded.levels[0] - best.levels[0]).abs() < 1e-2
     assert float(close.float().mean()) > 0.95  # a rounding at a threshold may fall otherwise in integers
+
+
+def test_an_objective_is_given_the_bits_of_both_latents(codec: Hyperprior, picture: Tensor) -> None:
+    seen: list[Tensor] = []
+
+    def objective(_: SideInfo, bits: Tensor) -> Tensor:
+        seen.append(bits)
+        return bits
+
+    codec.search(picture, QUALITY, objective, 0)
+    expected = codec(picture, torch.tensor([2.0])).bits
+    assert float(expected["h2"]) > 1
+    torch.testing.assert_close(seen, [expected["h1"] + expected["h2"]])
+
+
+def test_both_latents_move_in_their_own_quantisation_steps(codec: Hyperprior, picture: Tensor, monkeypatch) -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+    quantised = codec.quantised
+
+    def watched(h1: Tensor, h2: Tensor, quality: Tensor) -> object:
+        seen.append((h1.detach().clone(), h2.detach().clone()))
+        return quantised(h1, h2, quality)
+
+    monkeypatch.setattr(codec, "quantised", watched)
+    codec.search(picture, QUALITY, lambda side, _: sum(level.flatten(1).sum(1) for level in side.levels), 1)
+    before, after = seen
+    for start, moved, unit in zip(before, after, (codec.gain_h1, codec.gain_h2), strict=True):
+        steps = (start - moved) * unit.log2(torch.tensor([2.0])).exp2()
+        torch.testing.assert_close(steps.abs(), torch.full_like(steps, 0.12), rtol=1e-3, atol=1e-3)
 
 
 def test_a_file_that_was_searched_for_a_task_serves_it_better(picture: Tensor) -> None:

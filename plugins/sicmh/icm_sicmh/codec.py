@@ -248,6 +248,15 @@ class Hyperprior(ExactTwin[_Integers], Codec):
         cdf = self.h2_cdf[quality.index]
         return CdfTables.from_tensor(cdf, torch.full((cdf.shape[0],), cdf.shape[1]), self.h2_first[quality.index])
 
+    def _used(self, quality: Quality) -> Tensor:
+        """Which channels of h2 have more than one symbol that their table expects, (C,) bool.
+
+        In the others training left one value alone, and where their gain is small, the next one is a latent so large
+        that no decoder has seen the like.
+        """
+        widths = self.h2_cdf[quality.index].diff(dim=1)[:, :-1]  # without what stands for values beyond the table
+        return (widths > 1).sum(1) > 1
+
     @staticmethod
     def _channel_index(like: Tensor) -> Tensor:
         return torch.arange(like.shape[1], device=like.device)[None, :, None, None].expand_as(like)
@@ -305,7 +314,8 @@ class Hyperprior(ExactTwin[_Integers], Codec):
 
         with torch.no_grad():
             gains = self.gain_h1.log2(rows).exp2(), self.gain_h2.log2(rows).exp2()
-        h1, h2 = descend(value, start, gains, steps)
+        used = self._used(quality).to(x)[None, :, None, None]
+        h1, h2 = descend(value, start, gains, (torch.ones_like(gains[0]), used), steps)
         with torch.no_grad():
             return self.encode_latents(h1, h2, quality)[0]
 

@@ -27,7 +27,11 @@ def first_step(steps: int) -> float:
 
 
 def descend(
-    value: Callable[..., Tensor], start: tuple[Tensor, ...], gains: tuple[Tensor, ...], steps: int
+    value: Callable[..., Tensor],
+    start: tuple[Tensor, ...],
+    gains: tuple[Tensor, ...],
+    moving: tuple[Tensor, ...],
+    steps: int,
 ) -> tuple[Tensor, ...]:
     """Latents at which a value is smaller.
 
@@ -35,13 +39,15 @@ def descend(
         value: a value per picture, (B,), of the latents; it rounds them, with gradients straight through.
         start: latents (B, C, h, w) to begin with.
         gains: what each latent is multiplied by before rounding.
+        moving: for each latent a value for every channel, (1, C, 1, 1): 1 where it moves, 0 where it stays. Steps of
+            Adam are of one size whatever the gradient, so channels that hold nothing would move like the others.
         steps: number of steps.
 
     Returns:
         Of each picture the latents with the smallest value that was met, the start included.
     """
     scaled = [(latent * gain).detach().requires_grad_() for latent, gain in zip(start, gains, strict=True)]
-    optimizer = torch.optim.Adam(scaled, lr=first_step(max(1, steps)), betas=MOMENTS)
+    optimizer = torch.optim.Adam(scaled, betas=MOMENTS)  # each step says its learning rate
     best = [latent.detach().clone() for latent in scaled]
     smallest = torch.full((len(scaled[0]),), float("inf"), device=scaled[0].device)
     for step in range(steps + 1):
@@ -55,7 +61,8 @@ def descend(
         if step < steps:
             for group in optimizer.param_groups:
                 group["lr"] = first_step(steps) * (1 - (1 - LAST_SHARE) * step / steps)
-            for latent, gradient in zip(scaled, torch.autograd.grad(found.sum(), scaled), strict=True):
-                latent.grad = gradient
+            gradients = torch.autograd.grad(found.sum(), scaled)
+            for latent, gradient, moves in zip(scaled, gradients, moving, strict=True):
+                latent.grad = gradient * moves
             optimizer.step()
     return tuple(latent / gain for latent, gain in zip(best, gains, strict=True))
