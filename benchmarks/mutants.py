@@ -40,7 +40,11 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = ROOT / "benchmarks/mutants.json"
 RESULTS = ROOT / "benchmarks/results/mutants"
 PAGE, TEXT = ROOT / "docs/testing.md", ROOT / "benchmarks/testing.md.in"
-ROOTS = [ROOT, ROOT / "registry", *sorted(path for path in (ROOT / "plugins").iterdir() if path.is_dir())]
+ROOTS = [
+    ROOT,
+    ROOT / "registry",
+    *(path for folder in ("plugins", "examples") for path in sorted((ROOT / folder).iterdir()) if path.is_dir()),
+]
 HEAVY = (
     "torch",
     "torchvision",
