@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,6 +16,7 @@ from pydantic import ValidationError
 
 from icm_baselines import EXTERNAL, LEARNED, payload_bytes
 from icm_baselines.bpg import BPG, claimed
+from icm_baselines.colour import to_planes
 from icm_baselines.jpegxl import JPEGXL, quality_of
 from icm_baselines.still import AVIF, JPEG, JPEG2000, WebP
 from icm_baselines.video import HEVC, VVC
@@ -195,7 +199,8 @@ def test_the_size_in_a_bpg_header() -> None:
 
 def test_the_size_in_a_jpeg_xl_header(usable, picture) -> None:
     codec = usable("jpegxl")
-    for size in ((8, 8), (256, 128), (300, 400), (353, 480), (9, 3000)):
+    ratios = ((120, 144), (300, 400), (200, 300), (90, 160), (80, 100), (64, 128))  # the header has numbers for them
+    for size in ((8, 8), (256, 128), (353, 480), (9, 3000), *ratios):
         (payload,) = codec.encode(torch.zeros(1, 3, *size), Quality.of(1))
         assert codec.claimed(payload) == size
 
@@ -223,6 +228,37 @@ def test_video_encoders_are_set_up_as_documented(usable, picture, monkeypatch) -
     assert "-pix_fmt yuv444p10le -s 72x64" in x265 and "-pix_fmt yuv420p10le -s 72x64" in vvenc
     assert "-c:v libx265 -preset placebo -tune psnr -x265-params qp=45:keyint=1:info=0:" in x265
     assert "-c:v libvvenc -preset medium -qp 43 -qpa 0 -vvenc-params intraperiod=1:gopsize=1" in vvenc
+
+
+@pytest.mark.parametrize("cls", [HEVC, VVC], ids=lambda cls: cls.name)
+def test_pictures_of_other_sizes_are_continued_by_their_edge(cls, picture, monkeypatch) -> None:
+    seen: list[tuple[str, bytes, int]] = []
+    monkeypatch.setattr(
+        "icm_baselines.video.run", lambda _, arguments, data, pixels: seen.append((arguments[5], data, pixels)) or b"x"
+    )
+    x, codec = picture(50, 83), cls(cls.Params())
+    codec.encode(x, Quality.of(2))
+    ((size, data, pixels),) = seen
+    assert (size, pixels) == ("88x64", 88 * 64)
+    whole = np.asarray(to_picture(x))
+    assert data == to_planes(np.pad(whole, ((0, 14), (0, 5), (0, 0)), mode="edge"), codec.halved)
+
+
+@pytest.mark.parametrize("cls", [JPEG, WebP], ids=lambda cls: cls.name)
+def test_values_beyond_the_picture_are_the_nearest_that_eight_bits_have(cls, picture) -> None:
+    codec, x = cls(cls.Params()), 2 * picture(40, 56) - 0.5
+    assert float(x.min()) < 0 and float(x.max()) > 1
+    assert codec.encode(x, Quality.of(3)) == codec.encode(x.clamp(0, 1), Quality.of(3))
+
+
+@pytest.mark.parametrize("cls", EXTERNAL, ids=lambda cls: cls.name)
+def test_the_page_tells_settings_and_chroma(cls) -> None:
+    page = (Path(__file__).parents[2] / "docs/baselines.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| `{cls.name}` |"))
+    *_, settings, chroma = (cell.strip() for cell in row.strip("|").split("|"))
+    params = cls.Params()
+    assert [float(number) for number in re.findall(r"\d+(?:\.\d+)?", settings)] == list(params.settings)
+    assert chroma.startswith(f"`{getattr(params, 'chroma', '4:2:0')}`") or not hasattr(params, "chroma")
 
 
 def test_video_chroma(usable, picture) -> None:

@@ -1,11 +1,13 @@
 import base64
 import importlib.util
 import io
+import itertools
 import json
 import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -112,6 +114,65 @@ def test_the_table_has_the_means_of_what_json_has(tmp_path: Path, photo: Path, m
         f"{np.mean([row['psnr']['coarse'] for row in rows]):.2f}",
         f"{np.mean([row['psnr']['fine'] for row in rows]):.2f}",
     ]
+
+
+def timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoding takes 1, decoding 5 seconds more at each call than at the one before: 1 and 5, 9 and 13, ..."""
+    ticks = itertools.count()
+    monkeypatch.setattr("icm_demo.collect.time", SimpleNamespace(perf_counter=lambda: float(next(ticks)) ** 2))
+
+
+def test_what_is_said_of_a_step_is_that_of_its_file(
+    tmp_path: Path, photo: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = load("tiny-model", device="cpu", weights="available")
+    timed(monkeypatch)
+    sample = collect(pipe, Given(photo, frozenset()), tmp_path)
+    assert [(step.encode_seconds, step.decode_seconds) for step in sample.steps] == [
+        (1, 5),
+        (9, 13),
+        (17, 21),
+        (25, 29),
+    ]
+    assert sample.middle is sample.steps[2]
+    with Image.open(photo) as opened:
+        picture = opened.convert("RGB")
+    pixels = picture.width * picture.height
+    assert picture.width != picture.height
+    for step in sample.steps:
+        assert (step.bpp, step.base_bpp) == (8 * step.bytes / pixels, 8 * step.base_bytes / pixels)
+        assert step.bpp > step.base_bpp
+        for name, answer in step.answers.items():
+            assert answer.bpp == 8 * answer.bytes / pixels
+            if name in ("coarse", "fine"):
+                assert answer.picture is not None and step.psnr[name] == psnr(picture, answer.picture)
+        best = jpeg_within(picture, step.bytes)
+        assert (step.jpeg is None) == (best is None)
+        assert step.jpeg is None or best is None or (step.jpeg.bytes, step.jpeg.psnr) == (best.bytes, best.psnr)
+    assert any(step.jpeg is not None for step in sample.steps)
+
+
+def test_times_and_jpegs_of_the_table_are_means_under_their_names(
+    tmp_path: Path, photo: Path, make_photo: MakePhoto, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "noise.png"
+    noisy().save(other)
+    timed(monkeypatch)
+    table = run("demo", photo, other, *MODEL, "-o", tmp_path / "out").split("What the networks say")[0]
+    # Of the first picture encoding takes 1, 9, 17 and 25 seconds, of the second 33, 41, ...; decoding 4 seconds more.
+    assert [line.split()[-2:] for line in lines(table)] == [
+        [f"{17 + 8 * number:.2f}", f"{21 + 8 * number:.2f}"] for number in range(4)
+    ]
+    heads = " ".join(table.split())
+    assert "encode s" in heads and heads.index("encode s") < heads.index("decode s")
+    rows = json.loads(run("demo", photo, other, *MODEL, "-o", tmp_path / "out", "--json"))["rows"]
+    for number, line in enumerate(lines(table)):
+        both = [row["jpeg"] for row in (rows[number], rows[number + 4])]
+        if None in both:
+            assert line.split()[-4:-2] == ["-", "-"]
+        else:
+            means = [np.mean([one[key] for one in both]) for key in ("bytes", "psnr")]
+            assert line.split()[-4:-2] == [f"{means[0]:.0f}", f"{means[1]:.2f}"]
 
 
 def test_json_has_a_row_per_picture_and_quality(tmp_path: Path, photo: Path, make_photo: MakePhoto, run: Run) -> None:

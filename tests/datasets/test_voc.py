@@ -58,6 +58,13 @@ def test_boxes_reach_from_the_first_pixel_to_the_last(opened, tree: Path) -> Non
     assert data[1].target["boxes"].shape == (0, 4)
 
 
+def test_classes_are_in_alphabetical_order(opened, tree: Path) -> None:
+    """As VOC numbers them in its class maps."""
+    labels = opened("voc", tree).labels
+    assert len(labels) == 20 and [*labels] == sorted(labels)
+    assert {"aeroplane", "cow", "diningtable", "pottedplant", "sheep", "sofa", "tvmonitor"} <= {*labels}
+
+
 def test_maps_have_the_background_first(opened, tree: Path) -> None:
     data = opened("voc", tree, targets="maps")
     assert (data.kind, data.labels[:2], len(data.labels)) == ("segmentation", ("background", "aeroplane"), 21)

@@ -8,13 +8,14 @@ import statistics
 from pathlib import Path
 
 import pytest
+from icm_made import made, of_pictures, pictured
 from PIL import Image
 from typer.testing import CliRunner
 
 from icm_core.cli import app
 from icm_core.errors import SpecError
 from icm_core.plugins.registry import build_registry
-from icm_evaluation.ablated import panels, summary
+from icm_evaluation.ablated import page, panels, summary
 from icm_evaluation.ablation import jobs_of, work_of
 from icm_evaluation.results import Result, read_result
 from icm_evaluation.variants import Json, grid, parse_vary
@@ -112,6 +113,30 @@ def test_a_stage_before_the_first_difference_is_trained_once(toy: Json, smoke: J
     assert first.stages == ("joint", "segmentation", "coarse", "fine")
     assert second.stages == ("fine",)
     assert [stage for stage, _ in second.shared] == ["joint", "segmentation", "coarse"]
+
+
+@pytest.mark.parametrize("vary", ["recipe.data.shapes.params.size=64,96", "codec.params.groups=1,2", "recipe.keep=1,3"])
+def test_stages_that_see_other_data_or_another_network_are_not_shared(
+    toy: Json, smoke: Json, tmp_path: Path, vary: str
+) -> None:
+    variants = grid(toy, smoke, [parse_vary(vary)], [], None)
+    assert all(not work.shared for work in work_of(jobs_of(variants, [0], tmp_path)))
+
+
+def test_a_part_whose_parameter_is_varied_starts_untrained(toy: Json, smoke: Json) -> None:
+    first = grid(toy, smoke, [parse_vary("codec.params.groups=1,2")], [], "some")[0].recipe.stages[0].start
+    assert first is not None
+    assert {start.module for start in first} == {
+        "enhancement",
+        *(f"tasks.{task}.{half}" for task in ("segmentation", "coarse") for half in ("adapter", "head")),
+    }
+
+
+def test_a_row_of_the_table_has_the_base_layers_rate(toy: Json, smoke: Json) -> None:
+    jobs = jobs_of(grid(toy, smoke, [parse_vary("codec.params.groups=1,2")], [], None), [0], Path())
+    result = made("one", [pictured("a", [(50, 10), (100, 20)], of_pictures((30, 33)), 10, 10)], whole=("seen",))
+    text = page(json.loads(json.dumps(summary(jobs, [result] * 2, "how"))))
+    assert "| groups-1 | 1 | 0.8000 | 30.00 | - |\n| groups-1 | 2 | 1.6000 | 33.00 | - |" in text
 
 
 def test_what_comes_after_a_difference_and_other_seeds_share_nothing(toy: Json, smoke: Json, tmp_path: Path) -> None:
@@ -214,6 +239,8 @@ def test_variants_are_trained_measured_and_told_of(files: Path, tmp_path: Path) 
         assert len(picture.convert("L").getcolors(256) or []) > 10
     joint = [out / name / "seed-0" / "run" / "joint" / "weights.safetensors" for name in ("clip-0.5", "clip-1.0")]
     assert joint[0].read_bytes() == joint[1].read_bytes()
+    others = [out / name / "seed-1" / "run" / "joint" / "weights.safetensors" for name in ("clip-0.5", "clip-1.0")]
+    assert others[0].read_bytes() == others[1].read_bytes() != joint[0].read_bytes()
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors") if "run" in path.parts}
     ablate(files, out, *vary)
     assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,8 +16,9 @@ from icm_core.errors import InputError
 from icm_core.inspection.cost import account
 from icm_core.plugins.datasets import open_dataset
 from icm_core.spec.extends import read_spec
-from icm_evaluation.gallery import shoot
-from icm_evaluation.papers import AccountOf, Curves, find_figures, paper
+from icm_evaluation.gallery import Shot, shoot
+from icm_evaluation.options import spread
+from icm_evaluation.papers import AccountOf, Curves, Pictures, find_figures, paper
 
 NAMED = [f"fig{number}" for number in (*range(11, 19), 20, 21, 22)] + ["table1", "sec6.1", "sec6.2"]
 
@@ -72,6 +74,39 @@ def test_pictures_are_drawn_from_data_and_models(run, folder, tmp_path) -> None:
     for name in ("fig15", "fig17"):
         with Image.open(tmp_path / f"{name}.png") as image:
             assert len(image.convert("RGB").getcolors(1 << 24) or ()) > 300
+
+
+def test_each_figure_has_its_own_picture_of_four_and_label_maps_base_layers_alone(
+    folder, run, tmp_path, monkeypatch
+) -> None:
+    asked: list[tuple[int, bool]] = []
+
+    def noted(*given: Any, base_only: bool, **more: Any) -> Shot:
+        asked.append((given[2], base_only))
+        return shoot(*given, base_only=base_only, **more)
+
+    monkeypatch.setattr("icm_evaluation.reproduce.shoot", noted)
+    figures = {name: figure for name, figure in paper().figures.items() if isinstance(figure, Pictures)}
+    assert len({figure.picture % 4 for figure in figures.values()}) > 1
+    run("reproduce", *figures, "--data", f"maps:{folder}", "-m", "single", "-o", tmp_path)
+    assert asked == [(spread(5, 4)[figure.picture % 4], figure.tasks == "segmentation") for figure in figures.values()]
+
+
+def test_the_costs_of_sharing_stand_beside_the_names_of_their_parts(run, tmp_path) -> None:
+    run("reproduce", "sec6.2", "-m", "scalable", "-o", tmp_path)
+    rows = [
+        line.strip("| ").split(" | ") for line in (tmp_path / "sec6.2.md").read_text().splitlines() if " | " in line
+    ]
+    registry, wanted = build_registry(), paper().figures["sec6.2"]
+    assert isinstance(wanted, AccountOf)
+    height, width = wanted.size
+    costs = account(read_spec(registry.specs.get("scalable"), registry), registry, height=height, width=width).sharing
+    parts = [costs.codec, costs.adapter, costs.picture, costs.enhancement, costs.shared, costs.separate]
+    assert [row[0].split(":")[0] for row in rows[2:]] == [
+        "a, codec", "b, adapter (mean)", "c, coarse reconstruction", "d, enhancement", "shared", "separate",
+    ]  # fmt: skip
+    assert [row[1:] for row in rows[2:]] == [[f"{p.parameters:,}", f"{p.kmac_per_pixel:,.2f}"] for p in parts]
+    assert len({row[1] for row in rows[2:]}) > 3
 
 
 def test_label_maps_are_held_to_the_bytes_of_the_base_layer(folder) -> None:

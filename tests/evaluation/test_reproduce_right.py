@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from icm_evaluation.options import Options
-from icm_evaluation.papers import Curves, Tradeoff, paper
+from icm_evaluation.papers import Clean, Curves, Tradeoff, paper
 from icm_evaluation.results import read_result
 from icm_evaluation.run import evaluate
 
@@ -346,6 +346,10 @@ def test_heads_on_one_data_set_are_a_table_and_on_two_are_none(make: Make, run: 
     clean = read_result(both[0]).points[0].tasks["segmentation"]["clean"]
     assert all(f"| {head} |" in text for head in HEADS) and text.count(f"| {clean:.2f} % |") == 2
     assert "model-1" in text and "elsewhere" not in text
+    wanted = paper().figures["table1"]
+    assert isinstance(wanted, Clean)
+    for head in HEADS:
+        assert f"| {head} | {wanted.heads[head]:.2f} % | {clean:.2f} % |" in text
     said = fail("reproduce", "table1", *given([both[0], elsewhere]), "-o", tmp_path)
     assert "table1 compares heads on one data set: tasks.trseg was measured on maps val, 5 pictures" in said
     assert "tasks.modified_trseg on camvid val" in said

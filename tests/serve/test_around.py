@@ -14,6 +14,7 @@ from icm_core.bitstream.container import read
 from icm_core.pictures import png_bytes
 from icm_core.pipeline.told import told
 from icm_serve.limits import Limits
+from icm_serve.metrics import Metrics
 from icm_serve.models import model_info
 
 
@@ -105,6 +106,29 @@ def test_what_cannot_be_compared(service, png) -> None:
         found = service.ask("POST", path, body)
         assert found.status == status and says in found.json["error"], found.body
     assert service.ask("POST", "/compare?codec=jpeg&bytes=9", wide).status == 200
+
+
+def test_bytes_of_bodies_are_counted(service, png) -> None:
+    for number in (1, 2):
+        assert service.ask("POST", "/encode?quality=2", png).status == 200
+        assert service.metric("icm_received_bytes_total") == number * len(png)
+
+
+def test_batches_are_counted_by_their_sizes_and_by_the_seconds_that_they_took() -> None:
+    metrics = Metrics(lambda: 3, lambda: 5)
+    metrics.batch(2, 0.25)
+    metrics.batch(5, 1.5)
+    said = dict(line.rsplit(" ", 1) for line in metrics.text().decode().splitlines() if not line.startswith("#"))
+    wanted = {
+        "icm_work_seconds_total": 1.75,
+        "icm_batch_size_sum": 7,
+        "icm_batch_size_count": 2,
+        'icm_batch_size_bucket{le="2.0"}': 1,
+        'icm_batch_size_bucket{le="8.0"}': 2,
+        "icm_waiting": 3,
+        "icm_places_taken": 5,
+    }
+    assert {name: float(said[name]) for name in wanted} == wanted
 
 
 def test_limits_are_told(serve) -> None:
