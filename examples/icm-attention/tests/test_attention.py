@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
 import icm_core
 from icm_attention import Cross
 from icm_core.testing import AdapterCase, parametrize_with_checks
-from icm_core.types import Level, SideInfoLayout
+from icm_core.types import Level, SideInfo, SideInfoLayout
 
 THREE = SideInfoLayout((Level(12, 16), Level(8, 32), Level(4, 64)), 8)
 SMALL = {"channels": 8, "heads": 2}
@@ -21,6 +24,31 @@ SIZES = ((64, 128), (50, 70), (33, 129))
 )
 def test_conformance(case, check) -> None:
     check(case)
+
+
+def test_the_finest_level_asks_the_coarser_ones_by_the_formula() -> None:
+    """softmax(Q K^T / sqrt(d)) V of each head, written out place by place."""
+    torch.manual_seed(1)
+    adapter = Cross(Cross.Params(**SMALL), THREE).eval()
+    levels = [torch.randn(2, level.channels, *level.at(128, 192)) for level in THREE.levels]
+    with torch.no_grad():
+        found = adapter(SideInfo(tuple(levels), (120, 180)))
+        asked = adapter.queries(levels[0])
+        keys, values = (
+            torch.cat([layer(level).flatten(2) for layer, level in zip(layers, levels[1:], strict=True)], 2)
+            for layers in (adapter.keys, adapter.values)
+        )
+        answers = torch.zeros_like(asked)
+        for b, row, column in np.ndindex(2, *asked.shape[2:]):
+            for own in (slice(0, 4), slice(4, 8)):
+                shares = (asked[b, own, row, column] @ keys[b, own] / math.sqrt(4)).softmax(0)
+                answers[b, own, row, column] = values[b, own] @ shares
+        fused = adapter.mix(adapter.own(levels[0]) + adapter.answer(answers))
+        image = adapter.enlarge(fused) + 0.5
+    assert fused.shape == (2, 8, 16, 24) and image.shape == (2, 3, 128, 192)
+    torch.testing.assert_close(found.maps["fused"], fused, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.maps["image"], image, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(found.maps[f"h{number}"], level) for number, level in enumerate(levels, 1))
 
 
 def test_one_level_cannot_be_fused() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from icm_boxes import Grid, Parts
 from icm_boxes.grid import assign
@@ -65,6 +67,106 @@ def test_a_crowd_is_no_wrong_answer() -> None:
     nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
     crowd = {"boxes": torch.tensor([[0.0, 0.0, 32.0, 32.0]]), "labels": torch.tensor([0]), "iscrowd": torch.tensor([1])}
     assert float(head.loss(output, (nothing,))) > 1 > 1e-4 > float(head.loss(output, (crowd,)))
+
+
+def output(*cells: tuple[int, int, int, float, list[float]]) -> dict[str, torch.Tensor]:
+    """What a network says that is sure of nothing but some cells: class, row, column, logit and box."""
+    found = {"classes": torch.full((1, 2, 6, 9), -9.0), "boxes": torch.zeros(1, 4, 6, 9)}
+    for label, row, column, logit, box in cells:
+        found["classes"][0, label, row, column] = logit
+        found["boxes"][0, :, row, column] = torch.tensor(box)
+    return found
+
+
+def test_boxes_are_middles_from_the_cells_and_logarithms_of_sizes_in_cells() -> None:
+    said = output((0, 2, 5, 1.0, [0.25, -0.5, math.log(3.0), math.log(0.5)]))["boxes"]
+    left, top, right, bottom = Grid.decoded(said)[0, 2, 5].tolist()
+    x, y = 8 * 5 + 4 + 2, 8 * 2 + 4 - 4
+    assert (left, top, right, bottom) == pytest.approx((x - 12, y - 2, x + 12, y + 2))
+    assert Grid.decoded(said)[0, 3, 1].tolist() == [8, 24, 16, 32]  # of zeros: the cell itself
+
+
+def test_of_boxes_that_overlap_the_surest_of_a_class_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = [0.0, 0.0, math.log(3.0), math.log(3.0)]
+    said = output(
+        (0, 2, 3, 1.0, large),  # 16 to 40 across
+        (0, 2, 4, 2.0, [-0.75, *large[1:]]),  # 18 to 42, an IoU of 22 / 26 with the first
+        (1, 2, 3, 0.0, large),  # of another class
+        (0, 4, 7, -1.0, [0.0, 0.0, 0.0, 0.0]),
+        (0, 5, 0, -3.5, [0.0, 0.0, 0.0, 0.0]),  # a score of 0.03
+        (1, 0, 8, 3.0, [0.0, 0.0, math.log(0.1), 0.0]),  # less than a pixel wide
+    )
+
+    def boxes(**params: float) -> tuple[list[int], list[float], list[list[float]]]:
+        head = Grid(Grid.Params(**SOME, **params), {"image": icm_core.Level(3, 1)})
+        monkeypatch.setattr(head, "forward", lambda features: said)
+        (found,) = head.predict(Features({"image": torch.zeros(1, 3, 44, 72)}, (44, 72))).output
+        return found["labels"].tolist(), found["scores"].tolist(), found["boxes"].tolist()
+
+    labels, scores, places = boxes()
+    assert (labels, scores) == ([0, 1, 0], [pytest.approx(1 / (1 + math.exp(-x))) for x in (2.0, 0.0, -1.0)])
+    assert [place for box in places for place in box] == pytest.approx([18, 8, 42, 32, 16, 8, 40, 32, 56, 32, 64, 40])
+    assert boxes(overlap=0.9)[0] == [0, 0, 1, 0] and boxes(most=2)[0] == [0, 1]
+    assert boxes(least=0.02)[2][-1] == pytest.approx([0, 40, 8, 44])  # cut at the picture's border
+    assert boxes(least=0.6)[0] == [0]
+
+
+def test_the_loss_is_focal_over_cells_and_generalised_iou_over_those_of_things() -> None:
+    head = Grid(Grid.Params(**SOME), {"image": icm_core.Level(3, 1)})
+    generator = torch.Generator().manual_seed(2)
+    said = {
+        "classes": torch.randn(2, 2, 6, 9, generator=generator),
+        "boxes": torch.randn(2, 4, 6, 9, generator=generator),
+    }
+    things = {"boxes": torch.tensor([[10.0, 5.0, 40.0, 37.0]]), "labels": torch.tensor([1])}
+    nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    expected = []
+    for one, target in enumerate((things, nothing)):
+        owner, _ = assign(target, (6, 9))
+        total = 0.0
+        for label, row, column in np.ndindex(2, 6, 9):
+            chance = 1 / (1 + math.exp(-float(said["classes"][one, label, row, column])))
+            there = bool(owner[row, column] >= 0) and label == 1
+            total -= 0.25 * (1 - chance) ** 2 * math.log(chance) if there else 0.75 * chance**2 * math.log(1 - chance)
+        for row, column in (owner >= 0).nonzero().tolist():
+            a, b = Grid.decoded(said["boxes"])[one, row, column].tolist(), things["boxes"][0].tolist()
+            inner = [max(0.0, min(a[2 + i], b[2 + i]) - max(a[i], b[i])) for i in (0, 1)]
+            outer = [max(a[2 + i], b[2 + i]) - min(a[i], b[i]) for i in (0, 1)]
+            area = inner[0] * inner[1]
+            union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - area
+            hull = outer[0] * outer[1]
+            total += 1 - (area / union - (hull - union) / hull)
+        expected.append(total / max(1, int((owner >= 0).sum())))
+    assert int((assign(things, (6, 9))[0] >= 0).sum()) == 9
+    assert head.loss(said, (things, nothing)).tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_divergence_is_of_all_classes_in_a_cell_and_a_mean_over_cells() -> None:
+    head = Grid(Grid.Params(**SOME), {"image": icm_core.Level(3, 1)})
+    generator = torch.Generator().manual_seed(3)
+    said, true = ({"classes": torch.randn(2, 2, 3, 4, generator=generator)} for _ in range(2))
+    p, q = (one["classes"].double().sigmoid() for one in (true, said))
+    each = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    torch.testing.assert_close(head.divergence(said, true).double(), each.sum((1, 2, 3)) / 12, rtol=1e-4, atol=1e-5)
+    assert head.divergence(true, true).tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
+def test_hardly_any_cell_has_a_thing_at_first() -> None:
+    head = Grid(Grid.Params(**SOME), {"image": icm_core.Level(3, 1)})
+    assert head.classes.bias.sigmoid().tolist() == pytest.approx([0.01, 0.01])
+
+
+def test_parts_that_touch_at_a_corner_are_one_and_small_ones_none(tmp_path: Path) -> None:
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+    classes = np.zeros((20, 30), dtype=np.uint8)
+    classes[2:6, 3:9] = classes[6:10, 9:12] = 10
+    classes[12:16, 20:29] = 10
+    Image.fromarray(classes).convert("RGB").save(tmp_path / "train/a.png")
+    Image.fromarray(classes).save(tmp_path / "trainannot/a.png")
+    for smallest, boxes in ((36, [[3, 2, 12, 10], [20, 12, 29, 16]]), (37, [])):
+        found = Parts(Parts.Params(smallest=smallest), tmp_path, "train")[0].target
+        assert found["boxes"].tolist() == boxes and found["labels"].tolist() == [2] * len(boxes)
 
 
 def test_a_trained_head_finds_what_it_was_shown() -> None:

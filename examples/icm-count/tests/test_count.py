@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import icm_core
 from icm_core.cli import app
 from icm_core.testing import DataSetCase, HeadCase, parametrize_with_checks
+from icm_core.types import Features
 from icm_count import Density, Objects
 
 _FOLDER = tempfile.TemporaryDirectory()
@@ -41,6 +42,38 @@ def test_conformance(case, check) -> None:
 def test_parts_of_a_class_are_counted() -> None:
     data = Objects(Objects.Params(), ROOT, "train")
     assert [data[number].target.tolist() for number in range(3)] == [[0, 0, 0], [1, 0, 0], [2, 0, 0]]
+
+
+def test_parts_that_touch_at_a_corner_are_one_and_those_of_the_smallest_size_count(tmp_path: Path) -> None:
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+    classes = np.zeros((20, 30), dtype=np.uint8)
+    classes[2:6, 3:9] = classes[6:10, 9:12] = 10
+    classes[12:16, 20:29] = 9
+    Image.fromarray(classes).convert("RGB").save(tmp_path / "train/a.png")
+    Image.fromarray(classes).save(tmp_path / "trainannot/a.png")
+    for smallest, counts in ((36, [0, 1, 1]), (37, [0, 0, 0])):
+        assert Objects(Objects.Params(smallest=smallest), tmp_path, "train")[0].target.tolist() == counts
+
+
+def test_counts_are_sums_over_cells_of_8x8_pixels_and_hardly_any_at_first() -> None:
+    torch.manual_seed(0)
+    head = Density(Density.Params(objects=("car", "bicyclist"), width=8), {"image": icm_core.Level(3, 1)}).eval()
+    features = Features({"image": torch.rand(2, 3, 64, 96)}, (64, 88))
+    with torch.no_grad():
+        density = head.density(features)
+        assert density.shape == (2, 2, 8, 11) and float(density.min()) > 0
+        logits = head.objects(head.body(features.cropped("image")))
+        torch.testing.assert_close(density, (1 + logits.exp()).log())
+        torch.testing.assert_close(head(features), density.sum(-1).sum(-1))
+    assert head.objects.bias.tolist() == [-6.0, -6.0]
+
+
+def test_the_loss_is_the_likelihood_of_poisson_distributions() -> None:
+    head = Density(Density.Params(objects=("car", "bicyclist"), width=8), {"image": icm_core.Level(3, 1)})
+    means, counts = torch.tensor([[0.5, 3.0], [2.0, 7.0]]), torch.tensor([[0.0, 4.0], [2.0, 1.0]])
+    expected = (means - counts * means.log()).mean(1)  # without the logarithm of counts!
+    torch.testing.assert_close(head.loss(means, counts), expected)
 
 
 def trained(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -66,6 +67,34 @@ def test_the_loss_is_the_paper_s_and_looks_at_known_pixels_alone() -> None:
     assert found.tolist() == pytest.approx([np.mean(error**2) - 0.5 * np.mean(error) ** 2, 0.0], rel=1e-5)
     found.sum().backward()
     assert bool(output.grad.isfinite().all()) and not output.grad[0, 0, :4].any() and not output.grad[1].any()
+
+
+def test_answers_lie_between_the_nearest_and_the_farthest_on_a_scale_of_logarithms() -> None:
+    head = Pyramid(Pyramid.Params(width=4, nearest=2.0, farthest=32.0), HEAD).eval()
+    features = Features({"image": torch.rand(1, 3, 32, 64)}, (30, 50))
+    with torch.no_grad():
+        head.last.weight.zero_()
+        for bias, metres in ((0.0, 8.0), (30.0, 32.0), (-30.0, 2.0), (math.log(3.0), 2 * 16**0.75)):
+            head.last.bias.fill_(bias)
+            torch.testing.assert_close(head(features), torch.full((1, 1, 30, 50), metres))
+
+
+@torch.no_grad()
+def test_levels_are_widened_from_the_coarsest_on_and_joined_with_the_next_finer_one() -> None:
+    torch.manual_seed(0)
+    head = Pyramid(Pyramid.Params(width=4), HEAD).eval()
+    x, levels = torch.rand(1, 3, 64, 96), []
+    features = Features({"image": x}, (64, 96))
+    for step in head.down:
+        levels.append(x := step(x))
+    assert [tuple(level.shape[1:]) for level in levels] == [
+        (4, 32, 48), (8, 16, 24), (16, 8, 12), (16, 4, 6), (16, 2, 3),
+    ]  # fmt: skip
+    for step, finer in zip(head.up, (levels[3], levels[2], levels[1]), strict=True):
+        larger = torch.nn.functional.interpolate(x, size=finer.shape[2:], mode="bilinear", align_corners=False)
+        x = step(torch.cat([larger, finer], 1))
+    share = torch.nn.functional.interpolate(head.last(x), size=(64, 96), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(head(features), 0.5 * 20 ** share.sigmoid())
 
 
 def test_a_trained_head_tells_the_metres_that_it_was_shown() -> None:

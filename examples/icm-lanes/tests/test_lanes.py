@@ -10,6 +10,7 @@ import pytest
 import torch
 from icm_lanes import Borders, Crossings, Polylines
 from icm_lanes.crossings import link
+from icm_lanes.geometry import crossings, distances, length, samples
 from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -137,6 +138,94 @@ def test_draws_of_pictures_have_the_figures_of_those_pictures() -> None:
 def test_crossings_are_joined_upwards_to_the_nearest_end() -> None:
     points = torch.tensor([[10.0, 59.5], [70.0, 59.5], [14.0, 51.5], [64.0, 51.5], [18.0, 43.5], [40.0, 43.5]])
     assert link(points, 20.0) == [[0, 2, 4], [1, 3], [5]]
+
+
+def test_a_line_reaches_so_far_along_each_axis_and_no_farther() -> None:
+    def lines(x: float, y: float) -> list[list[int]]:
+        return link(torch.tensor([[10.0, 59.5], [10.0 + x, 59.5 - y]]), 20.0)
+
+    assert lines(20, 20) == [[0, 1]] and lines(21, 8) == lines(0, 21) == [[0], [1]]
+
+
+def test_the_loss_is_focal_over_cells_but_those_beside_and_smooth_over_offsets() -> None:
+    head = Crossings(Crossings.Params(lines=("road edge", "lane"), width=8), {"image": icm_core.Level(3, 1)})
+    generator = torch.Generator().manual_seed(0)
+    said = {name: torch.randn(2, 2, 4, 6, generator=generator) for name in ("crossings", "offsets")}
+    # From the first to the third row of cells, whose middles are at 3.5, 11.5 and 19.5, at x = 17, 19 and 21.
+    line = target([(16.125, 0.0), (21.125, 20.0)], labels=(1,))
+    cells = {(0, 2): 17.0, (1, 2): 19.0, (2, 2): 21.0}
+    logits, offsets = said["crossings"][0].double(), said["offsets"][0].double()
+    total = 0.0
+    for label, row, column in np.ndindex(2, 4, 6):
+        chance, there = float(logits[label, row, column].sigmoid()), label == 1 and (row, column) in cells
+        beside = label == 1 and row < 3 and column in (1, 3)
+        if there:
+            total -= 0.75 * (1 - chance) ** 2 * np.log(chance)
+        elif not beside:
+            total -= 0.25 * chance**2 * np.log(1 - chance)
+        if there or beside:
+            off = abs(float(offsets[label, row, column]) - ((cells[row, 2] - 3.5) / 8 - column))
+            total += (off**2 / 0.2 if off < 0.1 else off - 0.05) / 3
+    found = head.loss(said, (line, target()))
+    assert float(found[0]) == pytest.approx(total / 3, rel=1e-4)
+    p = said["crossings"][1].double().sigmoid()
+    assert float(found[1]) == pytest.approx(float(-(0.25 * p**2 * (1 - p).log()).sum()), rel=1e-4)
+
+
+def test_lines_are_read_from_the_surest_cells_of_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"crossings": torch.full((1, 2, 5, 7), -9.0), "offsets": torch.zeros(1, 2, 5, 7)}
+    for row, column, offset, logit in ((0, 1, 0.25, 1.0), (1, 2, -0.5, 2.0), (2, 2, 0.0, 3.0), (4, 3, 0.0, 5.0)):
+        said["crossings"][0, 1, row, column], said["offsets"][0, 1, row, column] = logit, offset
+    said["crossings"][0, 1, 2, 3] = 2.0  # beside a surer one
+    for row in range(3):
+        said["crossings"][0, 0, row, 6] = 4.0
+    said["offsets"][0, 0, :, 6] = 3.0  # beyond the picture
+    features = Features({"image": torch.zeros(1, 3, 34, 50)}, (34, 50))
+
+    def lines(**params: float) -> dict[str, torch.Tensor]:
+        head = Crossings(
+            Crossings.Params(lines=("road edge", "lane"), width=8, **params), {"image": icm_core.Level(3, 1)}
+        )
+        monkeypatch.setattr(head, "forward", lambda features: said)
+        (found,) = head.predict(features).output
+        return found
+
+    found = lines()
+    assert found["labels"].tolist() == [0, 1] and found["lines"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert found["points"].tolist() == [
+        [49.0, 19.5], [49.0, 11.5], [49.0, 3.5], [19.5, 19.5], [15.5, 11.5], [13.5, 3.5],
+    ]  # fmt: skip
+    chances = torch.tensor([3.0, 2.0, 1.0]).sigmoid()
+    assert found["scores"].tolist() == pytest.approx([float(torch.tensor(4.0).sigmoid()), float(chances.mean())])
+    assert lines(most=1)["labels"].tolist() == [0] and lines(surely=0.8)["labels"].tolist() == [0]
+    assert lines(shortest=4)["labels"].tolist() == []
+
+
+def test_lengths_places_and_distances_are_those_of_the_corners() -> None:
+    line = torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 10.0]])
+    assert length(line) == pytest.approx(11)
+    places = samples(line, 2.0)  # six pieces of 11 / 6
+    reached = (np.arange(6) + 0.5) * 11 / 6
+    expected = [[0.6 * at, 0.8 * at] if at < 5 else [3.0, at - 1.0] for at in reached]
+    assert places.numpy() == pytest.approx(np.array(expected))
+    away = distances(torch.tensor([[3.0, 0.0], [5.0, 7.0], [3.0, 14.0]]), [line])
+    assert away.tolist() == pytest.approx([2.4, 2.0, 4.0])
+    row, x = crossings(line, torch.tensor([2.0, 4.0, 9.0, 11.0]))
+    assert (row.tolist(), x.tolist()) == ([0, 1, 2], pytest.approx([1.5, 3.0, 3.0]))
+
+
+def test_answers_are_the_surest_first_and_points_on_the_ends_of_pixels() -> None:
+    found = {**target([(1.234, 2), (3, 4)], [(5, 6), (7, 8)], labels=(1, 0)), "scores": torch.tensor([0.25, 0.75])}
+    prediction = Prediction("lanes.polylines", [found], NAMES.labels)
+    assert KIND.answer(prediction) == {
+        "lines": [
+            {"label": "road edge", "index": 0, "score": 0.75, "points": [[5.0, 6.0], [7.0, 8.0]]},
+            {"label": "lane", "index": 1, "score": 0.25, "points": [[1.23, 2.0], [3.0, 4.0]]},
+        ]
+    }
+    assert KIND.describe(prediction) == "1 x lane, 1 x road edge"
+    renumbered = KIND.renumber(found, (1, 0), NAMES)
+    assert renumbered["labels"].tolist() == [0, 1] and torch.equal(renumbered["points"], found["points"])
 
 
 def test_a_trained_head_finds_the_line_that_it_was_shown() -> None:
