@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from compressai.models import Cheng2020Anchor, JointAutoregressiveHierarchicalPriors, ScaleHyperprior
+from compressai.zoo.image import cfgs
 
 import icm_core
 from icm_baselines import LEARNED, import_checkpoint
@@ -53,6 +54,30 @@ def test_cheng2020_attn_keeps_the_layout_that_pytorch_makes_its_gradients_in(pic
     tensors = [*codec.parameters(), *codec.buffers(), *seen]
     assert any(tensor.ndim == 4 and tensor.shape[-2:] == (1, 1) for tensor in tensors) and seen
     assert all(tensor.stride() == torch.empty(tensor.shape).stride() for tensor in tensors)
+
+
+def test_widths_are_those_that_compressai_has_weights_of() -> None:
+    """Of its lower rates; of cheng2020 the higher ones."""
+    name = {cls: cls.name.removeprefix("baselines.").replace("_", "-") for cls in LEARNED}
+    for cls in LEARNED:
+        params = cls.Params()
+        own = (params.n, params.m) if hasattr(params, "m") else (params.n,)
+        assert own in cfgs[name[cls]].values()
+        assert own == cfgs[name[cls]][6 if name[cls].startswith("cheng") else 1]
+        assert params.side == "picture"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("side", ["picture", "both"])
+def test_pictures_are_within_0_and_1_but_in_training(picture, side) -> None:
+    codec, x = with_side(side), picture(64, 72)
+    codec.net.g_s.register_forward_hook(lambda *given: 1e6 * (given[-1] - given[-1].mean()))
+    shown = {mode: codec.train(mode)(x, torch.ones(1)).side.levels[0] for mode in (False, True)}
+    assert (float(shown[False].min()), float(shown[False].max())) == (0.0, 1.0)
+    assert float(shown[True].min()) < 0 or float(shown[True].max()) > 1
+    codec.eval()
+    (decoded, *_) = codec.decode(codec.encode(x, ONE), (64, 72), ONE).levels
+    assert (float(decoded.min()), float(decoded.max())) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (70, 100)], ids=str)
