@@ -140,6 +140,12 @@ def test_groups_hold_every_item_once_with_its_like(keys, most) -> None:
         assert len(group) == 1 or group[0][1] is not None
 
 
+def test_how_long_a_group_waits_is_counted_from_its_first_item() -> None:
+    keys = [0, *[None] * 9, 0, *[None] * 40]
+    groups = list(alike(keys, lambda key: key, 3))
+    assert groups.index([(0, 0), (10, 0)]) == groups.index([(24, None)]) + 1
+
+
 def test_an_item_does_not_wait_for_its_like_for_ever() -> None:
     rare = iter([0, *[1] * 100])
     seen = 0

@@ -164,6 +164,23 @@ def test_the_head_behind_says_what_it_is_told(telling, x) -> None:
         AnswerAdapter(AnswerAdapter.Params(), SideInfoLayout((Level(3, 1),), 3))
 
 
+def test_out_of_training_the_side_information_is_what_a_decoder_has(telling, x) -> None:
+    side = telling.decode(telling.encode(x, ONE), (70, 90), ONE)
+    found = telling(x, torch.ones(2)).side
+    assert torch.equal(found.levels[-1], side.levels[-1])
+    assert sorted(side.levels[-1][0].flatten().tolist()) == [0.0] * 17 + [1.0, 2.0, 3.0]
+    logits = telling.train()(x, torch.ones(2)).side.levels[-1]
+    assert torch.equal(logits.flatten(1), telling.head(Features({"image": x}, (70, 90))))
+
+
+@pytest.mark.parametrize(("classes", "top", "length"), [(16, 2, 1), (17, 2, 2), (4, 100, 1), (256, 5, 5)])
+def test_an_answer_takes_as_many_bytes_as_all_answers_need(classes, top, length) -> None:
+    head = Nested.of(ViT, model="test_vit", classes=classes)
+    made = [WithAnswer(WithAnswer.Params(codec=Nested.of(JPEG), head=head, top=one)) for one in (top, 1)]
+    assert made[0].length == length
+    assert made[0].coding_state() != made[1].coding_state()
+
+
 def test_answers_that_none_writes_are_refused(telling, x) -> None:
     (payload,) = telling.encode(x[:1], ONE)
     for answer in (b"", b"\0", b"\0\0", (20**3).to_bytes(2, "big"), b"\xff\xff"):

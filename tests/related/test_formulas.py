@@ -13,18 +13,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icm_baselines.residual import CodecResidual
-from icm_core import Quality, build, build_registry, parse_spec
+from icm_baselines.still import JPEG, WebP
+from icm_core import BitstreamError, Quality, build, build_registry, parse_spec
 from icm_core.interfaces import Nested, TaskHead
 from icm_core.types import Features, Level, SideInfo, SideInfoLayout
-from icm_related.filtered import Filter
-from icm_related.gan import Adversarial, ChannelNorm, Discriminator, Generator
+from icm_related.filtered import Filter, Filtered
+from icm_related.gan import Adversarial, ChannelNorm, Discriminator, Generator, HiFiC
 from icm_related.label_features import LabelFeatures
 from icm_related.label_map import LabelMap
 from icm_related.latent import LatentClassifier, Preview
 from icm_related.lossless import Lossless
 from icm_related.recurrent import Cell, Recurrent
-from icm_related.steps import UNSENT, ClassSteps
+from icm_related.steps import UNSENT, ClassSteps, OneStep
 from icm_related.synthesis import Synthesis
+from icm_related.travelling import Told
 from icm_training.batch import CodedBatch, Kept
 from icm_training.shapes import Shapes
 
@@ -122,6 +124,50 @@ def test_the_reduced_picture_is_the_means_of_blocks(x) -> None:
     torch.testing.assert_close(side.levels[1].double() * 255, means, rtol=0, atol=0.501)  # of 8 bits
 
 
+def test_of_a_coarser_map_rows_and_columns_are_left_out_and_its_bits_are_those_of_its_file(x) -> None:
+    codec = LabelMap(LabelMap.Params(segmenter=SEGMENTER, map_stride=2)).eval()
+    files = codec.encode(x, Quality.of(1))
+    side = codec.decode(files, (70, 90), Quality.of(1))
+    assert torch.equal(side.levels[0], one_hot(bands(x)[:, ::2, ::2]))
+    found = codec(x, torch.ones(2))
+    assert torch.equal(found.side.levels[0], side.levels[0])
+    assert found.bits["map"].tolist() == [8 * len(file) for file in files]
+
+
+def test_a_picture_that_is_not_grey_is_no_label_map(x) -> None:
+    codec = LabelMap(LabelMap.Params(segmenter=SEGMENTER)).eval()
+    colours = torch.zeros(1, 3, 70, 90)
+    colours[:, 0, 5, 7] = 1 / 255
+    with pytest.raises(BitstreamError, match="names a class that is none of 4"):
+        codec.decode(Lossless(Lossless.Params()).encode(colours, Quality.of(1)), (70, 90), Quality.of(1))
+
+
+def test_a_reduced_picture_is_coarser_by_its_factor_and_knows_its_codecs_qualities(x) -> None:
+    params = {"segmenter": SEGMENTER, "picture": Nested.of(Lossless)}
+    codec = LabelMap(LabelMap.Params(**params, reduction=4, qualities=3)).eval()
+    assert codec.layout.levels == (Level(CLASSES, 1), Level(3, 4)) and codec.quality_range == (1, 3)
+    x = x[..., :68, :88]
+    once, thrice = (codec(x, torch.full((2,), quality)) for quality in (1.0, 3.0))
+    assert torch.equal(once.side.levels[1], thrice.side.levels[1])
+    assert codec.encode(x, Quality.of(1)) == codec.encode(x, Quality.of(3))
+    others = [
+        {**params, "reduction": 8},
+        {**params, "reduction": 4, "map_stride": 2},
+        {"segmenter": SEGMENTER, "picture": Nested.of(JPEG), "reduction": 4},
+        {**params, "reduction": 4, "map": Nested.of(WebP)},
+    ]
+    states = {LabelMap(LabelMap.Params(**one)).coding_state() for one in others}
+    assert len(states) == 4 and codec.coding_state() not in states
+
+
+def test_one_step_is_the_same_for_all_classes_and_a_step_of_each_begins_alike() -> None:
+    side = SideInfo((one_hot(np.arange(2 * 32 * 48).reshape(2, 32, 48) % CLASSES),), (30, 40))
+    one = OneStep(OneStep.Params(start=-1.25), MAP)
+    assert one(side).maps["steps"].tolist() == np.full((2, 1, 2, 3), -1.25).tolist()
+    each = ClassSteps(ClassSteps.Params(), MAP)
+    assert each(side).maps["steps"].unique().tolist() == [3.0] == OneStep(OneStep.Params(), MAP).log2_step.tolist()
+
+
 def test_steps_are_those_of_the_class_of_most_pixels_and_of_unsent_ones_too_large() -> None:
     labels = np.zeros((1, 32, 48), dtype=int)
     labels[0, :16, :16] = 3
@@ -164,6 +210,42 @@ def test_features_are_coded_in_their_classes_steps_and_cost_what_a_gaussian_says
     assert found.bits["features"].tolist() == pytest.approx(bits.tolist(), rel=1e-3)
     near = np.abs(found.side.levels[1].numpy() - (symbols * step + mean)) < 1e-3
     assert near.mean() > 0.999  # but where rounding to float32 decides
+
+
+@pytest.mark.parametrize("quality", [1, 2.5, 4])
+def test_what_features_decode_to_and_cost_is_what_training_said(x, quality) -> None:
+    torch.manual_seed(0)
+    codec = LabelFeatures(LabelFeatures.Params(segmenter=SEGMENTER, width=8, channels=8)).eval()
+    with torch.no_grad():
+        codec.encoder[6].weight.mul_(30)
+        codec.mean.normal_(0, 2)
+        codec.log2_sigma.uniform_(2, 5)
+        codec.quantiser.log2_step.copy_(torch.tensor([-1.0, 0.0, 1.0, 0.5]))
+        x = x[..., :64, :80]
+        found = codec(x, torch.full((2,), float(quality)))
+    codec.freeze_tables()
+    payloads = codec.encode(x, Quality.of(quality))
+    decoded = codec.decode(payloads, (64, 80), Quality.of(quality)).levels[1]
+    near = (decoded - found.side.levels[1]).abs() < 0.01
+    assert float(near.float().mean()) > 0.98  # a rounding may fall to the other side
+    bits = [8.0 * len(payload) for payload in payloads]
+    assert bits == pytest.approx(found.total_bits.tolist(), rel=0.03)
+
+
+def test_the_fingerprint_covers_what_features_are_decoded_with() -> None:
+    torch.manual_seed(0)
+    codec = LabelFeatures(LabelFeatures.Params(segmenter=SEGMENTER, width=8, channels=8)).eval()
+    codec.freeze_tables()
+    before = codec.coding_state()
+    with torch.no_grad():
+        codec.encoder[0].weight.add_(1)
+        assert codec.coding_state() == before  # how features are found is the encoder's business
+        codec.mean[1, 2] += 1
+        codec.freeze_tables()
+        assert codec.coding_state() != before
+        between = codec.coding_state()
+        codec.quantiser.log2_step[2] += 1
+    assert codec.coding_state() != between
 
 
 # --- generators ------------------------------------------------------------------------------------------------------
@@ -245,6 +327,35 @@ def test_each_pass_codes_the_signs_of_what_is_left(x) -> None:
     torch.testing.assert_close(decoded.levels[0], made[..., :70, :90].clamp(0, 1), rtol=0, atol=1e-5)
 
 
+def test_in_training_a_code_is_drawn_with_the_probability_that_the_network_says(x) -> None:
+    codec = Recurrent(Recurrent.Params(width=4, code_channels=64, passes=1)).train()
+    soft, seen = torch.full((2, 64, 5, 6), 0.5, requires_grad=True), []
+    codec.analysis.forward = lambda left, states: soft
+    codec.synthesis.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    torch.manual_seed(0)
+    codec(x, torch.ones(2))
+    (code,) = seen
+    torch.testing.assert_close(code.abs(), torch.ones_like(code))
+    assert float((code > 0).float().mean()) == pytest.approx(0.75, abs=0.03)
+    (gradient,) = torch.autograd.grad(code.sum(), soft)
+    assert torch.equal(gradient, torch.ones_like(soft))
+
+
+def test_the_fingerprint_covers_what_passes_are_decoded_with() -> None:
+    params = Recurrent.Params(width=4, code_channels=8, passes=2)
+    torch.manual_seed(0)
+    codec = Recurrent(params)
+    other = Recurrent(params.model_copy(update={"passes": 3}))
+    other.load_state_dict(codec.state_dict())
+    before = codec.coding_state()
+    assert other.coding_state() != before
+    with torch.no_grad():
+        codec.analysis.enter.weight.add_(1)
+        assert codec.coding_state() == before
+        codec.synthesis.leave.bias.add_(1)
+    assert codec.coding_state() != before
+
+
 @pytest.mark.parametrize(("quality", "passes"), [(1.4375, 1), (1.5, 2), (2.4375, 2), (2.5, 3), (3.5, 4)])
 def test_between_two_numbers_of_passes_the_nearer_one_is_trained_and_coded(x, quality, passes) -> None:
     codec = Recurrent(Recurrent.Params(width=4, code_channels=8, passes=4)).eval()
@@ -297,6 +408,39 @@ def test_a_filter_adds_what_its_convolutions_make_of_a_picture_whose_edge_goes_o
         if number < 2:
             found = torch.where(found > 0, found, found / 10)
     torch.testing.assert_close(network(x), x + found)
+
+
+def test_a_codec_is_given_filtered_pictures_within_0_and_1(x) -> None:
+    filtered = Filtered(Filtered.Params(codec=Nested.of(Lossless)))
+    with torch.no_grad():
+        filtered.before.change[-1].bias.copy_(torch.tensor([0.6, -0.6, 0.0]))
+    expected = (x + torch.tensor([0.6, -0.6, 0.0])[:, None, None]).clamp(0, 1)
+    torch.testing.assert_close(filtered.filtered(x), expected)
+    found = filtered.decode(filtered.encode(x, Quality.of(1)), (70, 90), Quality.of(1)).levels[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.51 / 255)
+
+
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+
+def test_losses_of_heads_are_cross_entropies_and_squared_errors() -> None:
+    logits, classes = torch.randn(3, 5, generator=torch.Generator().manual_seed(2)), torch.tensor([4, 0, 2])
+    expected = torch.stack([-row.log_softmax(0)[number] for row, number in zip(logits, classes, strict=True)])
+    latent = LatentClassifier(LatentClassifier.Params(classes=5, width=4, blocks=1), {"latent": Level(6, 16)})
+    told = Told(Told.Params(classes=5), {"answer": Level(5, 0)})
+    for head in (latent, told):
+        torch.testing.assert_close(head.loss(logits, classes), expected)
+    judge = Discriminator(Discriminator.Params(width=4, layers=1), {"image": Level(3, 1)})
+    assert judge.loss(torch.tensor([[3.0], [0.5]]), torch.tensor([[1.0], [1.0]])).tolist() == [4, 0.25]
+
+
+def test_a_preview_is_shown_within_0_and_1() -> None:
+    head = _stirred(Preview(Preview.Params(width=4), {"latent": Level(6, 4)}))
+    features = Features({"latent": 20 * torch.randn(1, 6, 5, 6, generator=torch.Generator().manual_seed(1))}, (18, 21))
+    with torch.no_grad():
+        made, shown = head(features), head.predict(features).output
+    assert float(made.min()) < 0 and float(made.max()) > 1
+    assert torch.equal(shown, made.clamp(0, 1))
 
 
 # --- networks, layer by layer ----------------------------------------------------------------------------------------
@@ -358,6 +502,19 @@ def test_a_preview_doubles_up_to_the_pictures_size_and_is_cut() -> None:
     torch.testing.assert_close(made, found[..., :18, :21])
     target = torch.rand(1, 3, 18, 21)
     torch.testing.assert_close(head.loss(made, target), (made - target).square().mean((1, 2, 3)))
+
+
+def test_what_is_made_of_a_map_begins_near_its_start() -> None:
+    torch.manual_seed(0)
+    weight = Synthesis(Synthesis.Params(channels=64), MAP).last.weight.detach()
+    assert float(weight.std()) == pytest.approx(0.01, rel=0.2)
+
+
+def test_defaults_are_those_of_the_papers() -> None:
+    """HiFiC's generator and the weight of its side; Toderici's 32 bits a place."""
+    assert (HiFiC.Params().width, HiFiC.Params().blocks) == (960, 9)
+    assert Adversarial.Params().generator == 0.15
+    assert Recurrent.Params().code_channels == 32
 
 
 def test_what_is_made_of_a_map_goes_through_blocks_at_five_scales() -> None:

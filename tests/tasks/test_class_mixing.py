@@ -68,3 +68,16 @@ def test_channels_last_gives_the_same():
     mixing, features, scores = example()
     other = features.detach().contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(mixing(other, scores), mixing(features, scores))
+
+
+def test_weights_begin_with_one_over_the_channels_as_their_variance():
+    torch.manual_seed(0)
+    assert abs(float(ClassMixing(classes=19, channels=64).weight.detach().var()) * 64 - 1) < 0.05
+
+
+def test_under_autocast_it_computes_in_the_type_of_autocast():
+    mixing, features, scores = example(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = mixing(features, scores)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), naive(mixing, features, scores), rtol=0.05, atol=0.05)

@@ -50,6 +50,19 @@ def test_maps_are_the_sum_of_all_levels_each_with_what_is_above_it(layout, pictu
         torch.testing.assert_close(own(features), grown(wanted, 96), rtol=1e-4, atol=1e-4)
 
 
+def test_a_picture_is_filled_up_with_grey_to_multiples_of_the_coarsest_stride(layout, picture):
+    own = head(layout, classes=3)
+    seen = []
+    own.net.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        assert own(picture(33, 70)).shape == (1, 3, 33, 70)
+    (image,) = seen
+    assert image.shape == (1, 3, 64, 96)
+    grey = torch.full((1, 3), (0.5 - 127 / 255) / (128 / 255))
+    for place in ((40, 10), (10, 80)):
+        torch.testing.assert_close(image[:, :, place[0], place[1]], grey, rtol=0, atol=1e-4)
+
+
 def test_distances_lie_between_the_nearest_and_the_farthest(layout, picture):
     own = head(layout, kind="depth", nearest=2.0, farthest=8.0)
     with torch.no_grad():

@@ -136,4 +136,5 @@ def test_named_maps_are_made_when_they_are_looked_up():
     assert x.total == 0
     assert torch.equal(maps["image"], x.x)
     assert maps["image"] is maps["image"]
-    assert tiles.tensors({"h1": x.x}) == {"h1": x.x}
+    there = {"h1": x.x}
+    assert type(tiles.tensors(there)) is dict and tiles.tensors(there) == there

@@ -270,6 +270,39 @@ def test_weights_of_the_library_are_taken_without_their_tables(x) -> None:
         ladder.load_trained(state, quality=2)
 
 
+def test_weights_go_into_the_model_of_their_quality() -> None:
+    torch.manual_seed(1)
+    trained, codec = ScaleHyperprior(8, 16), make(Ladder)
+    first = codec.net[0].g_s[0].weight.clone()
+    codec.load_trained(trained.state_dict(), quality=2)
+    assert torch.equal(codec.net[1].g_s[0].weight, trained.g_s[0].weight)
+    assert torch.equal(codec.net[0].g_s[0].weight, first)
+
+
+def test_decoded_pictures_are_held_within_0_and_1_but_in_training(x) -> None:
+    codec = make(Own)
+    codec.net.picture = lambda symbols: F.interpolate(symbols / 100 - 0.5, scale_factor=8)
+    trained, coded = (codec.train(mode)(x, torch.ones(1)).side.levels[0] for mode in (True, False))
+    assert float(trained.min()) < -0.1 and float(trained.max()) > 1.1
+    assert torch.equal(coded, trained.clamp(0, 1))
+    decoded = codec.decode(codec.encode(x, ONE), (70, 100), ONE).levels[0]
+    torch.testing.assert_close(decoded, coded)
+
+
+def test_parameters_are_in_the_fingerprint_where_weights_are_the_same() -> None:
+    class Scaled(Own):
+        """A model with a number that is no weight."""
+
+        class Params(ComponentParams):
+            """One."""
+
+            steps: int = 255
+
+    codecs = [Scaled(Scaled.Params(steps=steps)) for steps in (255, 127, 255)]
+    states = [codec.coding_state() for codec in codecs]
+    assert states[0] == states[2] != states[1]
+
+
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=5), st.integers(0, 2**32))
 @settings(deadline=None)
 def test_strings_come_back_from_a_payload(lengths, seed) -> None:
