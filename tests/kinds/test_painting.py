@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 
 from icm_core.kinds.painting import (
     captioned,
@@ -36,6 +36,11 @@ def test_the_legends_colours_come_first_and_made_up_ones_are_told_apart() -> Non
     assert all(0 <= channel <= 255 for colour in made for channel in colour)
     distances = [max(abs(a - b) for a, b in zip(*pair, strict=True)) for pair in itertools.pairwise(made[:140])]
     assert min(distances) > 20
+
+
+def test_made_up_colours_are_okabes_and_itos() -> None:
+    hexadecimal = ["E69F00", "56B4E9", "009E73", "F0E442", "0072B2", "D55E00", "CC79A7"]
+    assert [bytes(colour_of(index, Legend())).hex().upper() for index in range(7)] == hexadecimal
 
 
 def test_shades_go_darker_and_lighter_in_turns() -> None:
@@ -99,6 +104,34 @@ def test_a_label_is_kept_inside_and_can_be_read(
             assert low == 0
         elif asked > most:
             assert high >= most - 1
+
+
+@pytest.mark.parametrize(
+    ("colour", "dark"),
+    [
+        ((255, 120, 0), True),  # brightness 147, of 140 that are the border: red counts 0.299
+        ((0, 120, 255), False),  # 100
+        ((150, 150, 255), True),  # 162, without blue 133
+        ((180, 100, 100), False),  # 124, and red alone more
+        ((45, 200, 90), True),  # 141: green counts most
+    ],
+)
+def test_the_ink_follows_from_a_colours_brightness(colour: tuple[int, int, int], dark: bool) -> None:
+    picture = Image.new("RGB", (120, 60), colour)
+    label(picture, (0, 0), "tree", colour)
+    inner = pixels(picture).reshape(-1, 3)
+    ink, paper = ((np.abs(inner - np.array(one)).max(1) < 20).any() for one in ((25, 28, 33), (255, 255, 255)))
+    assert (ink, paper) == (dark, not dark)
+
+
+def test_a_labels_box_is_its_text_and_half_its_size_more() -> None:
+    picture = Image.new("RGB", (300, 200), (0, 255, 0))
+    label(picture, (10, 20), "a long label", (255, 0, 255), 20)
+    box = np.argwhere((pixels(picture) != (0, 255, 0)).any(2))
+    left, top, right, bottom = ImageFont.load_default(20).getbbox("a long label")
+    wide, high = right - left + 10, bottom - top + 10
+    assert box.min(0).tolist() == [20, 10]
+    assert (box.max(0) - box.min(0)).tolist() == pytest.approx([high, wide], abs=1)
 
 
 def test_lines_stand_below_each_other_on_a_copy() -> None:

@@ -131,6 +131,18 @@ def test_a_copy_with_the_same_state_decodes_the_same(codec, picture) -> None:
     assert same(other.decode(payloads, (64, 64), Quality.of(4)), codec.decode(payloads, (64, 64), Quality.of(4)))
 
 
+@pytest.mark.parametrize("quality", [1, 2.5, 4], ids=lambda q: f"q{q:g}")
+def test_tables_of_h2_are_its_density_in_steps_of_its_own_gains(codec, quality) -> None:
+    """A symbol's share of 65536 is the probability that its bits in training say."""
+    gain = codec.gain_h2.log2(torch.tensor([float(quality)])).exp2()
+    rows, first = codec.h2_cdf[Quality.of(quality).index], codec.h2_first[Quality.of(quality).index]
+    symbols = first[:, None] + torch.arange(rows.shape[1] - 2)
+    bits = codec.density.bits(symbols[None, :, :, None].float(), gain)[0, :, :, 0]
+    likely = bits < 8
+    assert int(likely.sum()) > 40
+    torch.testing.assert_close(16 - rows.diff(dim=1)[:, :-1].float().log2()[likely], bits[likely], rtol=0, atol=0.05)
+
+
 @pytest.mark.parametrize("quality", [1, 2, 2.5, 3, 4], ids=lambda q: f"q{q:g}")
 @pytest.mark.parametrize("size", [(256, 256), (320, 448)], ids=str)
 def test_bytes_are_within_1_percent_and_8_bytes_of_the_models_estimate(codec, picture, size, quality) -> None:
@@ -176,6 +188,21 @@ def test_every_cut_payload_is_an_error(codec, payload) -> None:
     for end in range(len(payload)):
         with pytest.raises(BitstreamError):
             codec.decode([payload[:end]], (64, 64), Quality.of(3))
+
+
+def test_a_stream_has_to_have_the_bytes_that_the_likeliest_symbols_take(codec) -> None:
+    """Of h2 alone: 10 x 10 places, each channel's most probable symbol at each of them."""
+    likeliest = codec.h2_cdf[Quality.of(3).index].diff(dim=1).amax(1).double() / 65536
+    bits = -100 * float(likeliest.log2().sum())
+    with pytest.raises(BitstreamError, match=r"has 8 bytes; a picture of the size .* takes at least") as caught:
+        codec.decode([bytes(8)], (640, 600), Quality.of(3))
+    least = int(str(caught.value).rsplit(" ", 1)[1])
+    assert 0.95 * bits <= 8 * least <= bits + 64
+    with pytest.raises(BitstreamError, match=f"takes at least {least}"):
+        codec.decode([bytes(least - 1)], (640, 600), Quality.of(3))
+    with pytest.raises(BitstreamError) as caught:
+        codec.decode([bytes(least + 4)], (640, 600), Quality.of(3))
+    assert "takes at least" not in str(caught.value)
 
 
 @pytest.mark.parametrize("tail", [b"\0", bytes(4), b"\xff" * 8])

@@ -88,6 +88,23 @@ def test_shapes_and_parameters_of_each_network(name: str) -> None:
     assert sum(p.numel() for p in network.parameters()) == formula == number
 
 
+@pytest.mark.parametrize(
+    ("network", "last", "inputs"),
+    [
+        (lambda: net.decoder(48), -1, 48 * 25 / 4 * 100),
+        (lambda: net.fuse_concat_mix(192), -1, 48 * 9 * 100),
+        (lambda: net.encoder(48), -1, 48 * 25),
+        (lambda: net.fuse_concat_up(64, 48), -2, 12 * 25 / 4 / 2),
+    ],
+    ids=["Decoder", "FuseConcat, convs", "Encoder", "FuseConcat, TConvs"],
+)
+def test_networks_that_end_in_a_picture_begin_with_a_tenth(
+    network: Callable[[], nn.Sequential], last: int, inputs: float
+) -> None:
+    torch.manual_seed(0)
+    assert float(network()[last].weight.detach().var()) == pytest.approx(1 / inputs, rel=0.1)
+
+
 def test_cahcm_has_one_network_a_group_each_wider_by_a_group() -> None:
     with torch.device("meta"), torch.no_grad():
         context = CAHCM(H1, K, HIDDEN)

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from icm_core import Pipeline, WeightsError, build, build_registry, parse_spec
 from icm_core.cli import app
+from icm_core.coding import LIMIT
+from icm_core.coding.rans import MAX_SYMBOL
 from icm_core.pipeline.weights import load_weights, save
 
 SPEC = {
@@ -64,6 +66,22 @@ def test_every_sum_and_every_gain_of_the_coding_path_is_in_the_proof(settled: Pi
     assert all(b.margin_bits > 0 for b in bounds)
 
 
+def test_each_gain_is_in_the_proof_with_its_own_largest_product(settled: Pipeline) -> None:
+    pipeline = build(parse_spec(SPEC), build_registry()).requires_grad_(False)
+    log2 = {"codec.gain_h1": 3, "codec.gain_h2": 7, "enhancement.gain": -2}
+    for unit, value in log2.items():
+        pipeline.get_parameter(f"{unit}.log2_gain").fill_(value)
+    pipeline.codec.freeze_tables()
+    assert pipeline.enhancement is not None
+    pipeline.enhancement.freeze_tables()
+    expected = {}
+    for unit, value in log2.items():
+        gain, inverse = 2 ** (12 + value), 2 ** (20 - value)
+        expected[unit] = max(2 * LIMIT * gain, ((MAX_SYMBOL << 12) + 2 * LIMIT * gain // 2**12 + 1) * inverse)
+    assert {b.layer: b.largest for b in pipeline.prove() if b.layer in expected} == expected
+    assert len(set(expected.values())) == 3
+
+
 def overflowing(weight: Tensor, bias: Tensor) -> None:
     weight.fill_(1e-5)  # a fine scale, which a large offset does not fit
     bias.fill_(60_000.0)
@@ -97,8 +115,10 @@ INSANE: list[tuple[str, Callable[[Tensor], None], str]] = [
     ("enhancement.gain.table", set_to(2**31 - 1, 1), "has inverse gains that do not belong"),
     ("enhancement.gain.table", set_to(-(2**31), 2), "has logarithms that do not belong"),
     ("codec.h2_cdf", lambda cdf: cdf[3, 1, 5:7].fill_(9), "has a row that does not rise from 0 to 65536"),
+    ("codec.h2_cdf", lambda cdf: cdf[3, 1, 6:7].copy_(cdf[3, 1, 5:6]), "has a row that does not rise"),
     ("codec.h2_cdf", lambda cdf: cdf[3, 1, -1:].fill_(70_000), "has a row that does not rise from 0 to 65536"),
     ("codec.h2_first", lambda first: first[3].fill_(2**31 - 1), "has a first symbol beyond"),
+    ("codec.h2_first", lambda first: first[3, :1].fill_(-(2**24) - 1), "has a first symbol beyond +-16777216"),
 ]
 
 

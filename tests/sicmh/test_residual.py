@@ -11,7 +11,8 @@ import torch
 from icm_core import BitstreamError, InputError, Quality, WeightsError
 from icm_core.coding import to_fixed, to_float
 from icm_core.types import SideInfo
-from icm_sicmh import Residual
+from icm_sicmh import Residual, prediction
+from icm_sicmh import residual as residual_module
 from icm_sicmh.density import gaussian_bits
 from icm_sicmh.layers import pad_to
 from icm_sicmh.prediction import predict
@@ -111,6 +112,16 @@ def test_a_batch_of_8_decodes_like_8_pictures_alone(residual, example) -> None:
         own = SideInfo(tuple(level[i : i + 1] for level in side.levels), side.size)
         residual.decode([payload], coarse[i : i + 1], own, Quality.of(3))
     assert torch.equal(latents[0], torch.cat(latents[1:]))
+
+
+def test_strips_of_rows_change_neither_bytes_nor_latents(residual, example, monkeypatch) -> None:
+    x, coarse, side = example(200, 130)
+    (payload,) = residual.encode(x, coarse, side, Quality.of(3))
+    latent = residual.latent([payload], side, Quality.of(3))
+    for module in (prediction, residual_module):
+        monkeypatch.setattr(module, "_POSITIONS_AT_ONCE", 12 * 3)
+    assert residual.encode(x, coarse, side, Quality.of(3)) == [payload]
+    assert torch.equal(residual.latent([payload], side, Quality.of(3)), latent)
 
 
 def test_encoding_twice_gives_the_same_bytes(residual, example) -> None:

@@ -52,6 +52,27 @@ def test_scales_are_corrected_by_the_groups_before(residual, example) -> None:
     torch.testing.assert_close(rate, bits)
 
 
+def test_scales_are_held_within_16_bits_of_fixed_point(residual) -> None:
+    """What h1 tells waits as 16 bits at the coder, of which 12 are behind the point."""
+    plain = without_context(residual)
+    predicted = torch.tensor([-9.0, -7.5, 6.0, 9.0])[:, None, None, None].expand(4, 12, 3, 5)
+    found = plain.scales(predicted, torch.zeros_like(predicted))
+    largest = 8 - 2**-12
+    expected = torch.tensor([-largest, -7.5, 6.0, largest])[:, None, None, None].expand(4, 12, 3, 5)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_in_training_the_context_sees_whole_symbols_and_the_rate_has_noise(residual, example, monkeypatch) -> None:
+    seen = []
+    scales = residual.scales
+    monkeypatch.setattr(residual, "scales", lambda *given: seen.append(given[1]) or scales(*given))
+    arguments = (*example(64, 128), torch.tensor([2.0]))
+    torch.manual_seed(0)
+    one, two = (residual.train()(*arguments)[1] for _ in range(2))
+    assert float(one) != float(two)
+    assert torch.equal(seen[0], seen[1]) and torch.equal(seen[0], seen[0].round()) and bool(seen[0].any())
+
+
 def test_a_group_is_as_wide_as_all_before_it(residual) -> None:
     assert [(group.start, group.stop) for group in residual.groups] == GROUPS
 
