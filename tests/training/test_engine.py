@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from icm_core import InputError, Pipeline, Registry, SpecError, WeightsError
+from icm_core import InputError, Pipeline, Registry, SpecError, WeightsError, build
 from icm_core.spec.model import PipelineSpec
 from icm_training import checkpoint as checkpoints
 from icm_training.checkpoint import Checkpoint
 from icm_training.feed import seed_of
 from icm_training.folder import RunFolder
+from icm_training.mixture import Mixture
 from icm_training.options import Options
 from icm_training.parts import groups_of
 from icm_training.recipe import OptimizerSpec, RecipeSpec, TrainSpec
+from icm_training.stage import StageModule
 from icm_training.trainer import Trainer, make_optimizer
+from icm_training.validation import validate
 
 Smoke = Callable[..., RecipeSpec]
 Run = Callable[..., RunFolder]
@@ -199,6 +203,94 @@ def test_a_clipped_gradient_is_no_longer_than_that(smoke: Smoke, run: Run, pipe:
     after = load_file(run(smoke(**changes), tmp_path / "run", stages=("coarse",)).result("coarse"))
     moved = torch.cat([(after[key] - value).flatten() for key, value in pipe.named_parameters()])
     assert float(moved.detach().norm()) == pytest.approx(0.02, rel=1e-3)
+
+
+def test_each_step_is_as_long_as_the_rate_of_its_place_in_the_schedule(smoke: Smoke, run: Run, tmp_path: Path) -> None:
+    """Clipped gradients of one length and no momentum: steps differ by their rates alone."""
+    changes = {
+        "stages.coarse.start": [],
+        "stages.coarse.schedule": {"steps": 4, "shape": "constant", "warmup": 4},
+        "stages.coarse.optimizer": {"use": "sgd", "betas": [0.0, 0.9], "weight_decay": 0.0},
+        "stages.coarse.train.0.lr": 1.0,
+        "stages.coarse.clip": 0.01,
+        "checkpoint_every": 1,
+        "keep": 4,
+    }
+    where = run(smoke(**changes), tmp_path / "run", stages=("coarse",)).stage("coarse")
+    states = [load_file(where / f"step-{step:09d}.safetensors") for step in (1, 2, 3, 4)]
+    moved = [
+        torch.cat([(after[key] - before[key]).flatten() for key in after if key.startswith("pipe.")])
+        for before, after in pairwise(states)
+    ]
+    assert [float(step.norm()) for step in moved] == pytest.approx([0.01 * 2 / 4, 0.01 * 3 / 4, 0.01], rel=1e-2)
+
+
+def test_the_last_step_has_a_row_a_validation_and_a_checkpoint_wherever_it_falls(
+    smoke: Smoke, run: Run, tmp_path: Path
+) -> None:
+    changes = {
+        "stages.joint.schedule": {"steps": 5},
+        "stages.joint.validate_on": {"data": "others", "every": 2, "limit": 1, "qualities": [1]},
+        "checkpoint_every": 3,
+        "log_every": 4,
+    }
+    where = run(smoke(**changes), tmp_path / "run", stages=("joint",)).stage("joint")
+    with (where / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows if row["loss"]] == ["4", "5"]
+    assert [row["step"] for row in rows if row["val bpp q1"]] == ["2", "4", "5"]
+    assert [path.name[5:14] for path in sorted(where.glob("step-*"))] == ["000000003", "000000005"]
+
+
+def test_a_stage_is_validated_on_its_own_data_with_its_own_encoder(
+    smoke: Smoke, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[tuple[int, ...], str | None]] = []
+
+    def noted(pipe: Pipeline, data: Mixture, spec: Any, log: Any, step: int, encoder: str | None = None) -> Any:
+        seen.append((tuple(data[0].picture.shape), encoder))
+        return validate(pipe, data, spec, log, step, encoder)
+
+    monkeypatch.setattr("icm_training.trainer.validate", noted)
+    changes = {
+        "pipeline.codec.params.deep": 16,
+        "stages.joint.feeds.0.data": ["others"],
+        "stages.joint.encoders": ["deep", "fast"],
+        "stages.joint.schedule": {"steps": 1},
+        "stages.joint.validate_on": {"data": "shapes", "limit": 1, "qualities": [1]},
+    }
+    run(smoke(**changes), tmp_path / "run", stages=("joint",))
+    assert seen == [((3, 64, 64), "deep")]
+
+
+@pytest.mark.parametrize(("own", "precision"), [("bf16-mixed", "bf16-mixed"), (None, "32-true")])
+def test_a_stage_may_have_a_precision_of_its_own(
+    smoke: Smoke, run: Run, tmp_path: Path, own: str | None, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reduced: list[bool] = []
+    forward = StageModule.forward
+
+    def noted(module: StageModule, *given: Any) -> Any:
+        reduced.append(torch.is_autocast_enabled("cpu"))
+        return forward(module, *given)
+
+    monkeypatch.setattr(StageModule, "forward", noted)
+    changes = {"stages.coarse.start": [], "stages.coarse.schedule": {"steps": 1}, "stages.coarse.precision": own}
+    folder = run(smoke(**changes), tmp_path / "run", stages=("coarse",))
+    assert reduced == [precision == "bf16-mixed"]
+    assert json.loads((folder.stage("coarse") / "done.json").read_text())["precision"] == precision
+
+
+def test_random_weights_are_those_of_the_recipes_seed(
+    smoke: Smoke, run: Run, registry: Registry, tmp_path: Path
+) -> None:
+    recipe = smoke(**{"stages.coarse.start": [], "stages.coarse.schedule": {"steps": 1}, "seed": 7})
+    after = load_file(run(recipe, tmp_path / "run", stages=("coarse",)).result("coarse"))
+    assert isinstance(recipe.pipeline, PipelineSpec)
+    torch.manual_seed(7)
+    before = build(recipe.pipeline, registry).state_dict()
+    kept = [key for key in before if not key.startswith("tasks.coarse.")]
+    assert len(kept) > 100 and all(torch.equal(after[key], before[key]) for key in kept)
 
 
 def test_feeds_of_a_stage_draw_pictures_of_their_own(smoke: Smoke, registry: Registry, tmp_path: Path) -> None:

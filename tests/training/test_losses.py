@@ -154,6 +154,25 @@ def test_class_weights_of_many_pictures_are_of_some_from_all_over_them(make: Any
     torch.testing.assert_close(weights, torch.tensor([0.5**0.5, 1.0, 1.0]), rtol=0.01, atol=0)
 
 
+class Rare(Shapes):
+    """Of class 2 is one pixel, of the others are half of the rest each."""
+
+    def __getitem__(self, number: int) -> Sample:
+        target = torch.arange(256 * 256).remainder(2).to(torch.uint8).view(256, 256)
+        target[0, 0] = 2
+        return Sample(str(number), torch.zeros(3, 256, 256, dtype=torch.uint8), target)
+
+
+def test_a_class_that_hardly_occurs_counts_ten_times_at_most(make: Any) -> None:
+    weights = make("cross_entropy", SEG, Rare(Rare.Params(count=1), Path(), ""), class_weights="root_median").weights
+    assert weights.tolist() == pytest.approx([1.0, 1.0, 10.0], rel=1e-4)
+
+
+def test_the_teacher_is_in_inference_from_its_beginning(make: Any, pipe: Pipeline) -> None:
+    pipe.train()
+    assert not any(module.training for module in make("distillation", SEG).teacher.modules())
+
+
 @torch.no_grad()
 def test_the_heads_own_loss_is_taken_picture_by_picture(make: Any, batch: CodedBatch) -> None:
     assert batch.target is not None

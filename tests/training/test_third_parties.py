@@ -107,7 +107,9 @@ def test_what_is_no_number_stops_the_stage_and_leaves_its_batch(
     lab: Registry, smoke: Smoke, run: Run, tmp_path: Path
 ) -> None:
     loss = {"use": "lab.brightness", "task": "coarse", "params": {"fails_at": 0.6}}
-    own = smoke(**{**CHANGES, "stages.coarse.feeds.0.losses": [loss]}, checkpoint_every=2)
+    # The other loss stays finite.
+    losses = [{"use": "training.rate"}, loss]
+    own = smoke(**{**CHANGES, "stages.coarse.feeds.0.losses": losses}, checkpoint_every=2)
     with pytest.raises(TrainingError) as caught:
         run(own, tmp_path / "run", stages=("coarse",), using=lab)
     folder = RunFolder(tmp_path / "run").stage("coarse")

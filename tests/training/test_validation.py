@@ -23,6 +23,7 @@ import icm_tasks
 from icm_core import Pipeline, Registry, build, build_registry, parse_spec
 from icm_core.interfaces import DataSet, Sample
 from icm_core.nests import tensors
+from icm_core.pictures import to_picture
 from icm_core.plugins import own
 from icm_training import plugin as icm_training
 from icm_training.log import Log
@@ -161,6 +162,63 @@ def test_further_figures_have_their_names(pipe: Pipeline, registry: Registry, se
     found = validate(pipe, Mixture([data], registry), spec, seen.log, 1)
     assert [*found] == ["val bpp q1.5", "val segmentation q1.5", "val coarse q1.5", "val coarse ms_ssim q1.5"]
     assert found["val coarse q1.5"] > 2 and -1 <= found["val coarse ms_ssim q1.5"] <= 1
+
+
+class Pictures(Log):
+    """A log that keeps its pictures as they were given."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "stage", 10, 0, active=True, console=Console(file=io.StringIO()))
+        self.seen: dict[str, torch.Tensor] = {}
+
+    def picture(self, name: str, picture: torch.Tensor, step: int) -> None:
+        """Keep it."""
+        assert name not in self.seen and step == 3
+        self.seen[name] = picture
+
+
+@torch.no_grad()
+def test_pictures_of_the_log_are_what_goes_in_and_what_comes_out_at_the_first_quality(
+    pipe: Pipeline, registry: Registry, tmp_path: Path
+) -> None:
+    data, log = Wide(Wide.Params(count=2), Path(), ""), Pictures(tmp_path)
+    validate(pipe, Mixture([data], registry), ValidationSpec(data="x", limit=2, qualities=(2.0, 1.0)), log, 3)
+    log.close()
+    picture = data[0].picture
+    x, quality = picture[None].float() / 255, torch.tensor([2.0])
+    side = pipe.eval().codec(x, quality).side
+    names = ("picture", "fine", *(f"{task}/{what}" for task in pipe.tasks for what in ("semantic image", "prediction")))
+    assert log.seen.keys() == {*names}
+    assert all(shown.shape == (3, 40, 64) for name, shown in log.seen.items() if not name.endswith("prediction"))
+    torch.testing.assert_close(log.seen["picture"], x[0])
+    for name in pipe.tasks:
+        task = pipe.task(name)
+        torch.testing.assert_close(log.seen[f"{name}/semantic image"], task.adapter(side).cropped("image")[0])
+        drawn = task.kind.draw(task.predict(side), to_picture(x))
+        assert drawn is not None
+        expected = torch.from_numpy(np.array(drawn.convert("RGB"))).permute(2, 0, 1) / 255
+        torch.testing.assert_close(log.seen[f"{name}/prediction"], expected)
+    coarse = pipe.task("coarse")(side).clamp(0, 1)
+    fine = pipe.enhancement(x, coarse, side, quality)[0]  # type: ignore[misc]
+    torch.testing.assert_close(log.seen["fine"], fine[0].clamp(0, 1))
+
+
+@torch.no_grad()
+def test_a_task_behind_the_fine_picture_is_validated_on_that_of_its_quality(
+    pipe: Pipeline, registry: Registry, seen: Seen
+) -> None:
+    spec = pipe.spec.to_json()
+    spec["tasks"]["segmentation"]["adapter"] = {"use": "core.decoded_picture", "params": {"of": "fine"}}
+    behind = build(parse_spec(spec), registry)
+    assert behind.enhancement is not None
+    qualities: list[float] = []
+    behind.enhancement.register_forward_pre_hook(lambda _, given: qualities.extend(given[3].tolist()))
+    behind.enhancement.register_forward_hook(lambda _, __, found: (found[0] * 9 - 4, found[1]))
+    behind.task("segmentation").head.register_forward_pre_hook(lambda _, given: ends.append(given[0].maps["image"]))
+    ends: list[torch.Tensor] = []
+    validate(behind, Mixture([Wide(Wide.Params(count=1), Path(), "")], registry), SPEC, seen.log, 1)
+    assert {*qualities} == {1.0, 2.0} and ends
+    assert all((float(shown.min()), float(shown.max())) == (0.0, 1.0) for shown in ends)
 
 
 def test_modules_go_on_as_they_were(pipe: Pipeline, shapes: Shapes, registry: Registry, seen: Seen) -> None:
