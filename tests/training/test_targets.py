@@ -269,6 +269,28 @@ def test_part_of_a_batch_is_chosen_by_its_kind() -> None:
         assert same(Head.seen[0], stacked(kind, [data[number].target for number in numbers]))
 
 
+def test_each_feed_has_targets_of_its_own_kind() -> None:
+    """A ragged batch is chosen from picture by picture, another one row by row."""
+    clean = {"use": "training.head", "task": "things", "input": "clean", "share": 0.5}
+    stage = StageSpec.model_validate(
+        {
+            "name": "one",
+            "train": [{"modules": ["A", "B", "tasks.things.head"], "lr": 1e-3}],
+            "feeds": [
+                {"data": ["tables"], "batch": 4, "losses": [{"use": "training.rate"}]},
+                {"data": ["boxes"], "batch": 4, "losses": [clean]},
+            ],
+            "schedule": {"steps": 2},
+        }
+    )
+    pipe, data = pipeline(kind="things.boxes"), [things("things.table"), things("things.boxes")]
+    prepare(pipe, groups_of(pipe, stage.train))
+    module = StageModule(pipe, stage, [Mixture([one], installed()) for one in data], installed(), "")
+    Head.seen.clear()
+    module([raw(one, range(4)) for one in data], 0.0)
+    assert same(Head.seen[0], tuple(data[1][number].target for number in [order(6)[at] for at in (1, 3)]))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_tensor_of_a_target_counts_in_memory(kind: str) -> None:
     data = things(kind, unit="m")
