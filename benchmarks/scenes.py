@@ -82,7 +82,7 @@ def ship(run: Path) -> None:
     del params["trained"]
     data["weights"] = weights
     write_atomically(SPECS / f"{NAME}.json", (json.dumps(data, indent=2) + "\n").encode())
-    prefixes = ["tasks.streets.", "tasks.depth.", "tasks.boxes.adapter."]
+    prefixes = ["tasks.streets.", "tasks.depth."]
     save(pipe, {SPECS / weights: prefixes}, partly=True)
 
 

@@ -34,7 +34,12 @@ from icm_core.bitstream.container import read
 from icm_core.coding import FRACTION_BITS, LIMIT, IntegerNetwork, to_fixed
 
 FOLDER = Path(__file__).parent
-SPECS = (FOLDER / "golden.json", FOLDER / "presets" / "presets.json", FOLDER / "wide" / "wide.json")
+SPECS = (
+    FOLDER / "golden.json",
+    FOLDER / "presets" / "presets.json",
+    FOLDER / "wide" / "wide.json",
+    FOLDER / "context" / "context.json",
+)
 CAPABILITIES = ("default", "avx2", "avx512")
 FEW = ("odd", "block")
 
