@@ -95,6 +95,16 @@ def test_pipelines_are_one_if_components_and_weights_are() -> None:
     assert not same_pipeline(pipe, changed(codec={"use": "tiny.thumbnail", "params": {"steps": 9}}))
     fewer = {name: task for name, task in pipe.spec.to_json()["tasks"].items() if name != "classification"}
     assert not same_pipeline(pipe, changed(tasks=fewer))
+
+    def behind(of: str) -> Pipeline:
+        seen = {"adapter": {"use": "core.decoded_picture", "params": {"of": of}}, "head": {"use": "shown.labels"}}
+        found = changed(tasks={**pipe.spec.to_json()["tasks"], "seen": seen})
+        for parameter in found.parameters():
+            parameter.data.zero_()
+        return found
+
+    assert same_pipeline(behind("fine"), behind("fine"))
+    assert not same_pipeline(behind("fine"), behind("coarse"))  # whose weights are the same
     other = changed()
     with torch.no_grad():
         next(other.codec.parameters()).add_(1e-3)
