@@ -27,6 +27,7 @@ from icm_core import (
 )
 from icm_core.pipeline import weights as w
 from icm_core.pipeline.identify import Fingerprints
+from icm_core.pipeline.shipped import Shipped, find
 from icm_core.spec.extends import MAX_BASES, compose
 from icm_core.spec.merge import Layers
 from icm_core.spec.origins import sources
@@ -293,6 +294,20 @@ def test_a_files_pipeline_is_the_base_rather_than_what_extends_it(
     registry = build_registry(path=[], extra={"tiny": tiny, "lab": module})
     fingerprint = load(base, device="cpu", registry=registry).base_fingerprint
     assert Fingerprints(registry).find(fingerprint) == "base"
+
+
+def test_of_several_pipelines_that_of_the_enhancement_comes_first_and_then_one_that_extends_none() -> None:
+    base, fine = b"base", b"fine"
+    bases = frozenset({base.hex()})
+    plain, extending = Shipped("z", False, bases, frozenset()), Shipped("y", True, bases, frozenset())
+    refining = Shipped("x", True, bases, frozenset({fine.hex()}))
+    other = Shipped("a", False, frozenset({b"else".hex()}), frozenset({fine.hex()}))
+    shipped = [other, extending, refining, plain]
+    assert find(shipped, base) == "z"
+    assert find(shipped, base, fine) == "x"
+    assert find(shipped, base, b"none") == "z"
+    assert find([other, extending, refining], base) == "x"
+    assert find([other], base, fine) is None
 
 
 def test_every_value_has_its_source(write: Write, shipping: Registry) -> None:

@@ -150,6 +150,13 @@ def test_a_reduced_picture_is_coarser_by_its_factor_and_knows_its_codecs_qualiti
     once, thrice = (codec(x, torch.full((2,), quality)) for quality in (1.0, 3.0))
     assert torch.equal(once.side.levels[1], thrice.side.levels[1])
     assert codec.encode(x, Quality.of(1)) == codec.encode(x, Quality.of(3))
+    finer = LabelMap(LabelMap.Params(segmenter=SEGMENTER, picture=Nested.of(JPEG, settings=(10, 90)), reduction=4))
+    bits = finer.eval()(x, torch.tensor([1.0, 2.0])).bits["picture"].tolist()
+    small = F.avg_pool2d(x, 4)
+    assert bits == [
+        8 * len(JPEG(JPEG.Params(settings=(q,))).encode(small[row : row + 1], Quality.of(1))[0])
+        for row, q in ((0, 10), (1, 90))
+    ]
     others = [
         {**params, "reduction": 8},
         {**params, "reduction": 4, "map_stride": 2},

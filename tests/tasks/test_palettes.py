@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torchvision.datasets import Cityscapes
 
 from icm_core.kinds import Segmentation, colour_of
 from icm_core.types import Legend, Prediction
@@ -19,6 +20,30 @@ def colours(labels):
 def test_known_class_counts_have_their_data_sets_names():
     assert default_labels(11) == tuple(CAMVID)
     assert default_labels(19) == tuple(CITYSCAPES)
+
+
+def test_cityscapes_classes_and_colours_are_those_of_torchvision():
+    trained = sorted((one for one in Cityscapes.classes if one.train_id not in (-1, 255)), key=lambda one: one.train_id)
+    assert list(CITYSCAPES.items()) == [(one.name, one.color) for one in trained]
+
+
+def test_camvids_classes_and_colours_are_those_of_its_label_file():
+    """Lines of label_colors.txt, in the order of SegNet's training."""
+    lines = [
+        "128 128 128 Sky",
+        "128 0 0 Building",
+        "192 192 128 Column_Pole",
+        "128 64 128 Road",
+        "0 0 192 Sidewalk",
+        "128 128 0 Tree",
+        "192 128 128 Sign_Symbol",
+        "64 64 128 Fence",
+        "64 0 128 Car",
+        "64 64 0 Pedestrian",
+        "0 128 192 Bicyclist",
+    ]
+    rows = [line.split() for line in lines]
+    assert list(CAMVID.items()) == [(name.lower(), (int(r), int(g), int(b))) for r, g, b, name in rows]
 
 
 def test_given_names_win(small, layout):
