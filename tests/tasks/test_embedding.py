@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from icm_core.types import Legend, Prediction
-from icm_tasks.kinds import Embedding
+from icm_tasks.kinds import Embedding, embedding
 
 LEGEND = Legend(("a", "b", "c"))
 KIND = Embedding()
@@ -144,6 +144,14 @@ def test_figures_are_those_of_sorted_lists(seed):
     found = values(json.loads(json.dumps(tallies_of(vectors, ids))))
     assert 0 < np.mean(precisions) < np.mean(hits) < 1
     assert found == pytest.approx({"recall_at_1": 100 * np.mean(hits), "map_at_r": 100 * np.mean(precisions)})
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 7])
+def test_how_many_queries_are_compared_at_once_does_not_matter(monkeypatch, at_once):
+    tallies = tallies_of(*gathered(3))
+    whole = values(tallies)
+    monkeypatch.setattr(embedding, "_AT_ONCE", at_once)
+    assert values(tallies) == whole
 
 
 def test_order_of_pictures_does_not_matter():

@@ -240,6 +240,13 @@ def test_points_are_drawn_where_they_are_but_for_those_not_labelled():
     assert picture.getbbox() is None
 
 
+def test_points_are_dots_of_one_and_a_half_lines_with_a_white_edge():
+    drawn = KIND.draw(said([(20, 40, 2), (20, 40, 0), (20, 40, 0)], box=(1, 1, 79, 20)), Image.new("RGB", (80, 60)))
+    row = [drawn.getpixel((x, 40)) for x in range(15, 26)]
+    shown = [x for x, colour in enumerate(row, 15) if colour != (0, 0, 0)]
+    assert shown == list(range(17, 24)) and row[2] == row[8] == (255, 255, 255)
+
+
 def test_the_truth_is_found_by_itself():
     things = target(ONE, [(20, 12, 2), (30, 12, 0), (60, 40, 1)])
     truth = KIND.truth(things, FACE)
