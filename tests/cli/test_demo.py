@@ -20,7 +20,8 @@ from icm_core.errors import InputError
 from icm_core.jpeg import jpeg_within, psnr
 from icm_core.kinds.painting import Swatch, swatches
 from icm_core.types import Legend
-from icm_demo.collect import Answer, Sample, Step, collect
+from icm_demo.collect import Answer, Demo, Sample, Step, collect
+from icm_demo.page import page as page_of
 from icm_demo.samples import VIDEO, Given, demo_pictures, shipped_photographs
 from icm_demo.sheet import CELL, GAP, sheet_of_one
 
@@ -277,6 +278,16 @@ def test_pictures_of_a_sheet_begin_at_one_height_below_the_longest_caption() -> 
     heights = [(np.asarray(one) == RED).all(2).any(1).sum() for one in (first, second)]
     assert heights == [600, 200]
     assert sheet.height == top_of(first, RED) + 600 + GAP
+
+
+def test_the_page_shows_large_pictures_smaller_and_leaves_them_as_they_are() -> None:
+    step = Step(1.0, Path("a.icm"), 20, 10, 0.2, 0.1, {}, None, 0.0, 0.0)
+    for size, shown, told in (((1700, 34), (1600, 32), True), ((40, 24), (40, 24), False)):
+        picture = Image.new("RGB", size, RED)
+        text = page_of(Demo("tiny", "cpu", "fp32", [Sample(Path("a.png"), picture, [step])]))
+        (data,) = re.findall(r'src="data:image/webp;base64,([^"]+)"', text)
+        assert Image.open(io.BytesIO(base64.b64decode(data))).size == shown and picture.size == size
+        assert ("at most 1600 pixels" in text) == told
 
 
 def test_a_pipeline_of_one_layer_has_one_size(tmp_path: Path, photo: Path, boxed: Path, run: Run) -> None:

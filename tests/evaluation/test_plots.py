@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
 from typing import Any
 
 import pytest
 from icm_made import made, of_pictures, pictured
 from PIL import Image
 
+from icm_evaluation.gallery import Shot
 from icm_evaluation.plots import Line, Mark, Panel, clean_levels, figure, panels_of, pictures_figure
 from icm_evaluation.report import report
 from icm_evaluation.results import Result
@@ -82,6 +86,17 @@ def test_the_page_plots_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         (level, level, 0, 1)
     ]
     assert [(note["text"], note["y"]) for note in layout["annotations"]] == [("clean pictures", level)]
+
+
+def test_the_page_shows_large_pictures_smaller_and_leaves_them_as_they_are() -> None:
+    def shown(picture: Image.Image) -> tuple[tuple[int, int], bool]:
+        text = report([of_classes("one", 9)], shots=[Shot("a", picture, None, [])])
+        (data,) = re.findall(r'src="data:image/webp;base64,([^"]+)"', text)
+        return Image.open(io.BytesIO(base64.b64decode(data))).size, "at most 1200 pixels" in text
+
+    large = Image.new("RGB", (1300, 26), "red")
+    assert shown(large) == ((1200, 24), True) and large.size == (1300, 26)
+    assert shown(Image.new("RGB", (40, 20), "red")) == ((40, 20), False)
 
 
 def test_pictures_stand_in_the_order_of_their_rows() -> None:

@@ -97,6 +97,11 @@ def test_the_card_tells_recipe_data_and_every_stage(exported: Exported) -> None:
     text = (exported.spec.parent / "README.md").read_text()
     for words in ("smoke", "training.shapes", "| joint |", "| fine |", "fingerprint"):
         assert words in text
+    pipe = icm_core.load(exported.spec, device="cpu")
+    assert pipe.base_fingerprint.hex() in text
+    assert f"{sum(parameter.numel() for parameter in pipe.parameters()):,} parameters in\n`smoke.safetensors`" in text
+    assert "tasks `segmentation` (segmentation), `coarse` (reconstruction); enhancement `sicmh.residual` over" in text
+    assert "Trained on `training.shapes`, train (shapes). Looked at while training: others." in text
     record = json.loads((exported.spec.parent / "smoke.training.json").read_text())
     for name, stage in record["stages"].items():
         assert f"| {name} | 1 | {stage['seconds'] / 60:.1f} | {stage['device']} |" in text
