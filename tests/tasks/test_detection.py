@@ -20,7 +20,8 @@ from torchvision.transforms import v2
 from icm_core.errors import InputError
 from icm_core.kinds import colour_of
 from icm_core.types import Legend, Prediction
-from icm_tasks.kinds import Detection
+from icm_tasks.kinds import Detection, coco
+from icm_tasks.kinds.painting import line_width
 
 LEGEND = Legend(("car", "person", "dog"))
 SIZE = (60, 80)
@@ -60,6 +61,22 @@ def test_it_is_registered_by_the_plugin(kind_of):
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (60, 80)], ids=str)
 def test_examples_are_good_targets(size):
     KIND.check_target(KIND.example_target(size, LEGEND, torch.Generator().manual_seed(0)), size, LEGEND)
+
+
+def test_boxes_may_reach_a_pixel_beyond_the_picture():
+    KIND.check_target(target((-1, -1, 81, 61)), SIZE, LEGEND)
+    for box in ((-1.1, 0, 9, 9), (0, -1.1, 9, 9), (0, 0, 81.1, 9), (0, 0, 9, 61.1)):
+        with pytest.raises(ValueError, match="reaches beyond the picture of 80x60"):
+            KIND.check_target(target(box), SIZE, LEGEND)
+
+
+def test_examples_lie_in_pictures_of_any_shape_and_take_a_quarter_to_a_half_of_each_side():
+    boxes = torch.cat(
+        [KIND.example_target((40, 400), LEGEND, torch.Generator().manual_seed(seed))["boxes"] for seed in range(40)]
+    )
+    shares = (boxes[:, 2:] - boxes[:, :2]) / torch.tensor([400.0, 40.0])
+    assert 0.2499 < float(shares.min()) < 0.28 and 0.47 < float(shares.max()) <= 0.5001
+    assert float(boxes[:, 2].max()) > 350 and float(boxes[:, 3].max()) <= 40
 
 
 def test_no_things_are_a_good_target():
@@ -245,6 +262,42 @@ def test_where_nothing_is_sure_the_best_are_drawn():
     assert KIND.drawn_things(many)["scores"].tolist() == pytest.approx([0.49, 0.4, 0.3])
 
 
+@pytest.mark.parametrize(("size", "width"), [((80, 60), 2), ((4000, 800), 5), ((800, 4000), 5), ((3200, 3200), 20)])
+def test_lines_are_a_160th_of_the_shorter_side_wide(size, width):
+    assert line_width(Image.new("RGB", size)) == width
+
+
+def test_a_box_ends_with_its_last_pixel():
+    drawn = np.asarray(KIND.draw(said(((20, 30, 50, 50), 1, 0.9)), Image.new("RGB", (80, 60))))
+    coloured = np.argwhere((drawn[32:] == colour_of(1, LEGEND)).all(-1))  # below the caption
+    assert coloured.max(0).tolist() == [49 - 32, 49]
+
+
+def test_captions_have_scores_unless_all_are_certain():
+    things = said(((1, 1, 9, 9), 0, 1.0), ((2, 2, 20, 20), 1, 0.625))
+    found = KIND.drawn_things(things)
+    assert KIND.captions(found, LEGEND) == ["car 100%", "person 62%"]
+    assert KIND.captions({name: value[:1] for name, value in found.items()}, LEGEND) == ["car"]
+
+
+def test_no_more_than_a_hundred_sure_things_are_drawn():
+    many = said(*(((20, 30, 50, 50), 1, 0.5 + index / 1000) for index in range(150)))
+    scores = KIND.drawn_things(many)["scores"].tolist()
+    assert len(scores) == 100 and scores[-1] == pytest.approx(0.55)
+
+
+def test_captions_of_many_boxes_are_smaller():
+    """Past twelve boxes, so that more of them find a place."""
+    picture = Image.new("RGB", (600, 600))
+
+    def high(count: int) -> int:
+        boxes = (((100, 300 + row, 400, 310 + row), 0, 0.9 - row / 1000) for row in range(0, 10 * count, 10))
+        drawn = np.asarray(KIND.draw(said(*boxes), picture))
+        return int((drawn[:299, 105] == colour_of(0, LEGEND)).all(-1).sum())
+
+    assert high(12) == high(2) > 20 > high(13) > 10
+
+
 def test_captions_do_not_cover_each_other():
     picture = Image.new("RGB", (400, 300))
     one = np.asarray(KIND.draw(said(((50, 50, 350, 250), 0, 0.9)), picture))
@@ -407,6 +460,16 @@ def test_each_picture_once_gives_the_figures(scene):
     assert {name: found.tolist() for name, found in drawn.items()} == {
         name: [value, value] for name, value in values(tallies).items()
     }
+
+
+@pytest.mark.parametrize("at_once", [1, 150, 1000])
+def test_how_many_draws_are_computed_at_once_does_not_matter(scene, monkeypatch, at_once):
+    tallies = tallies_of([scene(600 + number) for number in range(6)])
+    weights = np.random.default_rng(1).multinomial(6, [1 / 6] * 6, size=7).astype(np.float64)
+    whole = KIND.resampled(tallies, LEGEND, weights)
+    monkeypatch.setattr(coco, "_AT_ONCE", at_once)
+    for name, drawn in KIND.resampled(tallies, LEGEND, weights).items():
+        np.testing.assert_array_equal(drawn, whole[name])
 
 
 def test_draws_are_the_figures_of_the_drawn_pictures(scene):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 
 from icm_core.errors import SpecError
@@ -42,6 +44,19 @@ def test_resizing_stays_in_range(layout):
     pixels = seen[0] * (128 / 255) + 127 / 255
     assert pixels.shape == (1, 3, 32, 32)
     assert pixels.min() >= -1e-6 and pixels.max() <= 1 + 1e-6
+
+
+def test_a_picture_is_resized_as_a_whole_and_as_pillow_does_it(layout):
+    net = head(layout, classes=7)
+    seen: list[torch.Tensor] = []
+    net.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    pixels = torch.randint(256, (45, 70, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    with torch.no_grad():
+        net(Features({"image": pixels.movedim(-1, 0)[None] / 255}, (45, 70)))
+    wanted = np.array(Image.fromarray(pixels.numpy()).resize((32, 32), Image.Resampling.BICUBIC))
+    found = (seen[0][0] * 128 + 127).movedim(0, -1)
+    apart = (found - torch.from_numpy(wanted).float()).abs()
+    assert float(apart.max()) < 4 and float(apart.mean()) < 0.6  # Pillow rounds and cuts twice, down and across
 
 
 def test_what_is_finer_than_the_networks_input_becomes_grey(layout):

@@ -142,9 +142,10 @@ class _Network(nn.Module):
         found: list[Tensor] = self.backbone(image)
         levels = [lateral(found[index]) for lateral, index in zip(self.lateral, self._stages, strict=True)]
         size = levels[0].shape[-2:]
-        above, total = levels[-1], None
+        above: Tensor | None = None
+        total: Tensor | None = None
         for level, smooth in zip(reversed(levels), reversed(self.smooth), strict=True):
-            above = level if level is levels[-1] else level + _resized(above, level.shape[-2:])
+            above = level if above is None else level + _resized(above, level.shape[-2:])
             part = _resized(smooth(above), size)
             total = part if total is None else total + part
         answer: Tensor = self.answer(total)
