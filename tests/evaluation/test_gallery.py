@@ -68,3 +68,5 @@ def test_what_is_drawn_is_not_said_as_well(pipe: Pipeline, data: DataSet) -> Non
     (step,) = shoot([pipe], data, 4, [0.5]).steps
     (cell,) = (cell for cell in step.cells if cell.title == "single: segmentation")
     assert cell.picture is not None and re.fullmatch(r"quality [\d.]+, [\d,]+ bytes", cell.caption)
+    (words,) = (cell for cell in step.cells if cell.title == "single: classification")
+    assert re.fullmatch(r"quality [\d.]+, [\d,]+ bytes: class \d.*", words.caption)
