@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from icm_lanes import Borders, Crossings, Polylines
+from icm_lanes.borders import largest
 from icm_lanes.crossings import link
 from icm_lanes.geometry import crossings, distances, length, samples
 from PIL import Image
@@ -61,6 +62,8 @@ def test_edges_stop_behind_cars_and_at_the_picture_s_border() -> None:
     assert lines.unique().tolist() == [0, 1]  # of the left edge what is above the car, and the right edge
     left, right = points[lines == 0], points[lines == 1]
     assert left[:, 1].max() < 40 and left[:, 1].min() > 20
+    for x, y in left.tolist():
+        assert x == np.floor(48 - 0.6 * (y - 16)) + 0.5
     for x, y in right.tolist():
         assert x == np.ceil(48 + 0.6 * (y - 16)) - 0.5  # between the road's last pixel and the next
     assert right[:, 0].max() <= 95 and len(right) > 6
@@ -172,6 +175,23 @@ def test_the_loss_is_focal_over_cells_but_those_beside_and_smooth_over_offsets()
     assert float(found[1]) == pytest.approx(float(-(0.25 * p**2 * (1 - p).log()).sum()), rel=1e-4)
 
 
+def test_a_crossed_cell_is_about_its_own_line_whatever_runs_beside() -> None:
+    head = Crossings(Crossings.Params(width=8), {"image": icm_core.Level(3, 1)})
+    said = {"crossings": torch.full((1, 1, 1, 6), -20.0), "offsets": torch.zeros(1, 1, 1, 6)}
+    # Lines at 20 and 26 cross the cells 2 and 3, whose middles are at 19.5 and 27.5; outside of them are 1 and 4.
+    said["crossings"][..., 2:4] = 20.0
+    said["offsets"][0, 0, 0, 1:5] = torch.tensor([8.5, 0.5, -1.5, -9.5]) / 8
+    both = target([(20.0, 0.0), (20.0, 7.0)], [(26.0, 0.0), (26.0, 7.0)])
+    assert head.loss(said, (both,)).tolist() == pytest.approx([0.0], abs=1e-5)
+
+
+def test_the_road_is_the_largest_part_of_its_class() -> None:
+    mask = np.zeros((6, 9), dtype=bool)
+    mask[0, :3], mask[2, 1:6], mask[4:, 7] = True, True, True
+    assert np.argwhere(largest(mask)).tolist() == [[2, column] for column in range(1, 6)]
+    assert not largest(np.zeros((2, 3), dtype=bool)).any()
+
+
 def test_lines_are_read_from_the_surest_cells_of_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"crossings": torch.full((1, 2, 5, 7), -9.0), "offsets": torch.zeros(1, 2, 5, 7)}
     for row, column, offset, logit in ((0, 1, 0.25, 1.0), (1, 2, -0.5, 2.0), (2, 2, 0.0, 3.0), (4, 3, 0.0, 5.0)):
@@ -212,6 +232,8 @@ def test_lengths_places_and_distances_are_those_of_the_corners() -> None:
     assert away.tolist() == pytest.approx([2.4, 2.0, 4.0])
     row, x = crossings(line, torch.tensor([2.0, 4.0, 9.0, 11.0]))
     assert (row.tolist(), x.tolist()) == ([0, 1, 2], pytest.approx([1.5, 3.0, 3.0]))
+    # An upper end lies on its horizontal, a lower one does not.
+    assert crossings(line, torch.tensor([0.0, 10.0]))[0].tolist() == [0]
 
 
 def test_answers_are_the_surest_first_and_points_on_the_ends_of_pixels() -> None:
