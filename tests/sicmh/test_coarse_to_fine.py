@@ -59,6 +59,42 @@ def test_training_pass_is_what_its_drawing_says(fine, picture) -> None:
     torch.testing.assert_close(found.total_bits, bits["h1"] + bits["h2"] + found.bits["y"])
 
 
+def test_in_training_noise_stands_for_rounding_in_the_rate_of_y_and_not_in_the_picture(fine, picture) -> None:
+    x, quality = picture(64, 128), torch.tensor([2.0])
+    torch.manual_seed(0)
+    one, two = (fine.train()(x, quality) for _ in range(2))
+    assert float(one.bits["y"]) != float(two.bits["y"])
+    assert torch.equal(one.side.levels[0], two.side.levels[0])
+
+
+def test_freezing_writes_the_tables_of_all_three_latents() -> None:
+    fresh = CoarseToFine(CoarseToFine.Params.model_validate(WIDTHS)).eval()
+    tables = (fresh.gain_h1.table, fresh.gain_h2.table, fresh.gain_y.table, fresh.h2_cdf)
+    assert not any(bool(table.any()) for table in tables)
+    fresh.freeze_tables()
+    assert all(bool(table.any()) for table in tables)
+
+
+def test_an_untrained_picture_is_grey(picture) -> None:
+    torch.manual_seed(0)
+    fresh = CoarseToFine(CoarseToFine.Params.model_validate(WIDTHS)).eval()
+    with torch.no_grad():
+        found = fresh(picture(64, 64), torch.tensor([2.0])).side.levels[0]
+    assert float(found.mean()) == pytest.approx(0.5, abs=0.15)
+
+
+def test_pictures_are_held_within_0_and_1_on_both_sides_but_not_in_training(fine, picture) -> None:
+    fine.decoder[-1].weight.mul_(30)
+    x = picture(65, 130)
+    trained = fine(x, torch.tensor([2.0])).side.levels[0]
+    assert float(trained.min()) < 0 and float(trained.max()) > 1
+    payloads, side = fine.encode_with_side(x, Quality.of(2))
+    decoded = fine.decode(payloads, (65, 130), Quality.of(2))
+    for found in (side.levels[0], decoded.levels[0]):
+        assert (float(found.min()), float(found.max())) == (0, 1)
+    torch.testing.assert_close(decoded.levels[0], side.levels[0])
+
+
 @pytest.mark.parametrize("quality", [1, 2.5, 4])
 @pytest.mark.parametrize("size", [(1, 1), (65, 130)], ids=str)
 def test_the_decoder_has_the_encoders_y(fine, picture, size, quality) -> None:

@@ -72,6 +72,15 @@ def test_the_semantic_image_is_the_picture(begun, picture, cls) -> None:
     assert psnr(adapter(side).cropped("image"), x) > max(20.0, before + 10)
 
 
+def test_values_pass_the_last_relu_raised_by_three_standard_deviations_and_a_little(begun) -> None:
+    adapter = OneScale(OneScale.Params(), begun.layout).eval().requires_grad_(False)
+    adapter.start_from(KLT)
+    raised = 3 * pyramid((24, 24, 24, 24))[-1].std + 0.05
+    *_, before, last = (layer for layer in adapter.decoder_side1 if hasattr(layer, "bias"))
+    torch.testing.assert_close(before.bias, raised.repeat_interleave(4))
+    torch.testing.assert_close(last.bias, -raised)
+
+
 def test_higher_qualities_cost_more_and_show_more(begun, picture) -> None:
     adapter = MultiScale(MultiScale.Params(), begun.layout).eval().requires_grad_(False)
     adapter.start_from(KLT)
