@@ -6,7 +6,9 @@ a measured result.
 
 from __future__ import annotations
 
+import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -37,7 +39,7 @@ def page() -> str:
             got.append(_ablation(**row["ablation"]))
         rows.append([row["change"], row["expected"], "; ".join([*got, row.get("remark", "")]).strip("; "), row["kept"]])
     text = table(["change", "expected", "got", "kept"], rows)
-    return f"{HEAD}{text}\n\n{_trained(record)}\n\n{words['next']}\n"
+    return f"{HEAD}{text}\n\n{_trained(record)}\n\n{_over_time(record)}\n\n{words['next']}\n"
 
 
 def _figures(source: dict[str, Any], record: dict[str, Any]) -> str:
@@ -74,3 +76,27 @@ def _trained(record: dict[str, Any]) -> str:
         for name, stage in record["stages"].items()
     ]
     return f"{table(['stage', 'steps', 'hours', 'device'], rows)}\n\nCommand: `{record['command']}`."
+
+
+PARTS = 5
+"""Of a training, each with the mean of its loss."""
+
+
+def _over_time(record: dict[str, Any]) -> str:
+    """How the loss of the long stages fell, which shows what more hours would give."""
+    rows = []
+    for name in (name for name in record["stages"] if _log(name).is_file()):
+        with _log(name).open(newline="") as file:
+            losses = [float(row["loss"]) for row in csv.DictReader(file)]
+        ends = [round(part * len(losses) / PARTS) for part in range(PARTS + 1)]
+        means = [f"{fmean(losses[a:b]):.4g}" for a, b in pairwise(ends)]
+        hours = record["stages"][name]["seconds"] / 3600
+        rows.append([name, f"{hours / PARTS:.2f}", *means])
+    head = ["stage", "hours a part", *(f"part {part}" for part in range(1, PARTS + 1))]
+    text = "Mean loss in the parts of a training, all equally long. Losses of two stages do not compare."
+    return f"{text}\n\n{table(head, rows)}"
+
+
+def _log(stage: str) -> Path:
+    """The steps and losses of a stage, where they were kept."""
+    return RESULTS / "training" / f"broad.{stage.replace(' ', '-')}.csv"

@@ -38,8 +38,9 @@ def section() -> str:
     return (
         "## More tasks behind the same files\n\n"
         "`sicmh-scenes` adds three tasks to `sicmh-small` without touching its codec: a file that was coded before "
-        "they existed gives boxes, distances and Cityscapes' 19 classes. Each task has an adapter and a network of "
-        "its own, trained with the codec frozen (`benchmarks/scenes.py`, `benchmarks/scenes/recipe.json`). The same "
+        "they existed gives boxes, distances and Cityscapes' 19 classes. Each task has a network of its own; that "
+        "for boxes looks at the coarse picture, the others have adapters. They were trained with the codec frozen "
+        "(`benchmarks/scenes.py`, `benchmarks/scenes/recipe.json`), the networks behind its earlier weights. The same "
         "networks stand behind other codecs. `untouched` is YOLOX-nano as it is published, behind the coarse and the "
         "fine picture that people see.\n\n"
         "![A street: what base layer and whole file say, task beside task](scenes.png)\n\n"
