@@ -416,8 +416,8 @@ val, Imagenette val and 60 pictures of ILSVRC val were looked at while the recip
 **Training.** Recipe `camvid-small`, then from its result `{training["recipe"]}`; {minutes / 60:.1f} hours are in these
 logs. Of the weights that ship, the segmentation head is that of `segmentation-again`. A and B_rec had `warmup`,
 `joint`, `warmup 2` and `annealed`; C had `coarse`, `coarse-again`, `polish` and `annealed`; D is that of `fine 2`.
-`warmup 2` and `polish` were stopped where the table says. `polish` taught A by the classifier's answers, too; of its result C and
-B_seg alone were kept. For how this differs from one run of the recipes, see `docs/training.md`.
+`warmup 2` and `polish` were stopped where the table says. `polish` taught A by the classifier's answers, too; of its
+result C and B_seg alone were kept. For how this differs from one run of the recipes, see `docs/training.md`.
 
 {table(["stage", "steps", "minutes", "device", "pictures/s", "data", "forward", "backward", "at the end"], rows)}
 
