@@ -22,7 +22,7 @@ from icm_core.errors import InputError
 from icm_core.files import make_folder, write_atomically
 from icm_core.nests import paths
 from icm_core.pipeline.pipeline import Pipeline
-from icm_core.pipeline.task import Task
+from icm_core.spec.model import FINE
 from icm_core.types import SideInfo
 
 OPSET = 17
@@ -81,10 +81,10 @@ def export_onnx(pipe: Pipeline, out: Path, size: tuple[int, int]) -> tuple[list[
             found.append(_written(path, _Latents(pipe.codec, latents), ["picture"], seen))
         else:
             left["encoder"] = f"codec {pipe.codec.name} has no latents of its own"
+        plain = _plain(pipe)
         for name in pipe.tasks:
-            task = pipe.task(name)
-            if task.adapter.needs:
-                left[name] = f"its adapter reads the decoded {', '.join(task.adapter.needs)}"
+            if pipe.reads_fine(name):
+                left[name] = f"its adapter reads the {FINE} picture, which the base layer alone does not give"
                 continue
             levels = pipe.codec.layout.levels
             inputs = [
@@ -96,7 +96,7 @@ def export_onnx(pipe: Pipeline, out: Path, size: tuple[int, int]) -> tuple[list[
                 names = [f"h{number + 1}" for number in range(len(levels))]
             try:
                 found.append(
-                    _written(out / f"{pipe.name}.{name}.onnx", _Answer(_plain(task), levels[0].stride), names, inputs)
+                    _written(out / f"{pipe.name}.{name}.onnx", _Answer(plain, name, levels[0].stride), names, inputs)
                 )
             except (InputError, RuntimeError, ValueError, TypeError, NotImplementedError) as error:
                 left[name] = " ".join(str(error).split())[:200] or type(error).__name__
@@ -125,16 +125,17 @@ class _Latents(nn.Module):
 
 
 class _Answer(nn.Module):
-    """Side information to a head's output, over the padded picture."""
+    """Side information to a head's output, over the padded picture; through the picture that its adapter reads."""
 
-    def __init__(self, task: Task, stride: int) -> None:
+    def __init__(self, pipe: Pipeline, name: str, stride: int) -> None:
         super().__init__()
-        self.task, self.stride = task, stride
+        self.pipe, self.task, self.stride = pipe, name, stride
         self.names: list[str] = []
 
     def forward(self, *levels: Tensor) -> tuple[Tensor, ...]:
         size = (levels[0].shape[-2] * self.stride, levels[0].shape[-1] * self.stride)
-        found = paths(self.task(SideInfo(tuple(levels), size)))
+        side = self.pipe.side_for(self.task, SideInfo(tuple(levels), size))
+        found = paths(self.pipe.task(self.task)(side))
         self.names = [name or "output" for name in found]
         return tuple(found.values())
 
@@ -172,9 +173,9 @@ def _written(
     raise InputError(f"{path.name} was not written: {problem}")
 
 
-def _plain(task: Task) -> Task:
+def _plain(pipe: Pipeline) -> Pipeline:
     """A copy whose transposed convolutions are PyTorch's own: subclasses that are only faster cannot be exported."""
-    copied = copy.deepcopy(task)
+    copied = copy.deepcopy(pipe)
     for module in copied.modules():
         if isinstance(module, nn.ConvTranspose2d):
             module.__class__ = nn.ConvTranspose2d
