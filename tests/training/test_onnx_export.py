@@ -164,3 +164,25 @@ def test_a_network_of_which_one_pixel_is_off_is_not_written(tmp_path: Path) -> N
     found, _, left = export_onnx(pipe, tmp_path, (48, 64))
     assert not found and not [*tmp_path.iterdir()]
     assert "is off PyTorch's (1, 3, 48, 64) by" in left["odd"]
+
+
+def test_a_task_that_reads_the_fine_picture_is_named_with_the_reason(tmp_path: Path) -> None:
+    spec = {
+        "icm": 1,
+        "name": "toy",
+        "codec": {
+            "use": "sicmh.hyperprior",
+            "params": {"width": 12, "h1_channels": 16, "h2_channels": 8, "groups": 4, "context_channels": 8},
+        },
+        "tasks": {
+            "coarse": {"adapter": {"use": "sicmh.one_scale"}, "head": {"use": "sicmh.coarse"}},
+            "seen": {
+                "adapter": {"use": "core.decoded_picture", "params": {"of": "fine"}},
+                "head": {"use": "baselines.picture"},
+            },
+        },
+        "enhancement": {"use": "sicmh.residual", "over": "coarse"},
+    }
+    found, _, left = export_onnx(build(parse_spec(spec), build_registry()), tmp_path, (64, 64))
+    assert [network.path.name for network in found] == ["toy.encoder.onnx", "toy.coarse.onnx"]
+    assert left == {"seen": "its adapter reads the fine picture, which the base layer alone does not give"}
