@@ -149,6 +149,12 @@ def test_what_names_a_measured_pipeline_is_a_hash_of_its_spec_and_of_all_that_wa
         assert weights_digest(changed) != weights_digest(pipeline)
 
 
+def test_weights_in_bfloat16_have_names_of_their_own(pipeline: Pipeline) -> None:
+    short, changed = (copy.deepcopy(pipeline).to(torch.bfloat16) for _ in range(2))
+    changed.state_dict()["codec.mix.weight"].add_(1)
+    assert len({weights_digest(one) for one in (pipeline, short, changed)}) == 3
+
+
 def test_figures_hold_whatever_is_said_of_the_training(pipeline: Pipeline, registry: Registry) -> None:
     data = pipeline.spec.to_json()
     data["tasks"]["classes"]["trained_on"] = {"data": "some", "pictures": "streets"}

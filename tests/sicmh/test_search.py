@@ -62,6 +62,22 @@ def test_descent_keeps_the_smallest_value_of_each_row() -> None:
     assert float(found[1]) > 0.1
 
 
+def test_descent_forgets_gradients_as_adam_does_with_moments_of_3_and_8_tenths() -> None:
+    slopes = iter([1.0, -3.0, 0.0])
+    seen: list[float] = []
+
+    def value(latent: Tensor) -> Tensor:
+        seen.append(float(latent.detach()))
+        return next(slopes) * latent.flatten(1).sum(1)
+
+    descend(value, (torch.zeros(1, 1, 1, 1),), (torch.ones(1),), (torch.ones(1),), 2)
+    first, second = 0.3 * 0.7 * 1.0, 0.8 * 0.2 * 1.0  # what is left of the first gradient and of its square
+    mean = (first + 0.7 * -3.0) / (1 - 0.3**2)
+    square = (second + 0.2 * 9.0) / (1 - 0.8**2)
+    rate = first_step(2) * (1 - 0.9 / 2)
+    assert seen[2] - seen[1] == pytest.approx(-rate * mean / square**0.5, rel=1e-4)
+
+
 def test_descent_leaves_channels_alone_that_do_not_move() -> None:
     moving = torch.tensor([1.0, 0.0])[None, :, None, None]
     start = torch.zeros(1, 2, 3, 3)

@@ -284,3 +284,26 @@ def test_a_detector_is_measured_on_the_same_targets():
     truth = detection.renumber(things, detection.match(data, LEGEND), data)
     tally = detection.tally(Prediction("detection", [boxes], LEGEND.labels), truth)
     assert detection.figures([tally], LEGEND)["ap"].value == pytest.approx(100)
+
+
+@pytest.mark.parametrize("size", [(40, 50), (9, 130), (1, 1), (2, 3)])
+def test_example_masks_are_ellipses_that_fill_their_boxes(size) -> None:
+    generator = torch.Generator().manual_seed(4)
+    rows, columns = torch.arange(size[0])[:, None] + 0.5, torch.arange(size[1])[None] + 0.5
+    for _ in range(20):
+        example = KIND.example_target(size, LEGEND, generator)
+        KIND.check_target(example, size, LEGEND)
+        for (x0, y0, x1, y1), mask in zip(example["boxes"].tolist(), example["masks"], strict=True):
+            middle, half = ((x0 + x1) / 2, (y0 + y1) / 2), ((x1 - x0) / 2, (y1 - y0) / 2)
+            away = ((columns - middle[0]) / half[0]) ** 2 + ((rows - middle[1]) / half[1]) ** 2
+            corner = torch.zeros_like(mask)
+            corner[int(y0), int(x0)] = True  # so that the smallest has a pixel
+            assert torch.equal(mask, (away <= 1) | corner)
+
+
+def test_an_answer_without_a_thing_may_have_masks_of_any_size() -> None:
+    nothing = said(size=(8, 8))
+    wanted = target((3, 4, 20, 30))
+    assert KIND.tally(nothing, wanted)["size"] == [*SIZE]
+    with pytest.raises(ValueError, match=r"masks of size \(40, 50\), and the head's are \(8, 8\)"):
+        KIND.tally(said(((1, 1, 5, 5), 0, 0.9), size=(8, 8)), wanted)

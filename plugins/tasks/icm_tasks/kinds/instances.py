@@ -57,7 +57,7 @@ class Instances(Things):
         for x0, y0, x1, y1 in target["boxes"].tolist():
             x, y = (columns - (x0 + x1) / 2) / ((x1 - x0) / 2), (rows - (y0 + y1) / 2) / ((y1 - y0) / 2)
             mask = x.square() + y.square() <= 1
-            mask[min(int(y0), size[0] - 1), min(int(x0), size[1] - 1)] = True  # however small the box
+            mask[int(y0), int(x0)] = True  # however small the box
             masks.append(mask)
         return {**target, "masks": torch.stack(masks)}
 
