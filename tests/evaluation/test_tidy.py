@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
+from pathlib import Path
 
 import pytest
 
 from icm_core.errors import InputError
 from icm_evaluation.results import read_result
-from icm_evaluation.tidy import COLUMNS
+from icm_evaluation.tidy import COLUMNS, tidy
+
+DEPTHS = Path(__file__).parents[2] / "benchmarks/results/scenes/nyu/sicmh-scenes.json"
 
 
 def number(cell: str) -> float | None:
@@ -57,3 +61,11 @@ def test_only_the_tasks_that_were_asked_for_are_measured(measure) -> None:
 def test_a_task_that_the_pipeline_has_not_is_named_with_the_nearest(measure) -> None:
     with pytest.raises(InputError, match="unknown task 'segmentaton'; did you mean 'segmentation'"):
         measure(tasks=("segmentaton",))
+
+
+def test_a_table_says_of_each_figure_whether_more_is_better_and_of_each_system_its_seed() -> None:
+    result = read_result(DEPTHS)
+    rows = list(csv.DictReader(io.StringIO(tidy([("ours", 7, result), ("theirs", None, result)]))))
+    said = {row["figure"]: row["higher_is_better"] for row in rows}
+    assert (said["abs_rel"], said["rmse"], said["delta1"]) == ("false", "false", "true")
+    assert {(row["system"], row["seed"]) for row in rows} == {("ours", "7"), ("theirs", "")}
