@@ -1,9 +1,9 @@
 """The records of several runs as one: what trained the weights that ship, where it took more than one run.
 
-python benchmarks/training_record.py RUN [RUN ...] --json benchmarks/results/sicmh-small.training.json
+python benchmarks/training_record.py RUN [RUN ...] --recipes A,B --json benchmarks/results/sicmh-small.training.json
 
 RUN is a run's folder, or the record of earlier weights that these went on from (a JSON file). A stage that was stopped
-is recorded as far as its log goes.
+is recorded as far as its log goes. The recipes are those that ship and do the same, in their order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from icm_training.recipe import parse_recipe
 SHARES = ("data share", "forward share", "backward share")
 
 
-def merged(runs: list[Path]) -> dict[str, Any]:
+def merged(runs: list[Path], recipes: list[str]) -> dict[str, Any]:
     """The last run's record with the stages of all; paths of the machine that they ran on stay out."""
     stages: dict[str, Any] = {}
     record: dict[str, Any] = {}
@@ -37,7 +37,8 @@ def merged(runs: list[Path]) -> dict[str, Any]:
             found = record["stages"].get(stage.name) or stopped(run / stage.name / "log.csv", record["device"])
             if found is not None:
                 stages[_free(stage.name, stages)] = {**found, "source": record["source"]}
-    return {**record, "recipe": "broad-small", "command": "icm train broad-small --data DIR -o RUN", "stages": stages}
+    command = "; ".join(f"icm train {recipe} --data DIR -o RUN" for recipe in recipes)
+    return {**record, "recipe": recipes[-1], "command": command, "stages": stages}
 
 
 def stopped(log: Path, device: str) -> dict[str, Any] | None:
@@ -85,9 +86,12 @@ def main() -> None:
     """Read, merge, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--recipes", required=True)
     parser.add_argument("--json", required=True, type=Path)
     options = parser.parse_args()
-    write_atomically(options.json, f"{json.dumps(merged(options.runs), indent=1)}\n".encode())
+    write_atomically(
+        options.json, f"{json.dumps(merged(options.runs, options.recipes.split(',')), indent=1)}\n".encode()
+    )
 
 
 if __name__ == "__main__":
