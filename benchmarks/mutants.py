@@ -4,10 +4,15 @@ python benchmarks/mutants.py MODULE...       plants and stores what came of it; 
 python benchmarks/mutants.py MODULE --list   shows the bugs
 python benchmarks/mutants.py MODULE --only 7 plants one and shows what the tests say
 python benchmarks/mutants.py MODULE --sample 40 plants so many of the bugs, drawn by --seed, and stores what came of it
+python benchmarks/mutants.py --by-hand AREA... plants the bugs that people wrote in benchmarks/by_hand/AREA.json; with
+                                             --new, those that no test has noticed yet
 python benchmarks/mutants.py --page          writes docs/testing.md from what is stored
 python benchmarks/mutants.py --check         exit code 1 if the page is not what the stored results say
 
-benchmarks/mutants.json says which tests belong to which module, and which survivors were judged to be no bugs.
+benchmarks/mutants.json says which tests belong to which module, and which survivors were judged to be no bugs. A file
+of bugs by hand has ``"wider"``, the tests that are run where the module's let a bug pass, and ``"bugs"``, each with
+``module``, ``was`` and ``becomes`` (text that stands once in the module, and what it becomes), ``tests`` of its own if
+those of the module are not the ones, and ``no_bug`` with the reason once it was judged to be none.
 
 No bug is ever on the disk: each is planted in a process of its own, by the import of the module, so the tree can be
 worked in meanwhile. A test that starts a process does not see the bug, therefore. The processes are copies of one
@@ -39,6 +44,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = ROOT / "benchmarks/mutants.json"
 RESULTS = ROOT / "benchmarks/results/mutants"
+BY_HAND, BY_HAND_RESULTS = ROOT / "benchmarks/by_hand", ROOT / "benchmarks/results/by_hand"
 PAGE, TEXT = ROOT / "docs/testing.md", ROOT / "benchmarks/testing.md.in"
 ROOTS = [
     ROOT,
@@ -235,6 +241,78 @@ def measured(module: str, tests: Sequence[str], sample: int | None, seed: int) -
     }
 
 
+def by_hand(area: str, new: bool) -> int:
+    """Plants the bugs that people wrote, stores what came of each, and says how many passed unnoticed.
+
+    What happened the first time that a bug was planted stays on record, with the tests of that day.
+
+    Args:
+        area: name of the file.
+        new: leaves out those that tests have noticed already.
+    """
+    given = json.loads((BY_HAND / f"{area}.json").read_text())
+    target = BY_HAND_RESULTS / f"{area}.json"
+    results = {_key(one): one for one in json.loads(target.read_text())} if target.exists() else {}
+    sources = [_with_bug(bug) for bug in given["bugs"]]
+    wider = _Wider(given["wider"])
+    BY_HAND_RESULTS.mkdir(parents=True, exist_ok=True)
+    unnoticed = 0
+    for number, (bug, source) in enumerate(zip(given["bugs"], sources, strict=True), 1):
+        before = results.get(_key(bug), {})
+        if new and ("no_bug" in bug or before.get("now", SURVIVED) != SURVIVED):
+            continue
+        found, said = _planted_by_hand(bug, source, wider)
+        unnoticed += found == SURVIVED and "no_bug" not in bug
+        print(f"{number}: {found}, {bug['module']}: {bug['was']}  ->  {bug['becomes']}  {said}", flush=True)
+        results[_key(bug)] = {**_named(bug), "first": before.get("first", found), "now": found}
+        rows = [results[_key(one)] for one in given["bugs"] if _key(one) in results]
+        target.write_text(json.dumps(rows, indent=1) + "\n")
+    return unnoticed
+
+
+def _named(bug: dict[str, Any]) -> dict[str, Any]:
+    return {name: bug[name] for name in ("module", "was", "becomes")}
+
+
+def _key(bug: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(_named(bug).values())
+
+
+def _with_bug(bug: dict[str, Any]) -> str:
+    source = (ROOT / bug["module"]).read_text()
+    if source.count(bug["was"]) != 1:
+        sys.exit(f"{bug['module']}: once would be right, and {source.count(bug['was'])} times it has: {bug['was']}")
+    source = source.replace(bug["was"], bug["becomes"])
+    compile(source, bug["module"], "exec", dont_inherit=True)
+    return source
+
+
+class _Wider:
+    """Tests for what those of a module let pass; they are run without a bug before they are believed."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self._tests = tests
+        self._pass = False
+
+    def tried(self, module: str, source: str) -> Outcome:
+        if not self._pass:
+            plain = tried(module, (ROOT / module).read_text(), self._tests, 1200)
+            if plain.what != SURVIVED:
+                sys.exit(f"the wider tests fail without any bug\n{plain.said}")
+            self._pass = True
+        return tried(module, source, self._tests, 1200)
+
+
+def _planted_by_hand(bug: dict[str, Any], source: str, wider: _Wider) -> tuple[str, str]:
+    """What became of a bug, and which test noticed it."""
+    module = bug["module"]
+    outcome = tried(module, source, bug.get("tests") or configuration()[module]["tests"], 600)
+    if outcome.what == SURVIVED:
+        outcome = wider.tried(module, source)
+    failed = [line for line in outcome.said.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return outcome.what, next(iter(failed), "")[:120]
+
+
 def judged(module: str, survivor: dict[str, Any]) -> str | None:
     """Why a survivor is no bug, None if nobody has said so."""
     for one in configuration()[module].get("no_bug", []):
@@ -275,8 +353,23 @@ def page() -> str:
         TEXT.read_text()
         .replace("@SCORES@", table(["module", "bugs", "noticed", "no bugs", "open", "seconds"], rows))
         .replace("@SURVIVORS@", table(["where", "was", "becomes", "why it is no bug"], verdicts))
+        .replace("@BY_HAND@", written_bugs())
         .replace("@MISSING@", "\n".join(missing) or "None.")
     )
+
+
+def written_bugs() -> str:
+    """The table of the bugs that people wrote."""
+    rows, total = [], [0] * 5
+    for path in sorted(BY_HAND_RESULTS.glob("*.json")):
+        results = json.loads(path.read_text())
+        reasons = {_key(one): one.get("no_bug") for one in json.loads((BY_HAND / path.name).read_text())["bugs"]}
+        real = [one for one in results if not reasons.get(_key(one))]
+        noticed = [sum(one[when] != SURVIVED for one in real) for when in ("first", "now")]
+        numbers = [len(real), noticed[0], noticed[1], len(real) - noticed[1], len(results) - len(real)]
+        rows.append([path.stem, *numbers])
+        total = [a + b for a, b in zip(total, numbers, strict=True)]
+    return table(["area", "bugs", "noticed the first time", "noticed now", "open", "no bugs"], [*rows, ["all", *total]])
 
 
 def _alike(one: str, other: str) -> int:
@@ -306,6 +399,8 @@ def main() -> None:
     parser.add_argument("--only", type=int, metavar="NUMBER")
     parser.add_argument("--sample", type=int, metavar="COUNT", help="so many of the bugs, drawn by chance")
     parser.add_argument("--seed", type=int, default=0, help="of a sample; 0 by default")
+    parser.add_argument("--by-hand", nargs="+", metavar="AREA", help="bugs that people wrote")
+    parser.add_argument("--new", action="store_true", help="of those, the ones that no test has noticed yet")
     parser.add_argument("--page", action="store_true")
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
@@ -316,7 +411,7 @@ def main() -> None:
             sys.exit(f"{PAGE.name} is not what the stored results say; run python benchmarks/mutants.py --page")
         return
     modules = chosen(given.modules)
-    if not modules:
+    if not modules and not given.by_hand:
         parser.error("name a module, such as coding/rans")
     if given.list or given.only is not None:
         from mutations import mutants
@@ -333,14 +428,14 @@ def main() -> None:
         importlib.import_module(name)
     gc.freeze()  # the garbage collector of a copy does not look at all that again
     RESULTS.mkdir(parents=True, exist_ok=True)
-    open_ones = 0
+    open_ones = sum(by_hand(area, given.new) for area in given.by_hand or ())
     for module in modules:
         result = measured(module, configuration()[module]["tests"], given.sample, given.seed)
         open_ones += sum(judged(module, one) is None for one in result["survivors"])
         noticed = result["bugs"] - len(result["survivors"])
         print(f"{module}: {noticed} of {result['bugs']} bugs noticed, {result['seconds']} s")
         (RESULTS / f"{dotted(ROOT / module)}.json").write_text(json.dumps(result, indent=1) + "\n")
-        PAGE.write_text(page())
+    PAGE.write_text(page())
     if open_ones:
         sys.exit(f"{open_ones} survived: each wants a test, or a reason in {CONFIGURATION.name}")
 
