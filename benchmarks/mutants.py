@@ -253,15 +253,24 @@ def by_hand(area: str, new: bool) -> int:
     given = json.loads((BY_HAND / f"{area}.json").read_text())
     target = BY_HAND_RESULTS / f"{area}.json"
     results = {_key(one): one for one in json.loads(target.read_text())} if target.exists() else {}
-    sources = [_with_bug(bug) for bug in given["bugs"]]
     wider = _Wider(given["wider"])
     BY_HAND_RESULTS.mkdir(parents=True, exist_ok=True)
     unnoticed = 0
-    for number, (bug, source) in enumerate(zip(given["bugs"], sources, strict=True), 1):
+    for number, bug in enumerate(given["bugs"], 1):
         before = results.get(_key(bug), {})
         if new and ("no_bug" in bug or before.get("now", SURVIVED) != SURVIVED):
             continue
-        found, said = _planted_by_hand(bug, source, wider)
+        source = (ROOT / bug["module"]).read_text()
+        if source.count(bug["was"]) != 1:  # the module has changed, or the bug was written wrongly
+            times = source.count(bug["was"])
+            print(f"{number}: left out, {bug['module']} has it {times} times, not once: {bug['was']}", flush=True)
+            continue
+        source = source.replace(bug["was"], bug["becomes"])
+        compile(source, bug["module"], "exec", dont_inherit=True)
+        try:
+            found, said = _planted_by_hand(bug, source, wider)
+        except SystemExit as error:
+            sys.exit(f"{number}: {error}")
         unnoticed += found == SURVIVED and "no_bug" not in bug
         print(f"{number}: {found}, {bug['module']}: {bug['was']}  ->  {bug['becomes']}  {said}", flush=True)
         results[_key(bug)] = {**_named(bug), "first": before.get("first", found), "now": found}
@@ -276,15 +285,6 @@ def _named(bug: dict[str, Any]) -> dict[str, Any]:
 
 def _key(bug: dict[str, Any]) -> tuple[str, ...]:
     return tuple(_named(bug).values())
-
-
-def _with_bug(bug: dict[str, Any]) -> str:
-    source = (ROOT / bug["module"]).read_text()
-    if source.count(bug["was"]) != 1:
-        sys.exit(f"{bug['module']}: once would be right, and {source.count(bug['was'])} times it has: {bug['was']}")
-    source = source.replace(bug["was"], bug["becomes"])
-    compile(source, bug["module"], "exec", dont_inherit=True)
-    return source
 
 
 class _Wider:

@@ -88,3 +88,30 @@ def test_a_planted_bug_is_noticed_and_is_never_on_the_disk(mutations: ModuleType
     )
     assert "test_a_quality_is_a_step_and_the_row_of_a_table_that_begins_at_1" in done.stdout
     assert (module.stat().st_mtime_ns, module.stat().st_size) == (before.st_mtime_ns, before.st_size)
+
+
+def test_what_became_of_a_bug_by_hand_the_first_time_stays_on_record(tmp_path: Path) -> None:
+    quality = {"module": "icm_core/quality.py", "was": "return self.step - STEPS_PER_UNIT"}
+    bugs = [
+        {**quality, "becomes": "return self.step"},
+        {**quality, "becomes": "return -STEPS_PER_UNIT + self.step", "no_bug": "a sum has no order"},
+        {**quality, "was": "code of an earlier day", "becomes": "nothing"},
+    ]
+    (tmp_path / "area.json").write_text(json.dumps({"wider": ["tests/core/test_quality.py"], "bugs": bugs}))
+    results = tmp_path / "results"
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import mutants; from pathlib import Path; "
+        f"mutants.BY_HAND, mutants.BY_HAND_RESULTS = Path({str(tmp_path)!r}), Path({str(results)!r}); "
+        "print('unnoticed:', mutants.by_hand('area', False)); print(mutants.written_bugs())"
+    )
+    results.mkdir()
+    earlier = [{**quality, "becomes": "return self.step", "first": "survived", "now": "survived"}]
+    (results / "area.json").write_text(json.dumps(earlier))
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert "unnoticed: 0" in done.stdout
+    assert "3: left out, icm_core/quality.py has it 0 times, not once: code of an earlier day" in done.stdout
+    assert [(one["first"], one["now"]) for one in json.loads((results / "area.json").read_text())] == [
+        ("survived", "noticed"),
+        ("survived", "survived"),
+    ]
+    assert "| area | 1 | 0 | 1 | 0 | 1 |" in done.stdout
