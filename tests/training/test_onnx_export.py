@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -139,8 +140,39 @@ def test_a_picture_that_is_none_is_refused_by_the_camera(folder: Path, monkeypat
     camera = Camera(folder / "sicmh-small")
     with pytest.raises(ValueError, match=r"a picture is \(H, W, 3\) of uint8, not \(4, 4\) of uint8"):
         camera.encode(np.zeros((4, 4), np.uint8))
-    with pytest.raises(ValueError, match="quality 9 is out of range; it runs from 1 to 4"):
-        camera.encode(np.zeros((4, 4, 3), np.uint8), 9)
+    for quality in (9, 0.5):
+        with pytest.raises(ValueError, match=f"quality {quality} is out of range; it runs from 1 to 4"):
+            camera.encode(np.zeros((4, 4, 3), np.uint8), quality)
+
+
+def test_a_camera_has_quality_3_and_one_thread_unless_told_otherwise(
+    folder: Path, pipe: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(CAMERA)
+    from icm_camera import Camera
+
+    picture = to_picture(pictures((50, 90), 1)[0])
+    assert Camera(folder / "sicmh-small").encode(np.array(picture)) == pipe.encode(picture, 3.0, enhancement=False)
+    for more, threads in ({}, 1), ({"threads": 2}, 2):
+        own = Camera(folder / "sicmh-small", **more)._encoder.get_session_options()
+        assert own.intra_op_num_threads == threads
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_a_camera_reads_tables_of_its_own_version_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: int
+) -> None:
+    monkeypatch.syspath_prepend(CAMERA)
+    from icm_camera import Camera
+
+    (tmp_path / "old.encoder.onnx").write_bytes((folder / "sicmh-small.encoder.onnx").read_bytes())
+    with np.load(folder / "sicmh-small.camera.npz") as file:
+        tables = dict(file)
+    about = {**json.loads(tables["about"].tobytes()), "version": version}
+    tables["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    np.savez(tmp_path / "old.camera.npz", **tables)
+    with pytest.raises(ValueError, match=f"the tables are of version {version}; this package reads 1"):
+        Camera(tmp_path / "old")
 
 
 class Odd(Picture):

@@ -56,6 +56,17 @@ def test_one_level_cannot_be_fused() -> None:
         Cross(Cross.Params(), SideInfoLayout((Level(8, 32),), 8))
 
 
+def test_the_finest_stride_is_halved_so_it_has_to_be_even() -> None:
+    odd = SideInfoLayout((Level(8, 3), Level(4, 6)), 8)
+    with pytest.raises(icm_core.SpecError, match=r"the finest at an even stride, not \[3, 6\]"):
+        Cross(Cross.Params(), odd)
+
+
+def test_heads_divide_the_channels() -> None:
+    with pytest.raises(ValueError, match="channels = 96 is not a multiple of heads = 5"):
+        Cross.Params(heads=5)
+
+
 def test_segmentation_reads_it_in_the_shipped_pipeline() -> None:
     pipe = icm_core.load("icm-attention", device="cpu", weights="available")
     shipped = icm_core.load("sicmh-small", device="cpu")

@@ -48,6 +48,13 @@ def test_boxes_are_around_the_parts_of_each_class() -> None:
     assert data[2].target["boxes"].tolist() == [[5.0, 5.0, 20.0, 20.0], [30.0, 5.0, 45.0, 20.0], walker]
 
 
+def test_pictures_come_by_their_names_whatever_order_the_disk_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(sorted(there(self), reverse=True)))
+    data = Parts(Parts.Params(), ROOT, "train")
+    assert [data[number].key for number in range(3)] == ["train/0", "train/1", "train/2"]
+
+
 def test_smaller_things_have_their_cells_and_crowds_none() -> None:
     target = {
         "boxes": torch.tensor([[0.0, 0.0, 64.0, 64.0], [30.0, 30.0, 33.0, 33.0], [40.0, 0.0, 64.0, 24.0]]),
@@ -58,6 +65,17 @@ def test_smaller_things_have_their_cells_and_crowds_none() -> None:
     assert owner[3, 3] == 1 and int((owner == 1).sum()) == 1  # smaller than a cell, and no middle of one is in it
     assert int((owner == 0).sum()) == 8 and bool((owner[3:6, 3:6] >= 0).all())  # its own cell and those around
     assert not counted[:3, 5:].any() and int((~counted).sum()) == 9
+
+
+def test_inside_of_a_crowd_the_cells_of_a_thing_count() -> None:
+    target = {
+        "boxes": torch.tensor([[0.0, 0.0, 64.0, 32.0], [8.0, 8.0, 24.0, 16.0]]),
+        "labels": torch.tensor([0, 1]),
+        "iscrowd": torch.tensor([1, 0]),
+    }
+    owner, counted = assign(target, (6, 8))
+    assert (owner >= 0).nonzero().tolist() == [[1, 1], [1, 2]]
+    assert counted[:4].nonzero().tolist() == [[1, 1], [1, 2]] and bool(counted[4:].all())
 
 
 def test_a_crowd_is_no_wrong_answer() -> None:
@@ -167,6 +185,14 @@ def test_parts_that_touch_at_a_corner_are_one_and_small_ones_none(tmp_path: Path
     for smallest, boxes in ((36, [[3, 2, 12, 10], [20, 12, 29, 16]]), (37, [])):
         found = Parts(Parts.Params(smallest=smallest), tmp_path, "train")[0].target
         assert found["boxes"].tolist() == boxes and found["labels"].tolist() == [2] * len(boxes)
+
+
+def test_a_class_map_that_lies_on_its_side_is_refused(tmp_path: Path) -> None:
+    for folder, size in (("train", (30, 20)), ("trainannot", (20, 30))):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB" if folder == "train" else "L", size).save(tmp_path / folder / "a.png")
+    with pytest.raises(icm_core.InputError, match="the class map is 20x30 pixels, its picture 30x20"):
+        Parts(Parts.Params(), tmp_path, "train")[0]
 
 
 def test_a_trained_head_finds_what_it_was_shown() -> None:

@@ -6,8 +6,11 @@ import struct
 
 import numpy as np
 import pytest
+import torch
 from icm_camera.coder import Stream, Tables
 from icm_camera.exact import Network
+
+from icm_core.coding import CdfTables, StreamEncoder
 
 LIMIT = 2**23 - 1
 
@@ -38,13 +41,24 @@ def test_places_become_channels_and_back() -> None:
     assert np.array_equal(Network(struct.pack(">4sI", b"open", 2), LIMIT)(there), x)
 
 
+def test_below_zero_a_slope_in_65536ths_is_rounded_down() -> None:
+    x = np.array([[[[-7.0, -1, 0, 5, -(2.0**23) + 1]]]])
+    found = Network(struct.pack(">4sI", b"relu", 13107), LIMIT)(x)
+    assert found.ravel().tolist() == [(-7 * 13107) >> 16, -1, 0, 5, ((1 - 2**23) * 13107) >> 16]
+    assert found.ravel()[0] == -2
+
+
 def test_an_unknown_layer_is_refused() -> None:
     with pytest.raises(ValueError, match="has a layer 'gelu', which this package does not know; it is too old"):
         Network(struct.pack(">4sI", b"gelu", 0), LIMIT)
 
 
-def test_a_single_symbol_is_a_stream() -> None:
-    tables = Tables(np.array([[0, 30000, 65000, 65536]]), np.array([4]), np.array([-1]))
-    stream = Stream()
-    stream.push(np.array([0]), np.array([0]), tables)
-    assert len(stream.finish()) % 4 == 0
+@pytest.mark.parametrize("count", range(1, 7))
+def test_a_stream_of_few_symbols_is_the_one_that_icm_writes(count: int) -> None:
+    cdf, size, first = np.array([[0, 30000, 65000, 65536]]), np.array([4]), np.array([-1])
+    symbols, rows = np.array([[0, 1, -1, 0, 1, 0][:count]]), np.zeros((1, count), np.int64)
+    stream, icm = Stream(), StreamEncoder()
+    stream.push(symbols, rows, Tables(cdf, size, first))
+    tables = CdfTables.from_tensor(*(torch.from_numpy(one).int() for one in (cdf, size, first)))
+    icm.push(torch.from_numpy(symbols), torch.from_numpy(rows), tables)
+    assert stream.finish() == icm.finish()

@@ -44,6 +44,13 @@ def test_parts_of_a_class_are_counted() -> None:
     assert [data[number].target.tolist() for number in range(3)] == [[0, 0, 0], [1, 0, 0], [2, 0, 0]]
 
 
+def test_pictures_come_by_their_names_whatever_order_the_disk_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(sorted(there(self), reverse=True)))
+    data = Objects(Objects.Params(), ROOT, "train")
+    assert [data[number].key for number in range(3)] == ["train/0", "train/1", "train/2"]
+
+
 def test_parts_that_touch_at_a_corner_are_one_and_those_of_the_smallest_size_count(tmp_path: Path) -> None:
     for folder in ("train", "trainannot"):
         (tmp_path / folder).mkdir()

@@ -47,12 +47,25 @@ def test_bytes_are_steps_of_so_many_metres() -> None:
     assert Maps(Maps.Params(), ROOT, "train")[0].target[-1, 10] == pytest.approx(2500 / 255)
 
 
+def test_pictures_come_by_their_names_whatever_order_the_disk_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(sorted(there(self), reverse=True)))
+    data = Maps(Maps.Params(), ROOT, "train")
+    assert [data[number].key for number in range(3)] == ["train/0", "train/1", "train/2"]
+
+
 def test_pictures_of_other_modes_are_refused(tmp_path: Path) -> None:
     for folder in ("train", "train_depth"):
         (tmp_path / folder).mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / folder / "a.png")
     with pytest.raises(icm_core.InputError, match=r"a\.png is a PNG picture of mode RGB; a map of whole numbers"):
         Maps(Maps.Params(), tmp_path, "train")[0]
+
+
+@pytest.mark.parametrize("farthest", [1.5, 2.0])
+def test_the_farthest_distance_is_above_the_nearest(farthest: float) -> None:
+    with pytest.raises(ValueError, match=f"farthest = {farthest:g} is not above nearest = 2"):
+        Pyramid.Params(nearest=2.0, farthest=farthest)
 
 
 def test_the_loss_is_the_paper_s_and_looks_at_known_pixels_alone() -> None:

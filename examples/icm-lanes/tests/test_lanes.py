@@ -11,7 +11,7 @@ import torch
 from icm_lanes import Borders, Crossings, Polylines
 from icm_lanes.borders import largest
 from icm_lanes.crossings import link
-from icm_lanes.geometry import crossings, distances, length, samples
+from icm_lanes.geometry import clipped, crossings, distances, length, samples
 from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -69,6 +69,13 @@ def test_edges_stop_behind_cars_and_at_the_picture_s_border() -> None:
     assert right[:, 0].max() <= 95 and len(right) > 6
 
 
+def test_pictures_come_by_their_names_whatever_order_the_disk_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(sorted(there(self), reverse=True)))
+    data = Borders(Borders.Params(), ROOT, "train")
+    assert [data[number].key for number in range(3)] == ["train/0", "train/1", "train/2"]
+
+
 def moved(steps: list[v2.Transform], nest: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     picture = tv_tensors.Image(torch.zeros(3, 60, 80, dtype=torch.uint8))
     wrapped = KIND.wrap(nest, (60, 80))
@@ -102,6 +109,62 @@ def test_a_line_that_comes_back_is_two() -> None:
     found = moved([Window()], target([(0, 10), (20, 50), (40, 10)]))
     assert found["lines"].tolist() == [0, 0, 1, 1] and found["labels"].tolist() == [0, 0]
     assert found["points"][:, 1].tolist() == [10, 29, 29, 10]
+
+
+def test_of_a_line_less_than_a_pixel_nothing_stays() -> None:
+    class Window(v2.Transform):
+        def transform(self, inpt, params):
+            return v2.functional.crop(inpt, 0, 0, 30, 40)
+
+    # Of the first there is 0.9 of a pixel inside, of the second all.
+    found = moved([Window()], target([(38.1, 5), (60, 5)], [(10, 20), (11, 20)], labels=(1, 0)))
+    assert found["points"].tolist() == [[10, 20], [11, 20]] and found["labels"].tolist() == [0]
+
+
+def test_only_lines_that_are_not_sure_are_drawn_with_their_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[tuple[tuple[float, float], str]] = []
+    monkeypatch.setattr("icm_lanes.polylines.label", lambda drawn, at, text, colour: said.append((at, text)))
+    lines = target([(10, 50), (30, 20), (70, 10)], [(5, 5), (5, 55)], labels=(1, 0))
+    prediction = Prediction("lanes.polylines", [{**lines, "scores": torch.tensor([0.625, 1.0])}], NAMES.labels)
+    KIND.draw(prediction, Image.new("RGB", (90, 60)))
+    assert said == [((34.0, 20.0), "lane 62%"), ((9.0, 55.0), "road edge")]
+
+
+def test_a_line_along_the_picture_s_border_is_inside() -> None:
+    for edge in (0.0, 79.0):
+        (piece,) = clipped(torch.tensor([[edge, -10.0], [edge, 30.0]]), (60, 80))
+        assert piece.tolist() == [[edge, 0.0], [edge, 30.0]]
+    assert clipped(torch.tensor([[79.5, -10.0], [79.5, 30.0]]), (60, 80)) == []
+
+
+def test_a_line_that_begins_outside_and_has_a_corner_on_the_border_begins_there() -> None:
+    (piece,) = clipped(torch.tensor([[-10.0, 5.0], [0.0, 5.0], [10.0, 7.0]]), (60, 80))
+    assert piece.tolist() == [[0.0, 5.0], [10.0, 7.0]]
+
+
+def test_a_piece_that_begins_on_the_border_does_not_go_on_the_one_before() -> None:
+    line = torch.tensor([[10.0, 10.0], [90.0, 10.0], [90.0, 30.0], [79.0, 30.0], [50.0, 30.0]])
+    found = [piece.tolist() for piece in clipped(line, (60, 80))]
+    assert found == [[[10.0, 10.0], [79.0, 10.0]], [[79.0, 30.0], [50.0, 30.0]]]
+
+
+def figures_of(said: dict[str, torch.Tensor], true: dict[str, torch.Tensor]) -> dict[str, float | None]:
+    scores = torch.ones(len(said["labels"]))
+    tally = KIND.tally(Prediction("lanes.polylines", [{**said, "scores": scores}], NAMES.labels), true)
+    return {name: figure.value for name, figure in KIND.figures([tally], NAMES).items()}
+
+
+@pytest.mark.parametrize(("x", "met"), [(18.0, 100.0), (18.01, 0.0)])
+def test_a_line_that_is_8_pixels_away_is_near(x: float, met: float) -> None:
+    found = figures_of(target([(x, 0), (x, 100)]), target([(10, 0), (10, 100)]))
+    assert (found["completeness"], found["correctness"], found["f1"]) == (met, met, met)
+
+
+def test_where_nothing_is_and_nothing_was_said_there_are_no_figures() -> None:
+    nothing = dict.fromkeys(("f1", "completeness", "correctness", "distance"))
+    assert figures_of(target(), target()) == nothing
+    # A line where there is none is wrong, and away from nothing.
+    assert figures_of(target([(5, 0), (5, 9)]), target()) == {**nothing, "f1": 0.0, "correctness": 0.0}
 
 
 def test_figures_of_a_line_beside_another() -> None:
