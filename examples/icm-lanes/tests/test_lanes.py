@@ -56,6 +56,35 @@ def test_conformance(case, check) -> None:
     check(case)
 
 
+TWO = [(0, 0), (9, 9)], [(5, 5), (7, 7)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"labels": torch.tensor([0, 2])}, "has a line of the class 2, and there are 2 labels"),
+        ({"labels": torch.tensor([-1, 1])}, "has a line of the class"),
+        ({"scores": torch.tensor([0.5, 1.25])}, "has a score that is not between 0 and 1"),
+        ({"scores": torch.tensor([-0.25, 1.0])}, "has a score that is not between 0 and 1"),
+        ({"scores": torch.tensor([0.5])}, "there should be one for each line"),
+        ({"lines": torch.tensor([0, 0, 2, 2])}, r"has points of the lines \[0, 2\] and 2 labels"),
+        ({"lines": torch.tensor([0, 0, 0, 1])}, r"has points of the lines \[0, 1\] and 2 labels"),
+        ({"lines": torch.tensor([1, 1, 2, 2])}, "lines are numbered from 0"),
+    ],
+)
+def test_answers_that_are_no_lines_are_refused(changes: dict[str, torch.Tensor], says: str) -> None:
+    right = {**target(*TWO, labels=(0, 1)), "scores": torch.tensor([0.0, 1.0])}
+    KIND.check_prediction(Prediction("lanes.polylines", [right], NAMES.labels), (20, 30), 1)
+    with pytest.raises(ValueError, match=says):
+        KIND.check_prediction(Prediction("lanes.polylines", [{**right, **changes}], NAMES.labels), (20, 30), 1)
+
+
+def test_lines_are_numbered_without_a_gap() -> None:
+    three = {**target(*TWO, labels=(0, 1)), "lines": torch.tensor([0, 0, 2, 2]), "labels": torch.tensor([0, 1, 1])}
+    with pytest.raises(ValueError, match=r"has points of the lines \[0, 2\] and 3 labels"):
+        KIND.check_target(three, (20, 30), NAMES)
+
+
 def test_edges_stop_behind_cars_and_at_the_picture_s_border() -> None:
     found = Borders(Borders.Params(step=4), ROOT, "train")[0].target
     points, lines = found["points"], found["lines"]
@@ -67,6 +96,30 @@ def test_edges_stop_behind_cars_and_at_the_picture_s_border() -> None:
     for x, y in right.tolist():
         assert x == np.ceil(48 + 0.6 * (y - 16)) - 0.5  # between the road's last pixel and the next
     assert right[:, 0].max() <= 95 and len(right) > 6
+
+
+def test_edges_have_a_point_in_the_middle_of_every_few_rows_but_none_beside_a_car(tmp_path: Path) -> None:
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+    classes = np.zeros((20, 30), dtype=np.uint8)
+    classes[4:, 8:21], classes[11:, 21:25] = 3, 8
+    Image.fromarray(classes).convert("RGB").save(tmp_path / "train/a.png")
+    Image.fromarray(classes).save(tmp_path / "trainannot/a.png")
+    found = Borders(Borders.Params(step=4, shortest=2), tmp_path, "train")[0].target
+    assert found["lines"].tolist() == [0] * 4 + [1] * 2
+    assert found["points"].tolist() == [[7.5, y] for y in (17, 13, 9, 5)] + [[20.5, 9], [20.5, 5]]
+
+
+@pytest.mark.parametrize(("aside", "lines"), [(4, 1), (5, 2)])
+def test_an_edge_that_leaps_by_more_than_a_share_of_the_width_ends(tmp_path: Path, aside: int, lines: int) -> None:
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+    classes = np.zeros((32, 40), dtype=np.uint8)
+    classes[16:, 3:], classes[:16, 3 + aside :] = 3, 3
+    Image.fromarray(classes).convert("RGB").save(tmp_path / "train/a.png")
+    Image.fromarray(classes).save(tmp_path / "trainannot/a.png")
+    found = Borders(Borders.Params(step=4, leap=0.1), tmp_path, "train")[0].target
+    assert len(found["labels"]) == lines and len(found["points"]) == 8
 
 
 def test_pictures_come_by_their_names_whatever_order_the_disk_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,6 +259,11 @@ def test_crossings_are_joined_upwards_to_the_nearest_end() -> None:
     assert link(points, 20.0) == [[0, 2, 4], [1, 3], [5]]
 
 
+def test_a_line_goes_on_with_the_nearest_crossing_of_a_row_and_no_other() -> None:
+    points = torch.tensor([[10.0, 59.5], [15.0, 51.5], [8.0, 51.5], [9.0, 43.5]])
+    assert link(points, 20.0) == [[0, 2, 3], [1]]
+
+
 def test_a_line_reaches_so_far_along_each_axis_and_no_farther() -> None:
     def lines(x: float, y: float) -> list[list[int]]:
         return link(torch.tensor([[10.0, 59.5], [10.0 + x, 59.5 - y]]), 20.0)
@@ -246,6 +304,16 @@ def test_a_crossed_cell_is_about_its_own_line_whatever_runs_beside() -> None:
     said["offsets"][0, 0, 0, 1:5] = torch.tensor([8.5, 0.5, -1.5, -9.5]) / 8
     both = target([(20.0, 0.0), (20.0, 7.0)], [(26.0, 0.0), (26.0, 7.0)])
     assert head.loss(said, (both,)).tolist() == pytest.approx([0.0], abs=1e-5)
+
+
+def test_the_divergence_is_a_mean_over_cells_and_classes() -> None:
+    head = Crossings(Crossings.Params(lines=("road edge", "lane"), width=8), {"image": icm_core.Level(3, 1)})
+    generator = torch.Generator().manual_seed(3)
+    said, true = ({"crossings": torch.randn(2, 2, 3, 4, generator=generator)} for _ in range(2))
+    p, q = (one["crossings"].double().sigmoid() for one in (true, said))
+    each = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    torch.testing.assert_close(head.divergence(said, true).double(), each.sum((1, 2, 3)) / 24, rtol=1e-4, atol=1e-5)
+    assert head.divergence(true, true).tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
 
 
 def test_the_road_is_the_largest_part_of_its_class() -> None:
