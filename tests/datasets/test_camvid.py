@@ -25,6 +25,32 @@ def test_samples_are_in_the_order_of_their_names(opened, camvid_tree: Path) -> N
     assert (data.kind, data.ignore_index, data.labels) == ("segmentation", 11, tuple(CAMVID))
 
 
+def test_a_name_comes_before_the_names_that_go_on_from_it(opened, tmp_path: Path, picture, class_map) -> None:
+    """As stems: "a.png" comes after "a-b.png"."""
+    for name in ("a-b", "a"):
+        picture(tmp_path / f"val/{name}.png")
+        class_map(tmp_path / f"valannot/{name}.png", [[0] * 6] * 4)
+    assert [sample.key for sample in opened("camvid", tmp_path)] == ["val/a", "val/a-b"]
+
+
+def test_names_may_have_dots(opened, tmp_path: Path, picture, class_map) -> None:
+    for number, name in enumerate(["0016E5.07959", "0016E5.07961"]):
+        picture(tmp_path / f"val/{name}.png")
+        class_map(tmp_path / f"valannot/{name}.png", [[number] * 6] * 4)
+    data = opened("camvid", tmp_path)
+    assert [(sample.key, int(sample.target[0, 0])) for sample in data] == [
+        ("val/0016E5.07959", 0),
+        ("val/0016E5.07961", 1),
+    ]
+
+
+def test_further_pictures_without_annotations_are_counted(opened, camvid_tree: Path, picture) -> None:
+    for name in ("c", "d", "e"):
+        picture(camvid_tree / f"val/{name}.png")
+    with pytest.raises(InputError, match=r"for .*val/c\.png and 2 more; it found 5 pictures and 2 annotations"):
+        opened("camvid", camvid_tree)
+
+
 def test_the_legend_says_what_the_numbers_in_class_maps_mean(opened, camvid_tree: Path) -> None:
     data = opened("camvid", camvid_tree)
     assert data.legend == Legend(labels=tuple(CAMVID), ignore=11)

@@ -89,9 +89,11 @@ def test_full_size_is_the_default(opened, tmp_path: Path) -> None:
     assert sample.picture.shape == (3, 1024, 2048)
 
 
-def test_a_map_of_train_ids_is_recognised(opened, tree: Path) -> None:
-    _write(tree, np.zeros((256, 512, 3), np.uint8), np.full((256, 512), 255, np.uint8))
-    with pytest.raises(InputError, match=r"labelIds\.png holds the value 255; labelIds are 0 to 33"):
+@pytest.mark.parametrize("value", [34, 255])
+def test_what_is_no_label_id_is_refused(opened, tree: Path, value: int) -> None:
+    """255 is of a map of trainIds."""
+    _write(tree, np.zeros((256, 512, 3), np.uint8), np.full((256, 512), value, np.uint8))
+    with pytest.raises(InputError, match=rf"labelIds\.png holds the value {value}; labelIds are 0 to 33"):
         opened("cityscapes", tree, size="256x512")[0]
 
 

@@ -50,6 +50,7 @@ def test_a_picture_has_the_class_of_its_folder_where_names_begin_alike(opened, t
         "val/fox-cub/2": "fox-cub",
         "val/fox-cub/3": "fox-cub",
     }
+    assert [s.key for s in data] == ["val/fox-cub/2", "val/fox-cub/3", "val/fox/1"]  # in the order of their paths
 
 
 def test_classes_can_be_given_in_order(opened, folders: Path) -> None:
@@ -195,6 +196,26 @@ def test_imagenet_as_kaggle_hands_it_out(opened, tmp_path: Path, picture) -> Non
     assert _classes(data) == [701, 0] and data[0].key == f"val/{VAL.format(1)}"
 
 
+def test_imagenet_as_kaggle_hands_it_out_without_the_folder_around(opened, tmp_path: Path, picture) -> None:
+    picture(tmp_path / f"Data/CLS-LOC/val/{VAL.format(1)}.JPEG")
+    (tmp_path / "LOC_val_solution.csv").write_text(f"ImageId,PredictionString\n{VAL.format(1)},n03888257 1 2 3 4\n")
+    assert _classes(opened("imagenet", tmp_path)) == [701]
+
+
+def test_the_table_of_kaggle_counts_before_a_listing(opened, flat: Path) -> None:
+    names = [VAL.format(number) for number in (1, 2, 3)]
+    (flat / "val.txt").write_text("".join(f"{name}.JPEG 5\n" for name in names))
+    rows = [f"{name},{synset} 1 2 3 4\n" for name, synset in zip(names, SYNSETS, strict=False)]
+    (flat / "LOC_val_solution.csv").write_text("".join(["ImageId,PredictionString\n", *rows]))
+    assert _classes(opened("imagenet", flat)) == [0, 1, 217]
+
+
+def test_a_listing_may_have_a_byte_order_mark_and_empty_lines(opened, flat: Path) -> None:
+    lines = [f"{VAL.format(number)}.JPEG {number + 6}" for number in (1, 2, 3)]
+    (flat / "val.txt").write_text("\ufeff" + "\n\n".join(lines) + "\n \n")
+    assert _classes(opened("imagenet", flat)) == [7, 8, 9]
+
+
 @pytest.mark.parametrize("words", [("217", "0", "999"), ("n02102040", "n01440764", "n15075141")])
 def test_imagenet_with_a_listing(opened, flat: Path, words: tuple[str, ...]) -> None:
     lines = [f"{VAL.format(number)}.JPEG {word}" for number, word in enumerate(words, 1)]
@@ -205,6 +226,22 @@ def test_imagenet_with_a_listing(opened, flat: Path, words: tuple[str, ...]) -> 
 def test_imagenet_with_the_development_kit(opened, flat: Path) -> None:
     _kit(flat, "1000\n1\n999\n")
     assert _classes(opened("imagenet", flat)) == [0, 999, 1]
+
+
+@pytest.mark.parametrize("place", ["data", "."])
+def test_a_development_kit_may_be_unpacked_in_place(opened, flat: Path, place: str) -> None:
+    folder = _kit(flat, "1000\n1\n999\n")
+    (flat / place).mkdir(exist_ok=True)
+    for path in [*folder.iterdir()]:
+        path.rename(flat / place / path.name)
+    assert _classes(opened("imagenet", flat)) == [0, 999, 1]
+
+
+def test_a_development_kit_tells_of_val_alone(opened, flat: Path) -> None:
+    _kit(flat, "1000\n1\n999\n")
+    (flat / "val").rename(flat / "train")
+    with pytest.raises(InputError, match=r"3 pictures in .*train without class folders, and none of the files"):
+        opened("imagenet", flat, "train")
 
 
 def test_imagenet_with_a_kit_that_lacks_its_list(opened, flat: Path) -> None:

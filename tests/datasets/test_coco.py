@@ -85,6 +85,30 @@ def test_a_split_may_be_named_as_its_folder_is(opened, things) -> None:
     assert [sample.key for sample in data] == ["val2017/a", "val2017/b", "val2017/c"]
 
 
+def test_the_file_in_the_folder_of_annotations_counts_before_one_beside_it(opened, things) -> None:
+    root = things()
+    (root / "annotations").mkdir()
+    own = {**THINGS, "annotations": THINGS["annotations"][2:]}
+    (root / "annotations/instances_val.json").write_text(json.dumps(own))
+    assert [len(sample.target["labels"]) for sample in opened("coco", root)] == [0, 1, 0]
+
+
+def test_a_file_of_2017_has_its_pictures_in_a_folder_of_2017(opened, things, picture) -> None:
+    root = things(flat=False)
+    for name in ("a", "b", "c"):
+        picture(root / f"val/{name}.png", (3, 3), (200, 0, 0))
+    assert [int(sample.picture[0, 0, 0]) for sample in opened("coco", root)] == [0, 1, 2]
+
+
+def test_a_file_of_ones_own_has_its_pictures_in_the_folder_of_the_split(opened, things, picture) -> None:
+    root = things()
+    (root / "instances_val.json").rename(root / "drafts.json")
+    for name in ("a", "b", "c"):
+        picture(root / f"drafts/{name}.png", (3, 3), (200, 0, 0))
+    data = opened("coco", root, annotations="drafts.json")
+    assert [int(sample.picture[0, 0, 0]) for sample in data] == [0, 1, 2]
+
+
 def test_outlines_become_masks_as_pycocotools_makes_them(opened, things, capsys) -> None:
     root = things()
     data = opened("coco", root, targets="masks")
@@ -138,6 +162,24 @@ def test_points_outside_of_the_picture_are_not_labelled(opened, things, place) -
     assert points[:, 2].tolist() == [0.0, 2.0, 1.0] and points[0].tolist() == [0, 0, 0]
 
 
+def test_a_point_without_a_label_has_no_place(opened, things) -> None:
+    def unlabelled(found: dict[str, Any]) -> None:
+        found["annotations"][0]["keypoints"] = [3, 2, 0, 2, 2, 1, 5, 1, 2]
+
+    points = opened("coco", things(unlabelled), targets="keypoints")[1].target["keypoints"][0]
+    assert points.tolist() == [[0, 0, 0], [2, 2, 1], [5, 1, 2]]
+
+
+def test_classes_with_points_are_numbered_in_the_order_of_their_ids(opened, things) -> None:
+    """The toothbrush comes first in the file, and its id is the largest."""
+
+    def both(found: dict[str, Any]) -> None:
+        found["categories"][0]["keypoints"] = POINTS
+        found["annotations"][2]["keypoints"] = [1, 1, 2] * 3
+
+    assert opened("coco", things(both), targets="keypoints")[1].target["labels"].tolist() == [0, 1]
+
+
 def test_a_thing_without_any_points_is_kept(opened, things) -> None:
     data = opened("coco", things(lambda found: found["annotations"][0].pop("keypoints")), targets="keypoints")
     assert data[1].target["keypoints"].tolist() == [[[0.0] * 3] * 3]
@@ -153,6 +195,7 @@ def test_boxes_without_a_size_in_the_picture_are_left_out(opened, things, box: l
 
 
 def test_pictures_without_annotations_can_be_left_out(opened, things) -> None:
+    assert [sample.key for sample in opened("coco", things(), empty=False)] == ["val/a", "val/b"]
     data = opened("coco", things(lambda found: found["annotations"][1].update(bbox=[0, 0, 0, 0])), empty=False)
     assert [sample.key for sample in data] == ["val/b"] and data[0].target["labels"].tolist() == [1, 2]
     with pytest.raises(InputError, match=r"no pictures with annotations in .*instances_val\.json"):
@@ -162,6 +205,8 @@ def test_pictures_without_annotations_can_be_left_out(opened, things) -> None:
 def test_areas_are_told_where_all_are_known(opened, things) -> None:
     data = opened("coco", things(lambda found: found["annotations"][2].pop("area")))
     assert "area" not in data[0].target and "area" not in data[1].target
+    data = opened("coco", things(lambda found: found["annotations"][2].update(area=0)))
+    assert data[1].target["area"].tolist() == [3.5, 0.0]
 
 
 def test_files_and_folders_of_another_layout(opened, things, tmp_path: Path) -> None:
@@ -210,8 +255,9 @@ def test_targets_are_nobody_elses(opened, things) -> None:
 def test_the_end_is_an_index_error(opened, things) -> None:
     data = opened("coco", things())
     assert data[-1].key == "val/c"
-    with pytest.raises(IndexError):
-        data[3]
+    for number in (3, -4):
+        with pytest.raises(IndexError):
+            data[number]
 
 
 def _set(path: str, value: object) -> Change:
@@ -248,6 +294,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "a picture twice": (_set("images.1.file_name", "b.png"), r"images\[1\] has the file_name 'b\.png', and so has"),
     "no size": (_without("images.0.width"), r"images\[0\] has no width"),
     "no side": (_set("images.0.height", 0), r"images\[0\]\.height is 0; it should be 1 to 65535"),
+    "a large side": (_set("images.0.width", 65536), r"images\[0\]\.width is 65536; it should be 1 to 65535"),
     "a file elsewhere": (_set("images.0.file_name", "../b.png"), r"file_name is '\.\./b\.png'; it should be a path in"),
     "a file anywhere": (_set("images.0.file_name", "/etc/b.png"), r"file_name is '/etc/b\.png'; it should be a path"),
     "a strange name": (_set("images.0.file_name", "b\0.png"), r"file_name is 'b\\x00\.png'; it should be a path in"),
@@ -272,6 +319,13 @@ def test_what_cannot_be_is_named_with_its_place(opened, things, case: str) -> No
     change, says = WRONG[case]
     with pytest.raises(InputError, match=rf"instances_val\.json[: ].*{says}"):
         opened("coco", things(change))
+
+
+def test_a_number_that_only_json_can_write_is_named(opened, things) -> None:
+    path = things() / "instances_val.json"
+    path.write_text(path.read_text().replace('"area": 3.5', '"area": 1e999'))
+    with pytest.raises(InputError, match=r"annotations\[0\]\.area is inf; it should be a number from 0"):
+        opened("coco", path.parent)
 
 
 OUTLINES: dict[str, tuple[object, str]] = {
@@ -306,6 +360,26 @@ def test_an_outline_that_is_none_is_named_before_pycocotools_sees_it(opened, thi
         InputError, match=rf"instances_val\.json: annotations\[2\]\.segmentation is no outline: .*{says}"
     ):
         data[1]
+
+
+def test_an_outline_is_named_by_its_place_in_the_file(opened, things) -> None:
+    """Its box left out, the first annotation is none of the data."""
+
+    def spoil(found: dict[str, Any]) -> None:
+        found["annotations"][0]["bbox"] = [1, 1, 0, 0]
+        found["annotations"][2]["segmentation"] = 3
+
+    with pytest.raises(InputError, match=r"annotations\[2\]\.segmentation is no outline"):
+        opened("coco", things(spoil), targets="masks")[1]
+
+
+def test_masks_beyond_the_memory_of_one_picture_are_refused(opened, things, monkeypatch) -> None:
+    """Two outlines in a picture of 6x4 take 48 bytes."""
+    monkeypatch.setattr("icm_datasets.coco._MOST", 48)
+    assert opened("coco", things(), targets="masks")[1].target["masks"].shape == (2, 4, 6)
+    monkeypatch.setattr("icm_datasets.coco._MOST", 47)
+    with pytest.raises(InputError, match=r"has 2 outlines for a picture of 6x4 pixels: too many"):
+        opened("coco", things(), targets="masks")[1]
 
 
 def test_boxes_alone_are_no_outlines(opened, things) -> None:

@@ -49,6 +49,39 @@ def test_values_without_names(opened, tree: Path) -> None:
     assert data.legend == Legend() and int(data[0].target.max()) == 255
 
 
+def test_a_name_comes_before_the_names_that_go_on_from_it(opened, tree: Path, picture, class_map) -> None:
+    """As stems: "a.jpg" comes after "a-b.jpg"."""
+    picture(tree / "val/a-b.jpg")
+    class_map(tree / "val_labels/a-b.png", [[0] * 6] * 4)
+    assert [sample.key for sample in opened("pairs", tree, **LABELS)] == ["val/a", "val/a-b", "val/b"]
+
+
+def test_only_the_value_that_is_named_counts_nowhere(opened, tree: Path) -> None:
+    with pytest.raises(InputError, match=r"val_labels/a\.png holds the value 255; the classes are 0 to 2$"):
+        opened("pairs", tree, **LABELS, ignore=None)[0]
+    data = opened("pairs", tree, maps="{split}_labels", classes=["wall", "floor"], ignore=2)
+    with pytest.raises(InputError, match=r"holds the value 255; the classes are 0 to 1 and 2, which is ignored"):
+        data[0]
+
+
+def test_a_jpeg_is_no_map(opened, tree: Path) -> None:
+    (tree / "val_labels/a.png").unlink()
+    _jpeg(tree / "val_labels/a.jpg")
+    with pytest.raises(InputError, match=r"no annotation in .*val_labels for .*val/a\.jpg"):
+        opened("pairs", tree, **LABELS)
+
+
+def test_a_split_is_filled_in_wherever_it_stands(opened, tree: Path) -> None:
+    (tree / "val_labels").rename(tree / "val_and_val")
+    data = opened("pairs", tree, maps="{split}_and_{split}", classes=LABELS["classes"])
+    assert [sample.key for sample in data] == ["val/a", "val/b"]
+
+
+def test_an_ending_that_is_named_is_the_only_one(opened, tree: Path, picture) -> None:
+    picture(tree / "val/a.png")
+    assert len(opened("pairs", tree, pictures="{split}/*.jpg", **LABELS)) == 2
+
+
 def test_the_classes_of_cityscapes_go_by_their_name(opened, tree: Path) -> None:
     data = opened("pairs", tree, maps="{split}_labels", classes="cityscapes")
     assert data.labels == tuple(CITYSCAPES) and data.ignore_index == 255

@@ -43,6 +43,22 @@ def test_no_pictures(opened, tmp_path: Path) -> None:
         opened("pictures", tmp_path, "all")
 
 
+def test_five_names_are_shown_and_no_more_are_there(opened, tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.mp4").touch()
+    with pytest.raises(InputError, match=r", but 0\.mp4, 1\.mp4, 2\.mp4, 3\.mp4, 4\.mp4$"):
+        opened("pictures", tmp_path, "all")
+
+
+def test_links_are_followed_but_not_to_a_folder_that_they_are_in(opened, tmp_path: Path, picture) -> None:
+    picture(tmp_path / "all/inner/deep/a.png")
+    picture(tmp_path / "elsewhere/b.png")
+    (tmp_path / "all/linked").symlink_to(tmp_path / "elsewhere")
+    for number, target in enumerate(["all", "all/inner", "all/inner/deep"]):
+        (tmp_path / f"all/inner/deep/loop{number}").symlink_to(tmp_path / target)
+    assert [s.key for s in opened("pictures", tmp_path / "all", "all")] == ["inner/deep/a", "linked/b"]
+
+
 def test_a_folder_inside_a_file(opened, tree: Path) -> None:
     with pytest.raises(InputError, match=r"expects the folder .*deep, and .*z\.PNG is a file"):
         opened("pictures", tree / "z.PNG/deep", "all")

@@ -78,6 +78,11 @@ def test_the_folder_may_be_one_above(opened, tree: Path, inner: str) -> None:
     assert len(opened("voc", tree / inner)) == 2
 
 
+def test_the_list_of_a_class_is_a_split_too(opened, tree: Path) -> None:
+    """Behind each name it says whether the class is in the picture."""
+    assert [sample.key for sample in opened("voc", tree, "dog_val")] == ["dog_val/a", "dog_val/b"]
+
+
 def test_several_years_are_told_apart_by_the_user(opened, tree: Path) -> None:
     (tree / "VOCdevkit/VOC2007/JPEGImages").mkdir(parents=True)
     with pytest.raises(InputError, match=r"found .*VOC2007, .*VOC2012 in .*; give the folder of one of them"):
@@ -112,8 +117,9 @@ def test_worker_processes_can_be_given_one(opened, tree: Path) -> None:
     assert data[0].target["labels"].tolist() == [11, 14, 7]
 
 
-def test_a_size_left_at_0_says_nothing(opened, tree: Path) -> None:
-    annotation(tree, XML.replace("<width>20", "<width>0").replace("<height>10", "<height>0"))
+@pytest.mark.parametrize("sides", [("<width>0", "<height>0"), ("<width>20", "<height>0"), ("<width>0", "<height>7")])
+def test_a_size_left_at_0_says_nothing(opened, tree: Path, sides: tuple[str, str]) -> None:
+    annotation(tree, XML.replace("<width>20", sides[0]).replace("<height>10", sides[1]))
     assert len(opened("voc", tree)[0].target["boxes"]) == 3
 
 

@@ -54,6 +54,12 @@ def test_shards_in_a_folder_of_the_split(opened, tmp_path: Path) -> None:
     assert [s.key for s in opened("webdataset", tmp_path)] == ["a/1", "b/1"]
 
 
+def test_shards_of_a_splits_name_count_before_its_folder(opened, tmp_path: Path) -> None:
+    for path in ("val-0.tar", "val/9.tar"):
+        write(tmp_path / path, {"1.png": encoded(), "1.cls": b"3"})
+    assert [s.key for s in opened("webdataset", tmp_path)] == ["val-0/1"]
+
+
 def test_a_split_whose_name_begins_with_anothers_is_another(opened, tmp_path: Path) -> None:
     for name in ("val-0", "val2-0", "validation-0"):
         write(tmp_path / f"{name}.tar", {"1.png": encoded(), "1.cls": b"3"})
@@ -65,6 +71,15 @@ def test_class_maps(opened, tmp_path: Path) -> None:
     data = opened("webdataset_maps", tmp_path, classes=["a", "b", "c"])
     assert (data.kind, data.labels, data.ignore_index) == ("segmentation", ("a", "b", "c"), 255)
     assert data[0].key == "val-0/x/1" and data[0].target.tolist() == [[2] * 6] * 4
+
+
+def test_only_the_value_that_is_named_counts_nowhere(opened, tmp_path: Path) -> None:
+    members = {"1.png": encoded(), "1.seg.png": encoded(7, mode="L"), "2.png": encoded()}
+    write(tmp_path / "val-0.tar", {**members, "2.seg.png": encoded(255, mode="L")})
+    data = opened("webdataset_maps", tmp_path, classes=["a", "b"], ignore=7)
+    assert data.ignore_index == 7 and data[0].target.unique().tolist() == [7]
+    with pytest.raises(InputError, match=r"holds the value 255; the classes are 0 to 1 and 7, which is ignored"):
+        data[1]
 
 
 def test_pictures_alone(opened, tmp_path: Path) -> None:

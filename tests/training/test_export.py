@@ -17,8 +17,10 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 import icm_core
+from icm_core.cli import app
 from icm_core.errors import InputError
 from icm_core.plugins.registry import Registry, build_registry
 from icm_training.engine import Options, train
@@ -163,6 +165,7 @@ class Hub(BaseHTTPRequestHandler):
 
     folder: Path
     asked: ClassVar[list[str]] = []
+    made: ClassVar[list[dict[str, object]]] = []
 
     def log_message(self, *_: object) -> None:
         """Nothing: tests are quiet."""
@@ -172,6 +175,15 @@ class Hub(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.answer(body=True)
+
+    def do_POST(self) -> None:
+        """A repository may be made, and nothing be put into it."""
+        given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/api/repos/create":
+            self.made.append(given)
+            self.send(json.dumps({"url": "http://127.0.0.1/lab/eyes"}))
+        else:
+            self.send_error(403)
 
     def answer(self, *, body: bool) -> None:
         path = self.path.split("?")[0]
@@ -245,6 +257,23 @@ def test_an_unknown_repository_is_one_sentence(hub: str, tmp_path: Path) -> None
     pytest.importorskip("huggingface_hub")
     found = load_from(hub, "hf://lab/ears", tmp_path)
     assert "InputError: hf://lab/ears cannot be had from the hub" in found.stderr
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_pushed_pipeline_is_as_private_as_asked(
+    hub: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, private: bool
+) -> None:
+    library = pytest.importorskip("huggingface_hub.hf_api")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(library.api, "endpoint", hub)
+    monkeypatch.setattr(library.api, "token", "of-nobody")
+    Hub.made.clear()
+    words = ["export", str(run), "-o", str(tmp_path), "--push", "hf://lab/eyes", *["--private"] * private]
+    found = CliRunner().invoke(app, words)
+    assert (found.exit_code, "cannot be pushed to hf://lab/eyes" in found.output) == (2, True), found.output
+    (made,) = Hub.made
+    assert made["name"] == "eyes"
+    assert (made.get("private") is True or made.get("visibility") == "private") is private  # old and new libraries
 
 
 @pytest.mark.parametrize("address", ["hf://eyes", "hf://lab/eyes/more", "hf://lab/eyes@"])
