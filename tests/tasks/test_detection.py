@@ -106,6 +106,13 @@ def test_wrong_targets_are_refused(wrong, message):
         KIND.check_target(wrong, SIZE, LEGEND)
 
 
+def test_areas_are_numbers_from_0():
+    KIND.check_target(target((50, 2, 70, 4), area=torch.tensor([0.0])), SIZE, LEGEND)
+    for wrong in (-0.5, torch.inf, torch.nan):
+        with pytest.raises(ValueError, match="area that is negative or not finite"):
+            KIND.check_target(target((5, 2, 7, 4), (50, 2, 70, 4), area=torch.tensor([3.0, wrong])), SIZE, LEGEND)
+
+
 def test_batches_are_tuples_from_which_some_are_taken():
     ones = [target((1, 1, 5, 5)), target(), target((2, 2, 4, 4), (1, 1, 3, 3))]
     batch = KIND.collate(ones)
@@ -170,6 +177,13 @@ def test_what_leaves_the_picture_is_dropped_with_all_that_belongs_to_it(moved):
     assert found["boxes"].tolist() == [[10, 10, 30, 30], [0, 0, 10, 10]]
 
 
+def test_a_box_of_a_pixel_stays_though_float32_makes_it_a_little_smaller(moved):
+    one, less = target((1023.07, 20, 1024.07, 40)), target((1023.07, 20, 1024.06, 40))
+    assert 0.999 < float(one["boxes"][0, 2] - one["boxes"][0, 0]) < 1
+    assert len(moved(KIND, one, (60, 2000), LEGEND)[0]["boxes"]) == 1
+    assert len(moved(KIND, less, (60, 2000), LEGEND)[0]["boxes"]) == 0
+
+
 def test_an_area_is_scaled_as_its_box_is(moved):
     things = target((10, 10, 30, 30), area=torch.tensor([300.0]))
     found, _ = moved(KIND, things, SIZE, LEGEND, (v2.functional.resize, [120, 240]))
@@ -220,6 +234,7 @@ def test_description_counts_what_is_sure():
         ([{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long()}], "no 'scores'"),
         ([{"boxes": torch.zeros(2, 4), "labels": torch.zeros(1).long(), "scores": torch.zeros(1)}], r"boxes \(2, 4\)"),
         ([target((0, 0, 1, 1)) | {"scores": torch.tensor([1.5])}], "scores from 1.5 to 1.5"),
+        ([target(*[(0, 0, 1, 1)] * 2) | {"scores": torch.tensor([0.5, -0.25])}], "scores from -0.25 to 0.5"),
         ([target((0, 0, 1, 1)) | {"scores": torch.tensor([float("nan")])}], "scores that are not finite"),
         ([target((0, 0, 1, 1), labels=[3]) | {"scores": torch.ones(1)}], "class 3; classes are 0 to 2; the background"),
         ([target((0, 0, 1, 1)) | {"labels": torch.zeros(1), "scores": torch.ones(1)}], "labels that are torch.float32"),

@@ -231,6 +231,12 @@ def test_what_points_a_head_may_not_give(points):
         KIND.check_prediction(answer, SIZE, 1)
 
 
+def test_classes_of_answers_are_numbers_from_0():
+    KIND.check_prediction(said(ONE, labels=[7]), SIZE, 1)
+    with pytest.raises(ValueError, match="class -1; classes are numbers from 0"):
+        KIND.check_prediction(said(ONE, ONE, labels=[0, -1]), SIZE, 1)
+
+
 def test_points_are_drawn_where_they_are_but_for_those_not_labelled():
     picture = Image.new("RGB", (80, 60))
     drawn = KIND.draw(said([(20, 40, 2), (40, 40, 0), (60, 40, 1)]), picture)

@@ -113,6 +113,16 @@ def test_bf16_autocast_stays_near_float32(modified, picture):
     assert (rough - exact).abs().max() < 0.1 * exact.abs().max()
 
 
+def test_on_a_cpu_the_backbone_computes_in_float32_whatever_autocast_says(trseg, picture):
+    features, seen = picture(40, 56), []
+    hook = trseg.backbone.net.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], *output)))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        trseg(features)
+        trseg(Features({"image": features.maps["image"].bfloat16()}, features.size))
+    hook.remove()
+    assert len(seen) == 2 and {tensor.dtype for tensors in seen for tensor in tensors} == {torch.float32}
+
+
 def test_loss_ignores_marked_pixels(trseg):
     logits = torch.randn(1, 11, 2, 2, generator=torch.Generator().manual_seed(0))
     target = torch.tensor([[[1, 255], [255, 255]]])

@@ -172,6 +172,16 @@ def test_logits_are_resized_between_pixel_centres():
     torch.testing.assert_close(full_size(logits, (11, 17)), resized(logits, (11, 17)))
 
 
+def test_the_backbone_is_given_normalised_pictures(trseg, picture):
+    features, seen = picture(40, 56), []
+    hook = trseg.backbone.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        trseg(features)
+    hook.remove()
+    # As EfficientNet-Lite was trained: (x * 255 - 127) / 128.
+    torch.testing.assert_close(seen[0], (features.maps["image"][..., :40, :56] * 255 - 127) / 128)
+
+
 def test_trseg_is_its_operations_on_f3d_at_the_pictures_size(trseg, picture):
     net, features = scattered(trseg, 5), picture(37, 50, batch=2)
     features.maps["image"].data = features.maps["image"].double()

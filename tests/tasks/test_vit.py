@@ -59,6 +59,27 @@ def test_a_picture_is_resized_as_a_whole_and_as_pillow_does_it(layout):
     assert float(apart.max()) < 4 and float(apart.mean()) < 0.6  # Pillow rounds and cuts twice, down and across
 
 
+@pytest.mark.parametrize("size", [(64, 32), (32, 64)])
+def test_a_picture_of_which_one_side_fits_is_resized_too(layout, size):
+    net = head(layout, classes=7)
+    seen: list[torch.Tensor] = []
+    net.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        net(Features({"image": torch.rand(1, 3, *size)}, size))
+    assert seen[0].shape == (1, 3, 32, 32)
+
+
+def test_pictures_of_half_precision_are_resized_in_whole(layout):
+    net = head(layout, classes=7)
+    seen: list[torch.Tensor] = []
+    net.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    image = torch.rand(1, 3, 64, 80, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.no_grad():
+        for picture in (image, image.float()):
+            net(Features({"image": picture}, (64, 80)))
+    assert torch.equal(seen[0], seen[1])
+
+
 def test_what_is_finer_than_the_networks_input_becomes_grey(layout):
     net = head(layout, classes=7)
     seen: list[torch.Tensor] = []
@@ -90,6 +111,25 @@ def test_imagenet_names_and_synsets(layout):
     assert len(net.labels) == len(net.synsets) == 1000
     assert (net.synsets[0], net.labels[0]) == ("n01440764", "tench, Tinca tinca")
     assert (net.synsets[-1], net.labels[-1].split(",")[0]) == ("n15075141", "toilet tissue")
+
+
+def test_one_class_more_than_imagenet_has_numbers_for_names(layout):
+    with torch.device("meta"):
+        net = ViT(ViT.Params(model="tf_efficientnet_lite0", classes=1001), layout)
+    assert net.labels == tuple(f"class {index}" for index in range(1001))
+    assert (net.synsets, net.aliases) == ((), ())
+
+
+def test_wordnet_ids_are_other_names_of_imagenets_classes(layout):
+    with torch.device("meta"):
+        net = ViT(ViT.Params(model="tf_efficientnet_lite0"), layout)
+    assert len(net.aliases) == 1 and net.aliases[0][0] == "n01440764" and len(net.aliases[0]) == 1000
+
+
+def test_a_thousand_names_of_the_spec_win_over_imagenets(layout):
+    names = tuple(f"bird {index}" for index in range(1000))
+    with torch.device("meta"):
+        assert ViT(ViT.Params(model="tf_efficientnet_lite0", class_names=names), layout).labels == names
 
 
 def test_other_class_counts_have_numbered_names(layout):
