@@ -25,13 +25,13 @@ _SIDE = {"type": "integer", "minimum": 1, "maximum": _MOST}
 
 
 def _checked_size(value: object) -> object:
-    """A size as a number or a pair of numbers; `ValueError` says in a clause what it should be."""
+    """A size as a number, or a pair of numbers that pydantic makes a tuple of; `ValueError` says what it should be."""
     found: Any = value
     if isinstance(value, str) and re.fullmatch(_HEIGHT_BY_WIDTH, value):
         found = tuple(map(int, value.split("x")))
     sides = found if isinstance(found, (list, tuple)) and len(found) == 2 else (found,)
     if value is None or all(type(side) is int and 1 <= side <= _MOST for side in sides):
-        return tuple(found) if len(sides) == 2 else found
+        return found
     raise ValueError(
         "it should be the length of the shorter side in pixels, such as 384, or height and width, such as [256, 512] "
         f'or "256x512"; each is 1 to {_MOST}'

@@ -48,7 +48,7 @@ def test_no_parameter_is_endless_or_not_a_number(value: float) -> None:
 def test_parameters_cannot_be_changed_or_made_up() -> None:
     params = Scale(factor=2.5)
     with pytest.raises(ValidationError, match="frozen"):
-        params.factor = 3.0  # type: ignore[misc]
+        params.factor = 3.0
     with pytest.raises(ValidationError, match="not permitted"):
         Scale.model_validate({"factor": 1, "faktor": 2})
     assert params.factor == 2.5
@@ -106,7 +106,7 @@ class Distances(DataSet):
 
 
 def test_a_data_set_tells_what_its_targets_mean_and_where_it_is(tmp_path: Path) -> None:
-    data = Distances(Distances.Params(), tmp_path / "lab", "val")
+    data = Distances(Distances.Params(size=None), tmp_path / "lab", "val")
     assert data.legend == Legend(("far",), (), (), "m", 0.0)
     assert (data.root, data.split) == (tmp_path / "lab", "val")
 
@@ -169,7 +169,8 @@ def test_a_heads_answer_carries_its_legend() -> None:
     found = told.predict(FEATURES)
     assert (found.kind, found.labels, found.colours, found.unit) == ("regression", told.labels, told.colours, "m")
     assert found.output.tolist() == [[1.0, 2.0], [3.0, 5.0]]
-    assert torch.equal(told.picture(FEATURES), found.output)
+    shown = told.picture(FEATURES)
+    assert isinstance(shown, Tensor) and torch.equal(shown, found.output)
 
 
 def test_the_loss_of_a_picture_is_that_of_its_one_output_or_of_all_by_weight() -> None:
