@@ -95,6 +95,26 @@ def test_the_payload_is_the_codecs_own_file(usable, picture) -> None:
     assert payload == own.getvalue()
 
 
+def test_jpegs_colour_planes_are_whole_where_they_are_told_to_be(picture) -> None:
+    own = io.BytesIO()
+    to_picture(picture(40, 50)).save(own, "JPEG", quality=20, subsampling="4:4:4", optimize=True, progressive=True)
+    assert JPEG(JPEG.Params(chroma="4:4:4")).encode(picture(40, 50), Quality.of(4)) == [own.getvalue()]
+
+
+def test_the_size_in_a_webp_header_is_14_bits_and_those_above_say_how_to_enlarge(usable, picture) -> None:
+    codec = usable("webp")
+    (payload,) = codec.encode(picture(40, 300), Quality.of(1))
+    assert codec.claimed(payload) == (40, 300)
+    enlarged = payload[:27] + bytes([payload[27] | 0x40, payload[28], payload[29] | 0x80]) + payload[30:]
+    assert codec.claimed(enlarged) == (40, 300)
+
+
+@pytest.mark.parametrize("cls", [JPEG, JPEG2000, AVIF], ids=lambda cls: cls.name)
+def test_an_empty_payload_is_a_picture_without_pixels(cls) -> None:
+    with pytest.raises(BitstreamError, match="holds a picture of 0x0 pixels, and the file's is 9x8"):
+        cls(cls.Params()).decode([b""], (8, 9), Quality.of(1))
+
+
 def test_payload_bytes_leave_out_the_framework_alone(usable, picture) -> None:
     codec = usable("jpeg")
     data = {
@@ -171,6 +191,13 @@ def test_jpeg_2000_comes_near_the_bits_per_pixel_that_it_is_told(usable, picture
         assert 8 * len(payload) / (256 * 320) == pytest.approx(bpp, rel=0.05)
 
 
+@pytest.mark.parametrize("size", [(3, 200), (200, 3)], ids=str)
+def test_jpeg_2000_codes_narrow_pictures_too(usable, picture, size) -> None:
+    codec, x = usable("jpeg2000"), picture(*size)
+    best = Quality.of(codec.quality_range[1])
+    assert codec.decode(codec.encode(x, best), size, best).levels[0].shape == x.shape
+
+
 def test_settings_between_qualities() -> None:
     jpeg = JPEG(JPEG.Params(settings=(10, 20, 40)))
     assert jpeg.quality_range == (1.0, 3.0)
@@ -200,7 +227,7 @@ def test_the_size_in_a_bpg_header() -> None:
 def test_the_size_in_a_jpeg_xl_header(usable, picture) -> None:
     codec = usable("jpegxl")
     ratios = ((120, 144), (300, 400), (200, 300), (90, 160), (80, 100), (64, 128))  # the header has numbers for them
-    for size in ((8, 8), (256, 128), (353, 480), (9, 3000), *ratios):
+    for size in ((8, 8), (256, 128), (353, 480), (9, 3000), (9000, 9), *ratios):
         (payload,) = codec.encode(torch.zeros(1, 3, *size), Quality.of(1))
         assert codec.claimed(payload) == size
 

@@ -274,5 +274,7 @@ def test_the_latent_adapter_takes_what_is_no_picture() -> None:
     assert LatentAdapter(params, both).features == {"latent": Level(18, 16)}
     two = SideInfoLayout((Level(16, 32), Level(8, 64)), 12)  # of two latents, as SICMH has them, the finer one
     assert LatentAdapter(params, two).features == {"latent": Level(16, 32)}
+    fine = SideInfoLayout((Level(3, 1), Level(6, 2), Level(8, 4)), 12)
+    assert LatentAdapter(params, fine).features == {"latent": Level(6, 2)}
     with pytest.raises(SpecError, match='"side": "latent"'):
         LatentAdapter(params, SideInfoLayout((Level(3, 1),), 3))
