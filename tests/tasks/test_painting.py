@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
+from icm_core.kinds import label
 from icm_core.types import Colour
-from icm_tasks.kinds import painting
 from icm_tasks.kinds.painting import with_boxes, with_masks, with_points
 
 Rectangle: TypeAlias = tuple[float, float, float, float]
@@ -21,7 +21,6 @@ RED, BLUE = (250, 0, 0), (0, 0, 250)
 def placed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Rectangle]]:
     """Where on a black picture the captions of boxes are written: left, top, right, bottom by caption."""
     found: dict[str, Rectangle] = {}
-    write = painting.label
 
     def seen(picture: Image.Image, place: tuple[float, float], text: str, colour: Colour, size: int) -> None:
         wide, high = ImageFont.load_default(size).getlength(text) + size // 2, 1.5 * size
@@ -30,15 +29,15 @@ def placed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Rectangle
             for start, side, extent in zip(place, picture.size, (wide, high), strict=True)
         )
         found[text] = (left, top, left + wide, top + high)
-        write(picture, place, text, colour, size)
+        label(picture, place, text, colour, size)
 
-    def draw(size: tuple[int, int], *boxes: Rectangle, captions: list[str] | None = None) -> dict[str, Rectangle]:
+    def draw(size: tuple[int, int], *boxes: Rectangle) -> dict[str, Rectangle]:
         found.clear()
-        names = captions or [f"thing {number}" for number in range(len(boxes))]
+        names = [f"thing {number}" for number in range(len(boxes))]
         with_boxes(Image.new("RGB", size), boxes, names, [RED] * len(boxes))
         return dict(found)
 
-    monkeypatch.setattr(painting, "label", seen)
+    monkeypatch.setattr("icm_tasks.kinds.painting.label", seen)
     return draw
 
 

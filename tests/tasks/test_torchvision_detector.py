@@ -218,6 +218,7 @@ def test_frozen_normalisation_has_the_statistics_and_eps_asked_for() -> None:
         ({"classes": 2, "class_names": ("a",)}, "1 names for 2 classes"),
         ({"keypoints": ("a",)}, "fasterrcnn_resnet50_fpn_v2, which finds none"),
         ({**LITE, "min_size": 64}, "whose input has a fixed size"),
+        ({**LITE, "max_size": 64}, "whose input has a fixed size"),
         ({"norm_eps": 0}, "norm_eps is 0.0, and norm is 'batch'"),
     ],
 )

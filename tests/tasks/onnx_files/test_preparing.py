@@ -1,0 +1,91 @@
+"""What is done to ONNX networks before they are made networks of PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import icm_small_onnx as small
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from icm_core.types import Features
+from icm_tasks.onnx_files.preparing import fold, odd_attributes
+
+SIZED = ("x", "", "", "sizes")
+
+
+def network(*nodes: onnx.NodeProto, weights: tuple[onnx.TensorProto, ...] = ()) -> onnx.ModelProto:
+    found = helper.make_tensor_value_info("found", TensorProto.FLOAT, None)
+    return helper.make_model(helper.make_graph(nodes, "made", [], [found], weights))
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "attributes", "odd"),
+    [
+        ("Reshape", ("x", "shape"), {"allowzero": 1}, "allowzero"),
+        ("Reshape", ("x", "shape"), {"allowzero": 0}, None),
+        ("AveragePool", ("x",), {"dilations": [1, 2]}, "dilations"),
+        ("AveragePool", ("x",), {"dilations": [1, 1]}, None),
+        ("MaxPool", ("x",), {"dilations": [2, 2]}, None),  # which always had them
+        ("Resize", SIZED, {"antialias": 1}, "antialias"),
+        ("Resize", SIZED, {"antialias": 0}, None),
+        ("Resize", SIZED, {"axes": [2, 3]}, "axes"),
+        ("Resize", SIZED, {"keep_aspect_ratio_policy": "not_larger"}, "keep_aspect_ratio_policy"),
+        ("Resize", SIZED, {"keep_aspect_ratio_policy": "stretch"}, None),
+        ("Pad", ("x", "pads", "value", "axes"), {}, "axes"),
+        ("Pad", ("x", "pads", "value", ""), {}, None),
+        ("Pad", ("x", "pads", "value"), {}, None),
+        ("Split", ("x",), {"num_outputs": 2}, None),
+        ("Cast", ("x",), {"to": TensorProto.FLOAT, "saturate": 0}, None),
+    ],
+)
+def test_attributes_of_newer_versions_may_only_say_what_was_always_so(
+    kind: str, inputs: tuple[str, ...], attributes: dict[str, object], odd: str | None
+) -> None:
+    node = helper.make_node(kind, inputs, ["found"], **attributes)
+    assert odd_attributes(network(node)) == ([f"{kind} ({odd})"] if odd else [])
+
+
+def test_constants_become_weights_of_their_own_type() -> None:
+    stored = numpy_helper.from_array(np.array([[1.5, 2.5]], np.float16), "stored")
+    model = network(
+        helper.make_node("Constant", [], ["whole"], value_int=7),
+        helper.make_node("Constant", [], ["part"], value_float=2.5),
+        helper.make_node("Constant", [], ["tensor"], value=numpy_helper.from_array(np.array([3, 4], np.int32))),
+        helper.make_node("Identity", ["stored"], ["handed on"]),
+        helper.make_node("Identity", ["handed on"], ["again"]),
+        helper.make_node("Sum", ["whole", "part", "tensor", "again"], ["found"]),
+        weights=(stored,),
+    )
+    fold(model)
+    assert [node.op_type for node in model.graph.node] == ["Sum"]
+    found = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    wanted = {
+        "stored": np.array([[1.5, 2.5]], np.float16),
+        "whole": np.array(7, np.int64),
+        "part": np.array(2.5, np.float32),
+        "tensor": np.array([3, 4], np.int32),
+        "handed on": np.array([[1.5, 2.5]], np.float16),
+        "again": np.array([[1.5, 2.5]], np.float16),
+    }
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert found[name].dtype == value.dtype and np.array_equal(found[name], value), name
+
+
+@pytest.mark.parametrize("name", ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare"])
+def test_reductions_whose_axes_are_an_input_are_read(tmp_path: Path, head: Any, name: str) -> None:
+    g = small.Graph(size=(4, 6), opset=18)
+    axes = g.constant(np.array([2, 3], np.int64))
+    g.out(g.node(f"Reduce{name}", "images", axes, keepdims=0), "found", ["n", 3])
+    path = g.write(tmp_path / "net.onnx")
+    image = 0.5 + torch.rand(1, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+    expected = onnxruntime.InferenceSession(str(path)).run(None, {"images": image.numpy()})[0]
+    own = head(path, "regression")
+    with torch.no_grad():
+        np.testing.assert_allclose(own(Features({"image": image}, (4, 6))).numpy(), expected, rtol=1e-4)
