@@ -39,6 +39,11 @@ def test_the_adapter_refuses_side_information_that_is_no_picture() -> None:
         PixelsAdapter(PixelsAdapter.Params(), SideInfoLayout((Level(96, 32), Level(48, 64)), 64))
 
 
+def test_a_map_of_three_channels_at_half_the_size_is_no_picture() -> None:
+    with pytest.raises(SpecError, match=r"this one gives \[\(3, 2\), \(3, 1\)\] \(channels, stride\)"):
+        PixelsAdapter(PixelsAdapter.Params(), SideInfoLayout((Level(3, 2), Level(3, 1)), 3))
+
+
 def test_the_picture_head_is_the_picture_within_0_and_1(picture) -> None:
     head = Picture(Picture.Params(), {"image": Level(3, 1)})
     adapter = PixelsAdapter(PixelsAdapter.Params(), PICTURE)
