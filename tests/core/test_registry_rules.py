@@ -144,6 +144,13 @@ def test_a_plugin_that_is_not_loaded_has_one_row(tiny: ModuleType) -> None:
     assert registry.codecs.names == ()
 
 
+def test_yes_is_no_number_of_an_interface() -> None:
+    wrong = plugin()
+    wrong.icm_interface = True  # type: ignore[attr-defined]
+    (said,) = status(build_registry(path=[], extra={"lab": wrong}), "plugin").values()
+    assert said == "is not loaded: its icm_interface is True; it should be a whole number from 1"
+
+
 def test_the_core_can_be_replaced_and_is_there_otherwise() -> None:
     assert build_registry(path=[]).kinds.names == ("classification", "reconstruction", "regression", "segmentation")
     mine = plugin(icm_kinds=[named(Regression, "mine")])
