@@ -86,6 +86,27 @@ def test_seeds_are_63_bits_of_a_hash_of_their_parts() -> None:
     assert 2**62 < max(seed_of(number) for number in range(100)) < 2**63
 
 
+def test_a_feed_of_another_seed_draws_others(shapes: Shapes) -> None:
+    """Orders, augmentations, fixed views and noise alike."""
+    data = Mixture([shapes(6)], core())
+    crop = AugmentSpec(crop=(32, 32), flip=True)
+    for views in (None, 2):
+        one, other = (Stream(data, crop, QualitySpec(trained=0.0), (1.0, 4.0), views, seed=seed) for seed in (5, 6))
+        items = [(one[number], other[number]) for number in range(8)]
+        assert not any(a.quality == b.quality or a.seed == b.seed for a, b in items)
+        if views:
+            by_view = {item.view: item.picture for item in (other[number] for number in range(12))}
+            assert sum(torch.equal(a.picture, by_view[a.view]) for a, _ in items) < 4
+    assert [one[number].seed for number in (0, 7)] == [seed_of(5, "noise", 0), seed_of(5, "noise", 7)]
+
+
+def test_a_feed_moves_no_random_numbers_of_others(shapes: Shapes) -> None:
+    feed = stream(shapes(2), crop=(32, 32), flip=True)
+    before = torch.get_rng_state()
+    assert feed[3].number == 3
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_feed_does_not_end(shapes: Shapes) -> None:
     feed = stream(shapes(4))
     assert len(feed) > 10**15 and feed[10**15].number == 10**15
@@ -276,6 +297,8 @@ def test_a_mixture_of_different_classes_is_refused_and_of_kinds_has_none(shapes:
     counted.ignore_index = None
     with pytest.raises(SpecError, match="differ in the value that counts nowhere"):
         Mixture([Blocks(), counted], core())
+    with pytest.raises(SpecError, match="differ in the value that counts nowhere"):
+        Mixture([Blocks(), Blocks(), counted], core())
     both = Mixture([Blocks(), Bare()], core())
     assert (both.of, both.kind, both.serves, both.labels, both.ignore_index) == (None, "pictures", (), (), None)
     assert both[0].target is None and both[5].target is None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -59,6 +60,33 @@ def test_rows_behind_the_checkpoint_are_written_again(tmp_path: Path, opened: Op
     log.row(6, {"loss": 60.0})
     log.close()
     assert [(row["step"], row["loss"]) for row in rows(tmp_path)] == [("2", "2"), ("4", "4"), ("6", "60")]
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "stage")).Reload().Scalars("loss")
+    assert [(event.step, event.value) for event in events] == [(2, 2.0), (4, 4.0), (6, 60.0)]
+
+
+def test_terms_of_a_feed_stand_together_in_tensorboard(tmp_path: Path, opened: Open) -> None:
+    log = opened()
+    log.row(2, {"road: mse": 1.5})
+    log.close()
+    assert EventAccumulator(str(tmp_path / "tensorboard" / "stage")).Reload().Tags()["scalars"] == ["road/mse"]
+    assert rows(tmp_path)[0]["road: mse"] == "1.5"
+
+
+def test_colours_beyond_white_and_black_are_white_and_black(tmp_path: Path, opened: Open) -> None:
+    log = opened()
+    log.picture("odd", torch.tensor([-0.5, 1.25, 0.6]).view(3, 1, 1).expand(3, 8, 8), 2)
+    log.close()
+    (event,) = EventAccumulator(str(tmp_path / "tensorboard" / "stage")).Reload().Images("odd")
+    with Image.open(io.BytesIO(event.encoded_image_string)) as shown:
+        assert shown.getpixel((3, 3)) == (0, 255, 153)
+
+
+def test_the_bar_of_a_stage_that_goes_on_begins_where_it_was(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    log = Log(tmp_path, "stage", 10, 4, active=True, console=console)
+    log.advance()
+    log.close()
+    assert isinstance(console.file, io.StringIO) and "5/10" in console.file.getvalue()
 
 
 def test_other_devices_write_nothing(tmp_path: Path, opened: Open) -> None:

@@ -140,6 +140,34 @@ def test_class_weights_are_roots_of_the_median_share_over_a_classs_own(make: Any
     torch.testing.assert_close(make("cross_entropy", SEG, data, class_weights="root_median").weights, expected)
 
 
+class Void(Shapes):
+    """Boxes count nowhere, and their number is one of the classes'."""
+
+    ignore_index = 1  # type: ignore[assignment]
+
+
+class Groundless(Shapes):
+    ignore_index = 0  # type: ignore[assignment]
+
+
+def test_classes_that_count_nowhere_have_no_share_of_the_weights(make: Any) -> None:
+    data = Void(Shapes.Params(count=12), Path(), "")
+    counts = sum(torch.bincount(data[n].target.long().flatten(), minlength=3) for n in range(12)).double()
+    assert 1 < counts[1] < counts[0]
+    counts[1] = 0
+    found = make("cross_entropy", SEG, data, class_weights="root_median").weights
+    expected = (counts.median() / counts.clamp_min(1)).sqrt().clamp_max(10).float()
+    torch.testing.assert_close(found, expected)
+
+
+@torch.no_grad()
+def test_class_0_may_be_what_counts_nowhere(make: Any, batch: CodedBatch) -> None:
+    assert batch.target is not None and bool((batch.target == 0).any())
+    found = make("cross_entropy", SEG, Groundless(Shapes.Params(), Path(), ""), output=0)(batch)
+    by_hand = [nats(batch.output(SEG)[b], batch.target[b], torch.ones(3), 0) for b in range(3)]
+    torch.testing.assert_close(found, torch.tensor(by_hand))
+
+
 class Sorted(Shapes):
     """Each picture is of one class: half of them of class 0, then a quarter each of class 1 and of class 2."""
 
@@ -168,9 +196,11 @@ def test_a_class_that_hardly_occurs_counts_ten_times_at_most(make: Any) -> None:
     assert weights.tolist() == pytest.approx([1.0, 1.0, 10.0], rel=1e-4)
 
 
-def test_the_teacher_is_in_inference_from_its_beginning(make: Any, pipe: Pipeline) -> None:
-    pipe.train()
-    assert not any(module.training for module in make("distillation", SEG).teacher.modules())
+def test_the_teacher_is_in_inference_from_its_beginning_and_learns_nothing(make: Any, pipe: Pipeline) -> None:
+    pipe.train().requires_grad_(True)
+    teacher = make("distillation", SEG).teacher
+    assert not any(module.training for module in teacher.modules())
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from icm_core import Pipeline
+from icm_core import Pipeline, Registry, build, parse_spec
 from icm_core.errors import IcmError, SpecError
 from icm_training.parts import groups_of, paths_of, prepare
 from icm_training.recipe import TrainSpec
@@ -49,6 +49,23 @@ def test_a_group_that_others_leave_nothing_of_is_refused(pipe: Pipeline) -> None
     children = [f"codec.{name}" for name, _ in pipe.codec.named_children()]
     with pytest.raises(SpecError, match=r"^train\[0\]: A has no parameter of its own"):
         groups_of(pipe, [train("A"), train(*children)])
+
+
+def test_modules_whose_names_begin_alike_are_apart(pipe: Pipeline) -> None:
+    """The codec has `encoder`, `encoder_h1` and `encoder_h2`."""
+    (group,) = groups_of(pipe, [train("codec.encoder")])
+    assert group.names == [f"codec.encoder.{name}" for name, _ in pipe.codec.encoder.named_parameters()]
+    prepare(pipe, [group])
+    assert pipe.codec.encoder.training and not pipe.codec.encoder_h1.training
+
+
+@pytest.mark.parametrize("letter", ["C", "D"])
+def test_letters_of_the_enhancement_need_one(pipe: Pipeline, registry: Registry, letter: str) -> None:
+    spec = pipe.spec.to_json()
+    del spec["enhancement"]
+    bare = build(parse_spec(spec), registry)
+    with pytest.raises(SpecError, match=rf"^module {letter} belongs to the enhancement, and pipeline 'smoke' has none"):
+        paths_of(bare, letter)
 
 
 def test_the_longest_path_wins(pipe: Pipeline) -> None:

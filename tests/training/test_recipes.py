@@ -54,6 +54,7 @@ def said(changes: list[str], removed: str = "") -> str:
         ),
         ('stages.fine.start=[{"stage": "haed"}]', "stages[1].start: 'haed' is no earlier stage; earlier: head"),
         ('stages.fine.start=[{"stage": "head", "weights": "x"}]', "give one of stage, weights, pretrained and copy_of"),
+        ('stages.fine.start=[{"module": "codec"}]', "give one of stage, weights, pretrained and copy_of"),
         ('stages.fine.start=[{"copy_of": "codec"}]', "copy_of needs the module that it fills"),
         ('stages.head.feeds.0.data=["roads"]', "stages[0]: the data set 'roads' is not in data; known: shapes"),
         ("stages.head.validate_on.data=val", "stages[0]: the data set 'val' is not in data; known: shapes"),
@@ -131,6 +132,8 @@ def test_a_recipe_is_found_by_name_and_by_path(tmp_path: Path, registry: Registr
     path.write_text(json.dumps(RECIPE))
     recipe, home = find_recipe(str(path), registry, ["seed=9"])
     assert (recipe.recipe, recipe.seed, home) == ("mine", 9, tmp_path)
+    path.rename(tmp_path / "mine")
+    assert find_recipe(str(tmp_path / "mine"), registry)[0].recipe == "mine"  # with a folder in front it is no name
     recipe, home = find_recipe("smoke", registry)
     assert (recipe.recipe, home) == ("smoke", Path(icm_training.__file__).with_name("recipes"))
     with pytest.raises(SpecError, match="unknown recipe 'smoky'; did you mean 'smoke'"):

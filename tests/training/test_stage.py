@@ -208,6 +208,17 @@ def test_a_batch_of_known_views_is_not_coded_again(pipe: Pipeline) -> None:
 
 
 @torch.no_grad()
+def test_what_is_kept_of_a_view_is_as_large_as_its_picture(pipe: Pipeline) -> None:
+    """Which is padded to be coded, and wider than high."""
+    pipe.requires_grad_(False)
+    pictures, kept = torch.full((2, 3, 40, 72), 0.3), Kept()
+    for _ in range(2):
+        batch = CodedBatch(pipe, pictures, None, torch.ones(2), 0.0, (1, 2), (0, 1), kept)
+        assert batch.side().size == (40, 72)
+        assert batch.features("coarse").cropped("image").shape == (2, 3, 40, 72)
+
+
+@torch.no_grad()
 def test_a_picture_of_a_view_is_made_anew_while_what_makes_it_learns(pipe: Pipeline) -> None:
     kept, pictures = Kept(), torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -221,9 +232,10 @@ def test_a_picture_of_a_view_is_made_anew_while_what_makes_it_learns(pipe: Pipel
         next(pipe.task("coarse").head.parameters()).add_(0.1)
         return not torch.equal(shown(), before)
 
-    pipe.requires_grad_(False)
-    pipe.task("coarse").head.requires_grad_(True)
-    assert moves()
+    for part in (pipe.task("coarse").head, pipe.task("coarse").adapter):
+        pipe.requires_grad_(False)
+        part.requires_grad_(True)
+        assert moves()
     pipe.requires_grad_(False)
     assert not moves()
 
@@ -356,6 +368,43 @@ def test_each_feed_has_targets_and_kept_views_of_its_own(pipe: Pipeline, shapes:
     both, apart = terms(0, 1), terms(0) | terms(1)
     assert both.keys() == apart.keys() == {"cross_entropy/segmentation", "mse/coarse"}
     assert both == pytest.approx(apart, rel=1e-5)
+
+
+@torch.no_grad()
+def test_terms_of_several_feeds_have_the_names_of_their_data(
+    pipe: Pipeline, shapes: Shapes, registry: Registry
+) -> None:
+    def labels(*feeds: list[str]) -> list[str]:
+        stage = StageSpec.model_validate(
+            {
+                "name": "one",
+                "train": [{"modules": ["D"], "lr": 1}],
+                "feeds": [{"data": data, "batch": 2, "losses": [CE]} for data in feeds],
+                "schedule": {"steps": 1},
+            }
+        )
+        found = StageModule(pipe, stage, [Mixture([shapes()], registry)] * len(feeds), registry, "")
+        return [key for key in found([raw(shapes(), [0, 1])] * len(feeds), 0.0) if key != "loss"]
+
+    assert labels(["road", "rail"]) == ["cross_entropy/segmentation"]
+    assert labels(["road", "rail"], ["air"]) == [
+        "road+rail: cross_entropy/segmentation",
+        "air: cross_entropy/segmentation",
+    ]
+
+
+@torch.no_grad()
+def test_a_heads_own_loss_is_given_whole_precision(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.dtype] = []
+    head = pipe.task("segmentation").head
+    loss = head.loss
+    monkeypatch.setattr(head, "loss", lambda output, target: seen.append(output.dtype) or loss(output, target))
+    pictures, target = torch.full((2, 3, 64, 64), 0.4), torch.zeros(2, 64, 64).long()
+    with torch.autocast("cpu", torch.bfloat16):
+        batch = CodedBatch(pipe, pictures, target, torch.ones(2), 0.0, (1, 2), (-1, -1), Kept())
+        assert any(output.dtype == torch.bfloat16 for _, output in batch.outputs("segmentation"))  # type: ignore[union-attr]
+        batch.losses("segmentation")
+    assert {*seen} == {torch.float32}
 
 
 @torch.no_grad()

@@ -245,7 +245,8 @@ def test_a_target_that_cannot_be_moved_is_named_in_one_line(workers: int) -> Non
     class Strange(Things):
         def __getitem__(self, number: int) -> Sample:
             sample = super().__getitem__(number)
-            target = cast(Tensor, sample.target)[:, :10] if self.params.count == 1 else None
+            whole = cast(Tensor, sample.target)
+            target = {1: whole[:, :10], 3: whole.reshape(32, 128)}.get(self.params.count)
             return Sample(sample.key, sample.picture, target)
 
     def said(count: int) -> str:
@@ -255,6 +256,7 @@ def test_a_target_that_cannot_be_moved_is_named_in_one_line(workers: int) -> Non
         return str(caught.value)
 
     assert said(1) == "the target of things/0 cannot be augmented: it is of 64x10 pixels, the picture of 64x64"
+    assert said(3).endswith("cannot be augmented: it is of 32x128 pixels, the picture of 64x64")
     assert said(2) == f"things/{order(2)[0]} has no target, though its data set has some"
 
 

@@ -1,0 +1,126 @@
+"""Where the weights of a stage come from, and in which order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from icm_core import Pipeline, Registry
+from icm_core.errors import WeightsError
+from icm_training.checking import check
+from icm_training.engine import pipeline_of
+from icm_training.options import Options
+from icm_training.recipe import DataSpec, RecipeSpec, StartSpec
+from icm_training.start import Start, fill, starts_of
+from icm_training.start import check as check_starts
+
+BIAS = "tasks.coarse.adapter.decoder_side2.6.bias"
+
+
+def start(**given: str) -> Start:
+    return Start(StartSpec.model_validate(given), "stages[1].start[0]")
+
+
+def bias(folder: Path, name: str, value: float) -> str:
+    save_file({BIAS: torch.full((3,), value)}, folder / name)
+    return name
+
+
+def filled(pipe: Pipeline, registry: Registry, home: Path, *starts: Start) -> list[float]:
+    """Values of the bias afterwards."""
+    fill(pipe, starts, lambda stage: home / f"{stage}.safetensors", home, registry)
+    found: list[float] = pipe.get_parameter(BIAS).tolist()
+    return found
+
+
+def test_a_later_start_overwrites_an_earlier_one(pipe: Pipeline, registry: Registry, tmp_path: Path) -> None:
+    one, two = bias(tmp_path, "one.safetensors", 1.5), bias(tmp_path, "two.safetensors", -2.5)
+    assert filled(pipe, registry, tmp_path, start(weights=one), start(stage="two")) == [-2.5] * 3
+    assert filled(pipe, registry, tmp_path, start(weights=two), start(stage="one")) == [1.5] * 3
+
+
+def test_weights_beside_the_recipe_count_before_those_of_here(
+    pipe: Pipeline, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "here").mkdir()
+    name = bias(tmp_path / "home", "own.safetensors", 7.0)
+    bias(tmp_path / "here", "own.safetensors", 8.0)
+    monkeypatch.chdir(tmp_path / "here")
+    assert filled(pipe, registry, tmp_path / "home", start(weights=name)) == [7.0] * 3
+    (tmp_path / "home/own.safetensors").unlink()
+    assert filled(pipe, registry, tmp_path / "home", start(weights=name)) == [8.0] * 3
+
+
+def test_only_the_module_that_is_named_is_filled(pipe: Pipeline, registry: Registry, tmp_path: Path) -> None:
+    before = {key: value.clone() for key, value in pipe.state_dict().items()}
+    save_file({key: value + 1 for key, value in before.items()}, tmp_path / "w.safetensors")
+    fill(pipe, [start(weights="w.safetensors", module="enhancement.gain")], lambda _: tmp_path, tmp_path, registry)
+    changed = {key for key, value in pipe.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed == {key for key in before if key.startswith("enhancement.gain.")} and changed
+
+
+def test_weights_of_something_else_are_refused(pipe: Pipeline, registry: Registry, tmp_path: Path) -> None:
+    save_file({"conv.weight": torch.ones(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match=r"^stages\[1\]\.start\[0\]: other\.safetensors holds no weight of pipeline"):
+        filled(pipe, registry, tmp_path, start(weights="other.safetensors"))
+    save_file({BIAS: torch.ones(1, 3)}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match=r"has the shape \(1, 3\), and the pipeline needs \(3,\)"):
+        filled(pipe, registry, tmp_path, start(weights="other.safetensors"))
+
+
+def test_a_stage_starts_where_the_one_before_it_ended(recipe: RecipeSpec) -> None:
+    assert [starts_of(recipe, index) for index in range(2)] == [
+        [],
+        [Start(StartSpec(stage="joint"), "stages[1].start")],
+    ]
+    assert starts_of(recipe, 3)[0].spec.stage == "coarse"
+    begun = recipe.model_copy(update={"start": "w.safetensors"})
+    assert starts_of(begun, 0) == [Start(StartSpec(weights="w.safetensors"), "start")]
+
+
+@pytest.fixture
+def recipe(smoke) -> RecipeSpec:  # type: ignore[no-untyped-def]
+    found: RecipeSpec = smoke()
+    return found
+
+
+def test_weights_that_a_pipeline_takes_from_another_are_looked_for(
+    pipe: Pipeline, registry: Registry, tmp_path: Path
+) -> None:
+    """The one that extends has its own; those of the base are not there."""
+    base = {**pipe.spec.to_json(), "name": "base", "weights": ["base.safetensors"]}
+    (tmp_path / "base.json").write_text(json.dumps(base))
+    own = {"icm": 1, "name": "own", "extends": "base.json", "weights": ["own.safetensors"]}
+    own["tasks"] = {"coarse": {"head": {"use": "sicmh.coarse", "params": {"channels": 12}}}}
+    (tmp_path / "own.json").write_text(json.dumps(own))
+    save_file({BIAS: torch.zeros(3)}, tmp_path / "own.safetensors")
+    with pytest.raises(WeightsError, match=r"base\.safetensors: the weights are missing"):
+        check_starts(pipe, [start(weights=str(tmp_path / "own.json"))], tmp_path, registry)
+
+
+def test_a_stage_may_start_from_one_that_is_done(recipe: RecipeSpec, registry: Registry, tmp_path: Path) -> None:
+    folder = tmp_path / "run/segmentation"
+    folder.mkdir(parents=True)
+    for name in ("weights.safetensors", "done.json"):
+        (folder / name).touch()
+    options = Options(tmp_path / "run", tmp_path, tmp_path)
+    check(recipe, pipeline_of(recipe, tmp_path, registry), ["coarse"], options, registry)
+
+
+def test_a_spec_is_found_beside_the_recipe(
+    recipe: RecipeSpec, registry: Registry, pipe: Pipeline, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps({**pipe.spec.to_json(), "name": "own"}))
+    named = recipe.model_copy(update={"pipeline": "mine.json"})
+    assert pipeline_of(named, tmp_path, registry).name == "own"
+
+
+def test_data_are_of_the_split_that_the_recipe_names(registry: Registry, tmp_path: Path) -> None:
+    from icm_training.data import open_data
+
+    assert open_data("x", DataSpec(use="training.shapes", split="val"), tmp_path, registry).split == "val"
