@@ -15,6 +15,7 @@ from icm_core import BitstreamError, SpecError, testing
 from icm_core.interfaces import ComponentParams, SideInfoAdapter, TaskHead
 from icm_core.kinds import Regression
 from icm_core.testing import AdapterCase, Case, CodecCase, HeadCase, KindCase
+from icm_core.testing.cases.examples import BATCH
 from icm_core.types import CodecOutput, Features, Level, Prediction, SideInfo
 from icm_sicmh import Coarse, Hyperprior
 from icm_tasks.kinds import Embedding
@@ -331,6 +332,76 @@ class Lost(Hyperprior):
         return super().search(20 * x, quality, objective, steps)
 
 
+class Trailing(Good):
+    name = "test.good head"
+
+
+class Wordless(Good):
+    """ """
+
+
+class Silent(Good):
+    class Params(Good.Params):
+        """One field says nothing."""
+
+        depth: int = Field(3, description="")
+
+
+class Lax(Good):
+    class Params(Good.Params, extra="ignore"):
+        """Typing errors are not found."""
+
+
+class Changeable(Good):
+    class Params(Good.Params, frozen=False):
+        """Anybody may change it."""
+
+
+class Undecided(Good):
+    """Says that it is of another kind than it is."""
+
+    kind = "regression"  # type: ignore[assignment]
+
+    @classmethod
+    def kind_of(cls, params: Any) -> str:
+        return "classification"
+
+
+class Dividing(Good):
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return super().loss(output, target) / output.abs().sum(1)
+
+
+class Standing(Good):
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return 0 * super().loss(output, target) + 1
+
+
+class Squeezing(Good):
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return super().loss(output, target).squeeze()
+
+
+class Counted(Good):
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output.argmax(1) != target).long()
+
+
+class Mumbling(Good):
+    def __init__(self, params: Any, features: Any) -> None:
+        if "image" not in features:
+            raise SpecError("a map is missing")
+        super().__init__(params, features)
+
+
+class Constant(Good):
+    """Learns to say the same of every picture."""
+
+    def losses(self, features: Features, target: Tensor) -> Tensor:
+        found = super().losses(features, target)
+        return found if len(found) == BATCH + 1 else found + 1
+
+
 HEADS = [
     (Shouting, testing.check_declaration, "Set name: ClassVar[str] to 'plugin.component' in lower case"),
     (Undescribed, testing.check_parameters, "fields without description: depth. Write Field(default, description="),
@@ -363,6 +434,19 @@ HEADS = [
     (Unpicklable, testing.check_pickling, "Keep no lambdas"),
     (Forgetful, testing.check_state_dict, "parameters and buffers"),
     (Careless, testing.check_missing_features, "Raise icm_core.SpecError that names the feature"),
+    (Trailing, testing.check_declaration, "name is 'test.good head'. Set name: ClassVar[str] to 'plugin.component'"),
+    (Wordless, testing.check_declaration, "test.good has no docstring"),
+    (Undecided, testing.check_declaration, "kind is 'regression' of an instance, and 'classification' by kind_of"),
+    (Silent, testing.check_parameters, "fields without description: depth. Write Field(default, description="),
+    (Lax, testing.check_parameters, "takes the unknown field 'no_such_field'. Leave extra='forbid'"),
+    (Changeable, testing.check_parameters, "can be changed after it was made. Leave frozen=True"),
+    (Dividing, testing.check_loss_is_finite, "for outputs multiplied by 0. Compute it from logits"),
+    (Standing, testing.check_loss_falls, "took the loss from 1 to 1"),
+    (Squeezing, testing.check_loss_per_picture, "loss of picture 0 is "),
+    (Squeezing, testing.check_loss_is_finite, "gives a tensor of shape () for 1 pictures"),
+    (Counted, testing.check_loss_is_finite, "Return one value for each picture"),
+    (Mumbling, testing.check_missing_features, "without 'image' says: a map is missing. Name the feature"),
+    (Constant, testing.check_loss_per_picture, "losses of picture 0 is "),
 ]
 ADAPTERS = [
     (Staying, testing.check_device_moves, "keeps tensors as plain attributes: offset. Make them parameters"),
@@ -400,6 +484,14 @@ def test_a_mistake_is_found_and_the_message_says_what_to_do(case: Case, check: A
 def test_a_head_without_mistakes_passes() -> None:
     assert testing.run_checks(HeadCase(Good, sizes=SIZES)) == []
     assert isinstance(testing.case_of(Good), HeadCase)
+
+
+def test_losses_of_what_a_head_draws_at_random_are_not_compared() -> None:
+    class Drawing(Good):
+        def losses(self, features: Features, target: Tensor) -> Tensor:
+            return super().losses(features, target) + torch.rand(len(target))
+
+    testing.check_loss_per_picture(HeadCase(Drawing, sizes=SIZES))
 
 
 def test_a_declared_exception_is_left_out_and_needs_a_reason() -> None:

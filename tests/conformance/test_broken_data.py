@@ -139,6 +139,99 @@ class Splitless(Numbers):
             raise InputError(f"no folder {root}")
 
 
+class Promising(Numbers):
+    """A picture that there is not."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, number: int) -> Sample:
+        if number == 4:
+            raise IndexError("there are 4")
+        return super().__getitem__(number)
+
+
+class Growing(Numbers):
+    """One more with every picture that was read."""
+
+    read = 0
+
+    def __len__(self) -> int:
+        return 4 + self.read
+
+    def __getitem__(self, number: int) -> Sample:
+        self.read += 1
+        return super().__getitem__(number)
+
+
+class Unsure(Numbers):
+    """Another class at every second call."""
+
+    calls = 0
+
+    def __getitem__(self, number: int) -> Sample:
+        self.calls += 1
+        found = super().__getitem__(number)
+        return Sample(found.key, found.picture, torch.tensor((number + self.calls) % 2))
+
+
+class Renaming(Numbers):
+    """Another key at every call."""
+
+    calls = 0
+
+    def __getitem__(self, number: int) -> Sample:
+        self.calls += 1
+        found = super().__getitem__(number)
+        return Sample(f"{found.key}-{self.calls}", found.picture, found.target)
+
+
+class Flagged(Numbers):
+    """True in place of a number."""
+
+    ignore_index = True
+
+
+class Labelled(Numbers):
+    """Pictures without targets, and with labels."""
+
+    kind = "pictures"
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(found.key, found.picture, None)
+
+
+class Vague(Numbers):
+    """Does not say what is missing."""
+
+    def __init__(self, params: Any, root: Path, split: str) -> None:
+        DataSet.__init__(self, params, root, split)
+        if not (root / split).is_dir():
+            raise InputError("there is no such folder")
+
+
+class Long(Numbers):
+    """Fifty pictures, the last of which is a float."""
+
+    def __len__(self) -> int:
+        return 50
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(found.key, found.picture / 255 if number == 49 else found.picture, found.target)
+
+
+class Maps(Numbers):
+    """Class maps of lying pictures, without mistakes."""
+
+    kind = "segmentation"
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(found.key, found.picture, torch.full((4, 5), number % 2).byte())
+
+
 class Darkness(Loss):
     """How dark the coarse picture is, without mistakes."""
 
@@ -201,6 +294,29 @@ class Owning(Darkness):
         self.head = pipe.task("coarse").head
 
 
+class Standard(Darkness):
+    """In units of the batch's spread, which a single picture has none of."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        found = super().forward(batch)
+        return found / found.detach().std()
+
+
+class OfTheBase(Darkness):
+    """Of the codec alone."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return super().forward(batch).detach() + batch.coded().total_bits
+
+
+class Moody(Darkness):
+    """Another for pictures that stand behind others."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        found = super().forward(batch)
+        return found + (torch.arange(len(found)) == 2)
+
+
 def tiny() -> Pipeline:
     task = {"adapter": {"use": "sicmh.multi_scale"}, "head": {"use": "sicmh.coarse"}}
     codec = {"use": "sicmh.hyperprior", "params": CODEC}
@@ -236,6 +352,13 @@ def loss_case(cls: type[Loss], **more: Any) -> LossCase:
         (Plain, "check_samples", "of kind pictures has a target for 'train/0'. Make it None, or give the data set the"),
         (Unlabelled, "check_labels", "Name the classes or values, in order"),
         (Anywhere, "check_missing_folder", "opens a folder or split 'no-such-folder' that is not there"),
+        (Growing, "check_length", "the length of test.numbers changed after reading. Find it out once"),
+        (Unsure, "check_order", "number 0 is 'train/0', and 'train/0' or other pixels"),
+        (Renaming, "check_order", "number 0 is 'train/0-1', and 'train/0-2' or other pixels at a second call"),
+        (Flagged, "check_labels", "ignore_index is True. Make it the number in targets that counts nowhere"),
+        (Labelled, "check_labels", "of kind pictures has 2 labels. Plain pictures have none"),
+        (Vague, "check_missing_folder", "says of a missing folder: there is no such folder. Name the folder"),
+        (Long, "check_samples", "Make it (3, H, W) uint8, RGB"),
         (Splitless, "check_missing_folder", "opens a folder or split 'no-such' that is not there. Look at the folder"),
     ],
 )
@@ -253,6 +376,9 @@ def test_a_data_sets_mistake_is_found_by_one_check(
     [
         (Summed, testing.check_loss_of_each_picture, "Return one value for each picture, (1,)"),
         (Unbounded, testing.check_loss_of_each_picture, "bound what is divided by"),
+        (Standard, testing.check_loss_of_each_picture, "test.darkness is [nan] of pictures in [0, 1]"),
+        (Moody, testing.check_loss_of_a_picture_alone, "of picture 2 is "),
+        (OfTheBase, testing.check_loss_gradients, "no gradient reaches tasks.coarse.head"),
         (Compared, testing.check_loss_of_a_picture_alone, "Take no mean over the batch"),
         (Leading, testing.check_loss_of_a_picture_alone, "of picture 1 is [1.0] alone and"),
         (Rooted, testing.check_loss_gradients, "the gradient at codec is not finite"),
@@ -269,7 +395,41 @@ def test_a_losss_mistake_is_found(loss: type[Loss], check: Any, advice: str) -> 
 def test_data_sets_and_losses_without_mistakes_pass(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     assert testing.run_checks(DataSetCase(Numbers, root=tmp_path)) == []
+    assert testing.run_checks(DataSetCase(Maps, root=tmp_path)) == []
     assert testing.run_checks(loss_case(Darkness)) == []
+
+
+def test_the_last_picture_is_read(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    with pytest.raises(testing.ConformanceError, match=r"reading picture 4 of 5 of test\.numbers raised IndexError"):
+        testing.check_length(DataSetCase(Promising, root=tmp_path))
+
+
+def test_a_data_set_is_tried_with_the_split_of_its_case(tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    case = DataSetCase(Numbers, root=tmp_path, split="test")
+    assert case.build().split == "test"
+    assert testing.run_checks(case) == []
+
+
+def test_of_a_large_data_set_some_pictures_are_read_the_first_and_the_last_among_them(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    read = []
+
+    class Watched(Long):
+        def __getitem__(self, number: int) -> Sample:
+            read.append(number)
+            return super().__getitem__(number)
+
+    testing.check_keys(DataSetCase(Watched, root=tmp_path, most=5))
+    assert read == [0, 12, 24, 37, 49]
+
+
+def test_a_loss_and_its_pipeline_are_tried_in_eval_mode() -> None:
+    case = loss_case(Owning)
+    pipe = case.seeded()
+    loss = case.build(pipe)
+    assert not any(module.training for module in (*pipe.modules(), *loss.modules()))
 
 
 def test_a_loss_needs_a_pipeline() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,11 @@ from torchvision import tv_tensors
 
 from icm_core import testing
 from icm_core.interfaces import Figure, TaskKind
+from icm_core.kinds import Segmentation
 from icm_core.scaffold import package_files
 from icm_core.testing import KindCase
 from icm_core.types import Legend, Prediction
+from icm_tasks.kinds import Embedding
 
 WRITTEN: dict[str, Any] = {"__name__": "test_place.place"}
 exec(package_files("kind", "test.place")["test_place/place.py"], WRITTEN)
@@ -298,6 +301,160 @@ class AlsoClasses(Place):
     also = ("classification",)
 
 
+class Spreading(Place):
+    """Wants two pictures at least."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        return {"spread": Figure(statistics.stdev(tally["iou"] for tally in tallies), "", "spread", False)}
+
+
+class OfNumPy(Place):
+    """Needs what JSON does not keep of a number."""
+
+    def tally(self, prediction: Any, target: Any) -> Any:
+        return {"iou": np.float64(super().tally(prediction, target)["iou"])}
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        return {"iou": Figure(100 * sum(tally["iou"].item() for tally in tallies) / len(tallies), "%", "overlap")}
+
+
+class Tupled(Place):
+    """A tuple, which comes back as a list."""
+
+    def tally(self, prediction: Any, target: Any) -> Any:
+        return {**super().tally(prediction, target), "box": (1, 2)}
+
+
+class Drawn(Place):
+    """What icm decode says itself, of another sort."""
+
+    def answer(self, prediction: Any) -> Any:
+        return {"drawing": "box"}
+
+
+class Drifting(Place):
+    """A figure that depends a little on which picture comes first."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        found = super().figures(tallies, legend)["iou"].value + 1e-2 * (tallies[0]["iou"] - tallies[-1]["iou"])
+        return {"iou": Figure(found, "%", "overlap")}
+
+
+class Sorting(Place):
+    """The main figure is another from one order of the pictures to another."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        found = super().figures(tallies, legend)
+        return found if tallies[0]["iou"] < tallies[-1]["iou"] else dict(reversed(found.items()))
+
+
+class Nameless(Place):
+    """A title of blanks."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        return {"iou": Figure(1.0, "%", "  ")}
+
+
+class Poster(Place):
+    """Three times as large as the picture."""
+
+    def draw(self, prediction: Any, picture: Any) -> Any:
+        return picture.resize((3 * picture.width, 3 * picture.height))
+
+
+class Lying(Place):
+    """A raster whose sides changed places."""
+
+    def raster(self, prediction: Any) -> Any:
+        return Image.new("L", (33, 129))
+
+
+class Longer(Place):
+    name = "test.place!"
+
+
+class Modest(Place):
+    """Has a divergence, and says that it has none."""
+
+    compares = False
+
+
+class Mute(Place):
+    """Refuses without a reason."""
+
+    def check_target(self, target: Any, size: Any, legend: Legend) -> None:
+        try:
+            super().check_target(target, size, legend)
+        except ValueError:
+            raise ValueError(" ") from None
+
+
+class Ascending(Place):
+    """Takes pictures out in the order of the batch."""
+
+    def select(self, batch: Any, numbers: Sequence[int]) -> Any:
+        return super().select(batch, sorted(numbers))
+
+
+class Nested(Place):
+    """Puts the box into a dict."""
+
+    def unwrap(self, target: Any, size: Any, legend: Legend) -> Any:
+        return {"box": super().unwrap(target, size, legend)}
+
+
+class Renamed(Place):
+    """The truth of another kind."""
+
+    def truth(self, target: Any, legend: Legend) -> Prediction:
+        return Prediction("place", target[None])
+
+
+class Preferring(Place):
+    """Points that wrong answers have more of."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        return {"points": Figure(-(super().figures(tallies, legend)["iou"].value), "", "points")}
+
+
+class Rewarding(Place):
+    """An error that is less than none for wrong answers."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        value = super().figures(tallies, legend)["iou"].value
+        return {"error": Figure(value - 100, "px", "error", higher_is_better=False)}
+
+
+class Boundless(Place):
+    """A draw without end."""
+
+    def resampled(self, tallies: Any, legend: Legend, weights: Any) -> Any:
+        found = super().resampled(tallies, legend, weights)
+        return {name: np.where(np.arange(len(values)) == 1, np.inf, values) for name, values in found.items()}
+
+
+class More(Place):
+    """A figure of draws alone."""
+
+    def resampled(self, tallies: Any, legend: Legend, weights: Any) -> Any:
+        return {**super().resampled(tallies, legend, weights), "more": np.zeros(len(weights))}
+
+
+class Filled(Segmentation):
+    """Fills up what is padded with a class that there is not."""
+
+    name = "test.filled"
+
+    def fill(self, legend: Legend) -> int:
+        return 77
+
+
+class AlsoValues(Place):
+    """Says that a box is four values."""
+
+    also = ("regression",)
+
+
 KINDS = [
     (
         Shouting,
@@ -361,6 +518,26 @@ KINDS = [
     (Bare, testing.check_measuring, "Return {name: Figure(value, unit, title)}, the main first"),
     (Strange, testing.check_measuring, "does not match a data set of its own legend: labels are never the same. match"),
     (Unweighted, testing.check_resampling, "iou is 0.0 where every picture is drawn once, and"),
+    (Longer, testing.check_declaration, "name is 'test.place!'. Set name: ClassVar[str] to 'mylab.lanes'"),
+    (Modest, testing.check_flags, "compares is False, and it has a divergence. Say compares = True where there is"),
+    (Mute, testing.check_wrong_targets, "refuses a target without a word. Say what is wrong with it, as a clause"),
+    (Ascending, testing.check_batches, "pictures [2, 0] of a batch of test.place are not those that were put in"),
+    (Nested, testing.check_wrapping, "a target is another after wrap and unwrap"),
+    (Filled, testing.check_moving, "a target that was padded, of a picture of 128x67"),
+    (Renamed, testing.check_truth, "the truth of test.place has the kind 'place'"),
+    (Preferring, testing.check_truth, "points is -100 of right answers, and "),
+    (Rewarding, testing.check_truth, "error is 0 of right answers, and -"),
+    (Boundless, testing.check_resampling, "resampled gives the figure of each draw, (D,), NaN where there is none"),
+    (More, testing.check_resampling, "['found', 'iou'], and ['found', 'iou', 'more'] of draws"),
+    (Drawn, testing.check_showing, "has the key ['drawing'], which icm decode uses itself"),
+    (Poster, testing.check_showing, "draws 387x99 for a picture of 129x33. Return the picture with the answer on it"),
+    (Lying, testing.check_showing, "is 33x129 for a picture of 129x33. Return a PIL image of the picture's own size"),
+    (Spreading, testing.check_measuring, "figures of test.place over 1 pictures raised StatisticsError"),
+    (OfNumPy, testing.check_measuring, "'float' object has no attribute 'item'"),
+    (Tupled, testing.check_measuring, "the tally of test.place is {'iou': 0.0"),
+    (Drifting, testing.check_measuring, "in another order of the pictures. Pictures are measured in any order"),
+    (Sorting, testing.check_measuring, "in another order of the pictures. Pictures are measured in any order"),
+    (Nameless, testing.check_measuring, "has the title '  '. Give it a title of some words"),
 ]
 
 
@@ -374,6 +551,22 @@ def test_a_mistake_is_found_and_the_message_says_what_to_do(kind: Any, check: An
 def test_targets_have_to_serve_the_kinds_that_they_also_are() -> None:
     with pytest.raises(testing.ConformanceError, match="A kind that is also classification has everything in its"):
         testing.check_also(KindCase(AlsoClasses, legend=Legend(("one", "two"))))
+    testing.check_also(KindCase(AlsoValues, legend=Legend(("left", "top", "right", "bottom"))))
+    with pytest.raises(testing.ConformanceError, match="has 4 values; there are labels for 2"):
+        testing.check_also(KindCase(AlsoValues, legend=Legend(("one", "two"))))
+
+
+def test_a_case_names_targets_that_have_to_be_refused() -> None:
+    box = torch.tensor([1.0, 2.0, 5.0, 9.0])
+    testing.check_wrong_targets(KindCase(Place, wrong=[box + 100]))
+    with pytest.raises(testing.ConformanceError, match=r"takes Tensor .* for a target"):
+        testing.check_wrong_targets(KindCase(Place, wrong=[box]))
+
+
+def test_what_was_seen_is_told_once() -> None:
+    with pytest.raises(testing.ConformanceError) as caught:
+        testing.check_truth(KindCase(Embedding))
+    assert str(caught.value).startswith("embedding has no truth, so that the case cannot make predictions.")
 
 
 def test_a_kind_without_mistakes_passes() -> None:

@@ -41,6 +41,9 @@ CALLS: dict[str, Callable[[Tensor], object]] = {
     "copied in": lambda x: x.clone().copy_(HERE),
     "a row set": lambda x: torch.zeros_like(x).__setitem__(0, LINE),
     "indexed rows set": lambda x: torch.zeros_like(x).__setitem__(torch.tensor([0]), LINE[None]),
+    "values of the CPU set by a mask": lambda x: x.clone().__setitem__(x > 8, LINE[:3]),
+    "values set by a mask": lambda x: x.clone().__setitem__(x > 8, LINE[:3].to(x.device)),
+    "a value of the CPU in a row of one": lambda x: x * torch.ones(1),
     "moved here": lambda x: x.cpu() + HERE,
     "moved by name": lambda x: HERE.to("cuda") + x,
     "moved by number": lambda x: HERE.to(0) + x,
@@ -105,6 +108,39 @@ def test_a_generator_has_to_be_where_its_numbers_are_wanted() -> None:
         with pytest.raises(RuntimeError, match="Expected a 'cuda' device type for generator but found 'cpu'"):
             torch.rand(3, generator=torch.Generator().manual_seed(1), device=CARD)
     assert torch.equal(off_card(there), torch.rand(3, generator=torch.Generator().manual_seed(1)))
+
+
+def test_a_generator_of_the_card_makes_no_numbers_of_the_cpu() -> None:
+    with card(), pytest.raises(RuntimeError, match="Expected a 'cpu' device type for generator but found 'cuda'"):
+        torch.rand(3, generator=torch.Generator(CARD))
+
+
+def test_what_is_moved_learns_as_it_did_before() -> None:
+    net = nn.Linear(4, 4)
+    net.weight.requires_grad_(False)
+    net.register_buffer("one", torch.zeros(2))
+    net.register_buffer("same", net.one)
+    to_card(net)
+    assert not net.weight.requires_grad
+    assert net.bias.requires_grad
+    assert net.one is net.same
+    with card():
+        wanted, plain = on_card(torch.ones(2)).requires_grad_(), on_card(torch.ones(2))
+        assert [copy.deepcopy(one).requires_grad for one in (wanted, plain, net.weight, net.bias)] == [
+            *(True, False),
+            *(False, True),
+        ]
+
+
+def test_what_is_there_already_stays_the_object_that_it_is_and_what_is_moved_does_not() -> None:
+    here = torch.ones(2)
+    with card():
+        there = here.to("cuda")
+        assert there.to("cuda") is there
+        assert there is not here
+        assert there.device == CARD
+        assert here.device.type == "cpu"
+        assert there.cpu().device.type == "cpu"
 
 
 def test_modules_move_there_and_back_with_what_they_share() -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from icm_core import Pipeline, SpecError, build, build_registry
 from icm_core.interfaces import ComponentParams, TaskHead
-from icm_core.kinds import Classification, Segmentation
+from icm_core.kinds import Classification, Reconstruction, Segmentation
 from icm_core.spec.model import PipelineSpec
 from icm_core.testing import (
     Case,
@@ -30,7 +30,7 @@ from icm_core.testing import (
     check_loss_on_card,
 )
 from icm_core.training import Batch, Loss
-from icm_core.types import CodecOutput, Features, Prediction
+from icm_core.types import CodecOutput, Features, Prediction, SideInfo
 from icm_sicmh import Hyperprior
 from icm_training.batch import CodedBatch, Kept
 from icm_training.finding import find_recipe
@@ -150,6 +150,52 @@ class Weighted(Loss):
         return batch.coded().total_bits * torch.ones(len(batch.pictures))
 
 
+class InLossOfTheCPU(Good):
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return super().loss(output, target).cpu()
+
+
+class WhenDecoding(Hyperprior):
+    name = "test.decoding"
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        side = super().decode(payloads, size, quality)
+        return SideInfo((side.levels[0].cpu(), *side.levels[1:]), side.size)
+
+
+class Branching(Good):
+    """One class of three is another there."""
+
+    def forward(self, features: Features) -> Tensor:
+        found = super().forward(features)
+        return found + torch.tensor([found.is_cuda, 0.0, 0.0], device=found.device)
+
+
+class Placing(Classification):
+    """Says where the answer lies."""
+
+    name = "test.placing"
+
+    def describe(self, prediction: Prediction) -> str:
+        return str(prediction.output.device)
+
+
+class Measuring(Reconstruction):
+    """Measures against a picture of the CPU's."""
+
+    name = "test.measuring"
+
+    def tally(self, prediction: Prediction, target: Any) -> Any:
+        return {"error": float((255 * prediction.output[0] - torch.from_numpy(target.cpu().numpy())).square().mean())}
+
+
+class Returning(Weighted):
+    """Comes back."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return batch.coded().total_bits.cpu()
+
+
 def pipeline() -> Pipeline:
     recipe = find_recipe("smoke", build_registry())[0]
     assert isinstance(recipe.pipeline, PipelineSpec)
@@ -181,6 +227,18 @@ PLANTED: list[tuple[Case, Callable[[Any], None], str]] = [
     (HeadCase(InNumpy, **SMALL), check_component_on_card, "can't convert cuda:0 device type tensor to numpy"),
     (CodecCase(NoiseOfTheCPU, CODEC, **SMALL), check_component_on_card, f"running test.noise on {RAISED}"),
     (CodecCase(WhenCoding, CODEC, **SMALL), check_component_on_card, f"running test.coding on {RAISED}"),
+    (HeadCase(InLossOfTheCPU, **SMALL), check_component_on_card, "^the objective is on the CPU after a pass on a GPU"),
+    (
+        CodecCase(WhenDecoding, CODEC, **SMALL),
+        check_component_on_card,
+        r"^decoded side.levels\[0\] of test.decoding is on the CPU after a pass",
+    ),
+    (KindCase(Measuring, **SMALL), check_kind_on_card, f"an answer of the kind test.measuring on {RAISED}"),
+    (
+        LossCase(Returning, pipeline=pipeline, batch=coded, data=DATA, reaches=()),
+        check_loss_on_card,
+        "^test.weighted is on the CPU after a pass",
+    ),
     (KindCase(Telling, **SMALL), check_kind_on_card, "an answer of the kind test.telling on a GPU raised TypeError"),
     (KindCase(Drawing, **SMALL), check_kind_on_card, f"an answer of the kind test.drawing on {RAISED}"),
     (
@@ -197,6 +255,13 @@ def test_a_forgotten_device_is_found_without_a_card(case: Case, check: Callable[
         check(case)
     assert re.search(says, str(caught.value)), caught.value
     assert "Make tensors where the inputs or a parameter are" in str(caught.value)
+
+
+def test_what_is_another_on_a_card_is_found() -> None:
+    with pytest.raises(ConformanceError, match=r"^test\.good: 33% of output is another on a GPU"):
+        check_component_on_card(HeadCase(Branching, **SMALL))
+    with pytest.raises(ConformanceError, match=r"test\.placing says something else of an answer that lies on a GPU"):
+        check_kind_on_card(KindCase(Placing, **SMALL))
 
 
 def test_nothing_is_found_where_nothing_is_forgotten() -> None:

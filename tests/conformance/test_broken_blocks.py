@@ -1,0 +1,545 @@
+"""Codecs and enhancements of a few lines, with one mistake each: the check that is there for it finds it.
+
+There is no network in them, so that one check takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from icm_core import BitstreamError, Quality, testing
+from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter
+from icm_core.testing import AdapterCase, Case, CodecCase, EnhancementCase
+from icm_core.types import CodecOutput, Features, Level, SideInfo, SideInfoLayout
+
+
+class Blocks(Codec):
+    """The mean colour of every 4x4 pixels, a byte a value, without mistakes."""
+
+    name: ClassVar[str] = "test.blocks"
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        self.gain = nn.Parameter(torch.rand(1) + 0.5)
+
+    @property
+    def layout(self) -> SideInfoLayout:
+        return SideInfoLayout((Level(48, 16),), 4)
+
+    @property
+    def quality_range(self) -> tuple[float, float]:
+        return 1.0, 2.0
+
+    def values(self, x: Tensor) -> Tensor:
+        """Numbers from 0 to 255."""
+        height, width = x.shape[-2:]
+        padded = F.pad(x, (0, -width % 16, 0, -height % 16), mode="replicate")
+        return F.pixel_unshuffle(255 * F.avg_pool2d(padded, 4), 4)
+
+    def side(self, values: Tensor, size: Any) -> SideInfo:
+        return SideInfo((self.gain * values / 255,), tuple(size))
+
+    def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
+        values = self.values(x)
+        rounded = values + (values.round() - values).detach()
+        bits = 8 * values[0].numel() + 0 * rounded.flatten(1).sum(1)
+        return CodecOutput(self.side(rounded, x.shape[-2:]), {"means": bits})
+
+    def encode(self, x: Tensor, quality: Quality) -> list[bytes]:
+        return [bytes(one.round().byte().flatten().tolist()) for one in self.values(x)]
+
+    def decode(self, payloads: Sequence[bytes], size: tuple[int, int], quality: Quality) -> SideInfo:
+        height, width = (-(-side // 16) for side in size)
+        if any(len(payload) != 48 * height * width for payload in payloads):
+            raise BitstreamError("the payload has another length")
+        values = torch.tensor([list(payload) for payload in payloads], device=self.gain.device)
+        return self.side(values.reshape(-1, 48, height, width).float(), size)
+
+    def coding_state(self) -> bytes:
+        return b"blocks/1" + self.gain.detach().cpu().numpy().tobytes()
+
+
+class Double(Blocks):
+    """Decodes in double precision."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        side = super().decode(payloads, size, quality)
+        return SideInfo((side.levels[0].double(),), side.size)
+
+
+class Endless(Blocks):
+    """Decodes what is dark to no number."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        (level,) = super().decode(payloads, size, quality).levels
+        return SideInfo((torch.where(level < level.mean(), torch.inf, level),), tuple(size))
+
+
+class Lying(Blocks):
+    """Width and height of what is decoded changed places."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        (level,) = super().decode(payloads, size, quality).levels
+        return SideInfo((level.reshape(*level.shape[:2], level.shape[3], level.shape[2]),), tuple(size))
+
+
+class Faint(Blocks):
+    """Decodes with a tenth of the contrast; most of the energy is in the mean."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        (level,) = super().decode(payloads, size, quality).levels
+        mean = level.mean((1, 2, 3), keepdim=True)
+        return SideInfo((mean + (level - mean) / 10,), tuple(size))
+
+
+class Threaded(Blocks):
+    """Decodes other bits where there are other threads."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        (level,) = super().decode(payloads, size, quality).levels
+        return SideInfo((level + torch.get_num_threads(),), tuple(size))
+
+
+class Flickering(Blocks):
+    """Decodes other bits every second time."""
+
+    turn = 0
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        self.turn = (self.turn + 1) % 2
+        (level,) = super().decode(payloads, size, quality).levels
+        return SideInfo((level + self.turn,), tuple(size))
+
+
+class Zeros(Blocks):
+    """Takes zeros behind the payload."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        length = 48 * (-(-size[0] // 16)) * (-(-size[1] // 16))
+        return super().decode([p[:length] if not any(p[length:]) else p for p in payloads], size, quality)
+
+
+class Patient(Blocks):
+    """Puts the last byte where it is missing."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        length = 48 * (-(-size[0] // 16)) * (-(-size[1] // 16))
+        return super().decode([p + b"\0" if len(p) == length - 1 else p for p in payloads], size, quality)
+
+
+class Hopeful(Blocks):
+    """Takes nothing for grey."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        length = 48 * (-(-size[0] // 16)) * (-(-size[1] // 16))
+        return super().decode([p or bytes([128] * length) for p in payloads], size, quality)
+
+
+class Fifth(Blocks):
+    """Estimates a fifth more than it writes."""
+
+    def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
+        out = super().forward(x, quality)
+        return CodecOutput(out.side, {"means": 1.2 * out.bits["means"]})
+
+
+class Rising(Blocks):
+    """A coding state with everything in it that was coded."""
+
+    coded = 0
+
+    def encode(self, x: Tensor, quality: Any) -> list[bytes]:
+        self.coded += 1
+        return super().encode(x, quality)
+
+    def coding_state(self) -> bytes:
+        return super().coding_state() + bytes([self.coded])
+
+
+class Numbered(Blocks):
+    """A coding state of its own for every instance."""
+
+    made = 0
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        Numbered.made += 1
+        self.number = Numbered.made
+
+    def coding_state(self) -> bytes:
+        return super().coding_state() + bytes([self.number % 256])
+
+
+class Blank(Blocks):
+    """A coding state of nothing."""
+
+    def coding_state(self) -> bytes:
+        return b""
+
+
+class Stingy(Blocks):
+    """One payload for all."""
+
+    def encode(self, x: Tensor, quality: Any) -> list[bytes]:
+        return super().encode(x, quality)[:1]
+
+
+class Choosing(Blocks):
+    """Two encoders that write the same, without mistakes."""
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        return ("plain", "bright")
+
+    def encode(self, x: Tensor, quality: Any) -> list[bytes]:
+        return super().encode((x + 0.1).clamp(0, 1) if self.chosen_encoder == "bright" else x, quality)
+
+
+class Backwards(Choosing):
+    """Names the usual encoder last."""
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        return ("bright", "plain")
+
+
+class Twice(Choosing):
+    """One name for two encoders."""
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        return ("plain", "plain")
+
+
+class Telling(Choosing):
+    """Says in its coding state who encodes."""
+
+    def coding_state(self) -> bytes:
+        return super().coding_state() + self.chosen_encoder.encode()
+
+
+class Ahead(Blocks):
+    """Side information with the bytes, without mistakes."""
+
+    def encode_with_side(self, x: Tensor, quality: Any) -> tuple[list[bytes], SideInfo]:
+        payloads = self.encode(x, quality)
+        return payloads, self.decode(payloads, (x.shape[-2], x.shape[-1]), quality)
+
+
+class Brighter(Ahead):
+    """Other bytes where side information is asked for as well."""
+
+    def encode_with_side(self, x: Tensor, quality: Any) -> tuple[list[bytes], SideInfo]:
+        return super().encode_with_side((x + 0.1).clamp(0, 1), quality)
+
+
+class Turned(Ahead):
+    """Width and height of the picture changed places."""
+
+    def encode_with_side(self, x: Tensor, quality: Any) -> tuple[list[bytes], SideInfo]:
+        payloads, side = super().encode_with_side(x, quality)
+        return payloads, SideInfo(side.levels, side.size[::-1])
+
+
+class OneOnly(Choosing):
+    """A parameter that is used by no encoder but the first."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        self.offset = nn.Parameter(torch.zeros(1))
+        self.other = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
+        used = self.offset if self.chosen_encoder == "plain" else self.other
+        return super().forward(x + used, quality)
+
+
+class Residue(Enhancement):
+    """What is missing of every pixel, a byte a value, without mistakes."""
+
+    name: ClassVar[str] = "test.residue"
+    frozen = False
+
+    def __init__(self, params: Any, layout: SideInfoLayout) -> None:
+        super().__init__(params, layout)
+        self.gain = nn.Parameter(torch.ones(1))
+
+    def values(self, x: Tensor, coarse: Tensor) -> Tensor:
+        return 127 + 127 * (x - coarse)
+
+    def forward(self, x: Tensor, coarse: Tensor, side: SideInfo, quality: Tensor) -> tuple[Tensor, Tensor]:
+        values = self.values(x, coarse)
+        rounded = values + (values.round() - values).detach()
+        return self.refined(rounded, coarse), 8 * values[0].numel() + 0 * rounded.flatten(1).sum(1)
+
+    def refined(self, values: Tensor, coarse: Tensor) -> Tensor:
+        return coarse + self.gain * (values - 127) / 127
+
+    def encode(self, x: Tensor, coarse: Tensor, side: SideInfo, quality: Quality) -> list[bytes]:
+        if not self.frozen:
+            raise RuntimeError("there are no tables")
+        return [bytes(one.round().byte().flatten().tolist()) for one in self.values(x, coarse)]
+
+    def decode(self, payloads: Sequence[bytes], coarse: Tensor, side: SideInfo, quality: Quality) -> Tensor:
+        if any(len(payload) != coarse[0].numel() for payload in payloads):
+            raise BitstreamError("the payload has another length")
+        values = torch.tensor([list(payload) for payload in payloads], device=coarse.device)
+        return self.refined(values.reshape(-1, *coarse.shape[1:]).float(), coarse).clamp(0, 1)
+
+    def freeze_tables(self) -> None:
+        self.frozen = True
+
+    def coding_state(self) -> bytes:
+        return b"residue/1"
+
+
+class Addressed(Residue):
+    """A coding state of its own for every instance."""
+
+    def coding_state(self) -> bytes:
+        return super().coding_state() + str(id(self)).encode()
+
+
+class Negative(Residue):
+    """Decodes black for white."""
+
+    def decode(self, payloads: Any, coarse: Tensor, side: Any, quality: Any) -> Tensor:
+        return 1 - super().decode(payloads, coarse, side, quality)
+
+
+class Wide(SideInfoAdapter):
+    """Enlarged side information, without mistakes."""
+
+    name: ClassVar[str] = "test.wide"
+
+    def __init__(self, params: Any, layout: Any) -> None:
+        super().__init__(params, layout)
+        self.conv = nn.Conv2d(layout.levels[0].channels, 3, 1)
+
+    @property
+    def features(self) -> dict[str, Level]:
+        return {"image": Level(3, 1)}
+
+    def forward(self, side: SideInfo) -> Features:
+        return Features({"image": F.interpolate(self.conv(side.levels[0]), scale_factor=32)}, side.size)
+
+
+class Cropping(Wide):
+    """Takes the padding off the map that it says is padded."""
+
+    def forward(self, side: SideInfo) -> Features:
+        found = super().forward(side)
+        return Features({"image": found.cropped("image")}, side.size)
+
+
+class Generous(Wide):
+    """A map more than it announces."""
+
+    def forward(self, side: SideInfo) -> Features:
+        found = super().forward(side)
+        return Features({**found.maps, "more": found.maps["image"]}, side.size)
+
+
+class Flat(Wide):
+    """A dimension short."""
+
+    def forward(self, side: SideInfo) -> Features:
+        found = super().forward(side)
+        return Features({"image": found.maps["image"].flatten(2)}, side.size)
+
+
+class Unbounded(Wide):
+    """Infinite where it is dark."""
+
+    def forward(self, side: SideInfo) -> Features:
+        (image,) = super().forward(side).maps.values()
+        return Features({"image": torch.where(image < image.mean(), -torch.inf, image)}, side.size)
+
+
+class OnTheCPU(Wide):
+    """A buffer that is made somewhere by name."""
+
+    def __init__(self, params: Any, layout: Any) -> None:
+        super().__init__(params, layout)
+        self.register_buffer("offset", torch.zeros(1, device="cpu"))
+
+
+class InADict(Wide):
+    """A tensor in a dict."""
+
+    def __init__(self, params: Any, layout: Any) -> None:
+        super().__init__(params, layout)
+        self.tables = {"offset": torch.zeros(1)}
+
+
+class Halved(Wide):
+    """A tenth of what it gives is another in a batch."""
+
+    def forward(self, side: SideInfo) -> Features:
+        (image,) = super().forward(side).maps.values()
+        image = image.clone()
+        image[:, :, : image.shape[2] // 10] += len(image)
+        return Features({"image": image}, side.size)
+
+
+class Growing(Wide):
+    """Other keys in every instance."""
+
+    made = 0
+
+    def __init__(self, params: Any, layout: Any) -> None:
+        super().__init__(params, layout)
+        Growing.made += 1
+        self.register_buffer(f"number_{Growing.made % 2}", torch.zeros(1))
+
+
+class Coming(Wide):
+    """A map that comes and goes."""
+
+    turn = 0
+
+    def forward(self, side: SideInfo) -> Features:
+        self.turn += 1
+        found = super().forward(side)
+        return Features({**found.maps, **({"more": found.maps["image"]} if self.turn % 2 == 0 else {})}, side.size)
+
+
+class Stuck(Wide):
+    """A parameter whose gradient is always 0."""
+
+    def __init__(self, params: Any, layout: Any) -> None:
+        super().__init__(params, layout)
+        self.extra = nn.Parameter(torch.zeros(1))
+
+    def forward(self, side: SideInfo) -> Features:
+        found = super().forward(side)
+        return Features({"image": found.maps["image"] + 0 * self.extra}, side.size)
+
+
+class Late(Wide):
+    """Layers that start at zero: a gradient reaches the first when the others have moved; without mistakes."""
+
+    def __init__(self, params: Any, layout: Any) -> None:
+        super().__init__(params, layout)
+        self.one, self.two, self.three = (nn.Parameter(torch.zeros(1)) for _ in range(3))
+
+    def forward(self, side: SideInfo) -> Features:
+        found = super().forward(side)
+        return Features({"image": found.maps["image"] + (1 + self.one) * self.two * (1 + self.three)}, side.size)
+
+
+class Casting(Wide):
+    """Loads weights as nearly what was stored."""
+
+    def load_state_dict(self, state: Any, strict: bool = True, assign: bool = False) -> Any:
+        return super().load_state_dict({key: value + torch.rand(()) for key, value in state.items()}, strict, assign)
+
+
+class Asking(Wide):
+    """Looks up an address when it is built."""
+
+    def __init__(self, params: Any, layout: Any) -> None:
+        super().__init__(params, layout)
+        socket.getaddrinfo("weights.example", 443)
+
+
+class Calling(Wide):
+    """Opens a connection when it is built."""
+
+    def __init__(self, params: Any, layout: Any) -> None:
+        super().__init__(params, layout)
+        with socket.socket() as line:
+            line.connect(("127.0.0.1", 9))
+
+
+SIZES = ((64, 64), (20, 70))
+CODECS = [
+    (Double, testing.check_round_trip, r"decoded side.levels\[0\] is torch.float64 or not finite"),
+    (
+        Endless,
+        testing.check_round_trip,
+        r"off the training pass by|decoded side.levels\[0\] is torch.float32 or not fin",
+    ),
+    (Lying, testing.check_round_trip, r"level 0 is decoded as \(2, 48, 5, 2\), not \(2, 48, 2, 5\)"),
+    (Faint, testing.check_round_trip, r"is off the training pass by 81% of its energy"),
+    (Threaded, testing.check_decoding_is_exact, "decodes other bits of .* with other threads"),
+    (Flickering, testing.check_decoding_is_exact, "decodes other bits of .* the second time"),
+    (Zeros, testing.check_stream_is_exhausted, "decodes a payload with 1 bytes added without a word"),
+    (Patient, testing.check_truncated_input, "decodes a payload cut to 767 of 768 bytes without a word"),
+    (Hopeful, testing.check_truncated_input, "decodes a payload cut to 0 of 768 bytes without a word"),
+    (Fifth, testing.check_rate_estimate, "Estimate -log2"),
+    (Rising, testing.check_coding_state, r"coding_state\(\) changes from call to call or from instance to instance"),
+    (Numbered, testing.check_coding_state, r"coding_state\(\) changes from call to call or from instance to instance"),
+    (Blank, testing.check_coding_state, r"coding_state\(\) gives b''. Return all that decoding depends on"),
+    (Stingy, testing.check_round_trip, r"encode gives \['bytes'\] for 2 pictures. One bytes object each"),
+    (Backwards, testing.check_encoders, "does not write what its first encoder 'bright' does. Name the usual encoder"),
+    (Twice, testing.check_encoders, "encoders are \\('plain', 'plain'\\). Give each encoder one name"),
+    (Telling, testing.check_encoders, "encoder 'plain' changes the coding state"),
+    (Brighter, testing.check_encode_with_side, "gives other bytes than encode"),
+    (Turned, testing.check_encode_with_side, r"of the size \(70, 20\), and decode .* of \(20, 70\)"),
+]
+ENHANCEMENTS = [
+    (Addressed, testing.check_stored_weights, "its coding_state is another after its weights were stored and loaded"),
+    (Negative, testing.check_round_trip, "decoded refined pictures is off the training pass"),
+]
+ADAPTERS = [
+    (Cropping, testing.check_shapes, r"image has the shape \(2, 3, 20, 70\) .* and should have \(2, 3, 64, 128\)"),
+    (Generous, testing.check_shapes, r"gives \['image', 'more'\] where it announces \['image'\]"),
+    (Generous, testing.check_builds_on_meta, "run on the meta device gave other outputs: more"),
+    (Flat, testing.check_shapes, r"image has the shape \(2, 3, 4096\) .* and should have \(2, 3, 64, 64\)"),
+    (Unbounded, testing.check_shapes, "image has values that are not finite"),
+    (OnTheCPU, testing.check_builds_on_meta, "built on the meta device holds memory in offset"),
+    (InADict, testing.check_device_moves, "keeps tensors as plain attributes: tables"),
+    (Halved, testing.check_batch_independence, "of image of picture 0 is another alone than in a batch"),
+    (Growing, testing.check_state_dict, "Two instances with the same Params have the same keys"),
+    (Coming, testing.check_eval_is_deterministic, "more changes from run to run in eval mode"),
+    (Stuck, testing.check_gradients, "no gradient reaches extra"),
+    (Casting, testing.check_stored_weights, "came back changed"),
+    (Asking, testing.check_needs_no_network, "a connection was asked for. Download nothing in a constructor"),
+    (Calling, testing.check_needs_no_network, "a connection was asked for. Download nothing in a constructor"),
+]
+BROKEN: list[tuple[Case, Any, str]] = [
+    *((CodecCase(cls, sizes=SIZES), check, says) for cls, check, says in CODECS),
+    *((EnhancementCase(cls, sizes=SIZES), check, says) for cls, check, says in ENHANCEMENTS),
+    *((AdapterCase(cls, sizes=SIZES), check, says) for cls, check, says in ADAPTERS),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "check", "says"), BROKEN, ids=[f"{case.cls.__name__}-{check.__name__}" for case, check, _ in BROKEN]
+)
+def test_a_mistake_is_found_and_the_message_says_what_was_seen(case: Case, check: Any, says: str) -> None:
+    with pytest.raises(testing.ConformanceError, match=says):
+        check(case)
+
+
+@pytest.mark.parametrize("cls", [Blocks, Choosing, Ahead, OneOnly])
+def test_codecs_without_mistakes_pass(cls: type[Codec]) -> None:
+    assert testing.run_checks(CodecCase(cls, sizes=SIZES)) == []
+
+
+@pytest.mark.parametrize("cls", [Wide, Late])
+def test_adapters_without_mistakes_pass(cls: type[SideInfoAdapter]) -> None:
+    assert testing.run_checks(AdapterCase(cls, sizes=SIZES)) == []
+
+
+def test_an_enhancement_without_mistakes_passes() -> None:
+    assert testing.run_checks(EnhancementCase(Residue, sizes=SIZES)) == []
+
+
+def test_the_number_of_threads_is_what_it_was() -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            testing.check_decoding_is_exact(CodecCase(Blocks, sizes=SIZES))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
