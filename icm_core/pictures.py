@@ -235,7 +235,7 @@ def _named(name: str, max_pixels: int) -> Iterator[None]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             yield
     except InputError as error:
-        if name in str(error):
+        if str(error).startswith(name):
             raise
         raise InputError(f"{name}: {error}") from error
     except Image.DecompressionBombError as error:
