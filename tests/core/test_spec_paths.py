@@ -103,7 +103,7 @@ def test_a_name_without_its_place_finds_it_and_one_with_a_place_keeps_it() -> No
 
 
 def test_a_place_goes_along_where_parameters_are_pickled() -> None:
-    found = Files(first=SpecPath("a.bin", Path("/lab/a.bin")))
+    found = Files.model_validate({"first": SpecPath("a.bin", Path("/lab/a.bin"))})
     again = pickle.loads(pickle.dumps(found))
     assert again == found and again.first.path == Path("/lab/a.bin")
 
