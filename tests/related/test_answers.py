@@ -1,0 +1,133 @@
+"""Answers that travel, classifiers of latents, passes and lossless pictures: what they keep and what they refuse."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.models.resnet import BasicBlock
+
+from icm_baselines.still import JPEG
+from icm_core import BitstreamError, Quality, SpecError
+from icm_core.interfaces import Nested, TaskHead
+from icm_core.types import Features, Level
+from icm_related.latent import LatentClassifier
+from icm_related.lossless import Lossless
+from icm_related.recurrent import Recurrent
+from icm_related.travelling import Told, WithAnswer
+from icm_sicmh.codec import Hyperprior
+
+ONE = Quality.of(1)
+TOY = {"width": 8, "h1_channels": 8, "h2_channels": 4, "groups": 2, "context_channels": 8, "qualities": 4}
+
+
+def made(cls: Any, *more: Any, **params: Any) -> Any:
+    return cls(cls.Params(**params), *more)
+
+
+class Stripes(TaskHead):
+    """A classifier of what JPEG takes away: how far columns differ from the next, in steps."""
+
+    name = "tests.stripes"
+    kind = "classification"
+    labels = tuple("abcde")
+
+    def forward(self, features: Features) -> Tensor:
+        between = features.cropped("image").diff(dim=-1).abs().mean((1, 2, 3))
+        return -(between[:, None] - torch.linspace(0, 0.4, 5)).abs()
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output, target, reduction="none")
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_classifier_sees_the_clean_picture_and_not_what_the_codec_leaves_of_it() -> None:
+    x = torch.full((1, 3, 64, 80), 0.5)
+    x[..., ::2] += 0.05
+    x[..., 1::2] -= 0.05
+    told = made(WithAnswer, codec=Nested.of(JPEG, settings=(1,)), head=Nested.of(Stripes), top=1).eval()
+    codec = told.codec
+    blurred = codec.decode(codec.encode(x, ONE), (64, 80), ONE).levels[0]
+    clean, coded = (told.head(Features({"image": one}, (64, 80))).argmax().item() for one in (x, blurred))
+    assert (clean, coded) == (1, 0)
+    payloads, side = told.encode_with_side(x, ONE)
+    found = told(x, torch.ones(1)).side
+    for levels in (side.levels, found.levels, told.decode(payloads, (64, 80), ONE).levels):
+        assert levels[-1].flatten().tolist() == [0, 1, 0, 0, 0]
+
+
+def test_the_codec_beside_an_answer_is_frozen_proven_and_asked_for_its_qualities() -> None:
+    told = made(WithAnswer, codec=Nested.of(Hyperprior, **TOY), head=Nested.of(Stripes))
+    told.requires_grad_(False)
+    assert isinstance(told.codec, Hyperprior) and told.quality_range == (1, 4)
+    told.freeze_tables()
+    assert bool(told.codec.gain_h1.table.all())
+    assert list(told.prove()) == told.codec.prove() != []
+
+
+@pytest.mark.parametrize("classes", [4, 6])
+def test_a_head_is_told_as_many_classes_as_it_has_names_for(classes: int) -> None:
+    with pytest.raises(SpecError, match=f"is told {classes} classes"):
+        made(Told, {"answer": Level(5, 0)}, classes=classes)
+    made(Told, {"answer": Level(5, 0)}, classes=5)
+
+
+def test_a_classifier_of_latents_has_as_many_blocks_in_each_of_two_groups() -> None:
+    head = made(LatentClassifier, {"latent": Level(6, 16)}, classes=5, width=4, blocks=3)
+    blocks = [block for block in head.groups if isinstance(block, BasicBlock)]
+    assert [block.conv1.out_channels for block in blocks] == [4, 4, 4, 8, 8, 8]
+    assert [block.conv1.stride for block in blocks] == [(1, 1)] * 3 + [(2, 2), (1, 1), (1, 1)]
+
+
+# --- passes ----------------------------------------------------------------------------------------------------------
+
+
+def test_passes_are_held_within_0_and_1_but_in_training() -> None:
+    torch.manual_seed(0)
+    codec = made(Recurrent, width=4, code_channels=8, passes=1)
+    with torch.no_grad():
+        codec.synthesis.leave.bias.copy_(torch.tensor([2.0, -2.0, 0.0]))
+        x = torch.rand(1, 3, 32, 48)
+        trained = codec.train()(x, torch.ones(1)).side.levels[0]
+        found = codec.eval()(x, torch.ones(1)).side.levels[0]
+    assert float(trained[:, 0].min()) > 1.5 and float(trained[:, 1].max()) < -0.5
+    assert found[:, 0].unique().tolist() == [1] and found[:, 1].unique().tolist() == [0]
+
+
+def test_a_pass_too_many_is_refused() -> None:
+    codec = made(Recurrent, width=4, code_channels=8, passes=4)
+    (payload,) = codec.encode(torch.rand(1, 3, 32, 48), Quality.of(2))
+    with pytest.raises(BitstreamError, match="has 12 bytes, and 1 passes of this size 6"):
+        codec.decode([payload], (32, 48), ONE)
+
+
+# --- lossless pictures -----------------------------------------------------------------------------------------------
+
+
+def test_less_effort_makes_a_larger_file_of_the_same_picture() -> None:
+    codec = made(Lossless, settings=(0, 100))
+    x = (F.interpolate(torch.rand(1, 3, 9, 7), (90, 70), mode="bilinear") * 255).round() / 255
+    quick, thorough = (codec.encode(x, Quality.of(number)) for number in (1, 2))
+    assert len(quick[0]) > len(thorough[0])
+    for number, payloads in ((1, quick), (2, thorough)):
+        torch.testing.assert_close(codec.decode(payloads, (90, 70), Quality.of(number)).levels[0], x)
+
+
+@pytest.mark.parametrize("size", [(5001, 2), (2, 5001)])
+def test_a_picture_may_be_longer_than_4096(size: tuple[int, int]) -> None:
+    codec, x = made(Lossless), torch.zeros(1, 3, *size)
+    assert codec.decode(codec.encode(x, ONE), size, ONE).levels[0].shape == x.shape
+
+
+def test_a_file_without_the_signature_of_a_lossless_stream_is_refused_before_it_is_read() -> None:
+    codec = made(Lossless)
+    (payload,) = codec.encode(torch.zeros(1, 3, 6, 9), ONE)
+    assert payload[20] == 0x2F and struct.unpack_from("<I", payload, 21)[0] & 0x3FFF == 9 - 1
+    with pytest.raises(BitstreamError, match="it is no lossless WebP file"):
+        codec.decode([payload[:20] + b"\x2e" + payload[21:]], (6, 9), ONE)
