@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from icm_core import Registry, build_registry
 from icm_core.cli import app
+from icm_training.engine import Options
+from icm_training.folder import RunFolder
+from icm_training.recipe import RecipeSpec
 
 CPU = ("--device", "cpu", "--workers", "0")
 SHORT = (
@@ -75,6 +79,38 @@ def test_a_folder_is_one_runs_alone(tmp_path: Path) -> None:
     assert train("smoke", "-o", out, *CPU, *SHORT, "--resume")[0] == 0
     stored = json.loads((out / "recipe.json").read_text())
     assert stored["stages"][2]["schedule"]["steps"] == 1
+
+
+def test_what_the_command_line_says_is_how_the_run_is_carried_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[RecipeSpec, Options]] = []
+
+    def noted(recipe: RecipeSpec, options: Options, registry: Registry) -> RunFolder:
+        seen.append((recipe, options))
+        for name in ("weights.safetensors", "done.json"):
+            (tmp_path / "run/fine").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "run/fine" / name).touch()
+        return RunFolder(options.out)
+
+    monkeypatch.setattr("icm_training.engine.train", noted)
+    monkeypatch.setattr("icm_training.loggers.check_loggers", lambda names: None)
+    (tmp_path / "home").mkdir()
+    recipe = tmp_path / "home/own.json"
+    recipe.write_bytes(build_registry().recipes.get("smoke").read_bytes())
+    more = ("--data", tmp_path / "data", "--resume", "--set", "seed=5", "--set", "stages.fine.clip=3")
+    asked = ("--stages", "joint,,fine", "--device", "cpu", "--workers", "7", "--logger", "wandb", "--logger", "mlflow")
+    code, output = train(recipe, "-o", tmp_path / "run", *more, *asked)
+    ((found, options),) = seen
+    assert (found.seed, found.stages[3].clip, found.stages[2].clip) == (5, 3.0, 50.0)
+    assert (options.out, options.data, options.home) == (tmp_path / "run", tmp_path / "data", tmp_path / "home")
+    assert (options.resume, options.device, options.workers) == (True, "cpu", 7)
+    assert ([*options.stages], [*options.loggers]) == (["joint", "fine"], ["wandb", "mlflow"])
+    assert code == 0 and output.startswith("trained: fine in ")
+    train(recipe, "-o", tmp_path / "run")
+    _, options = seen[-1]
+    assert (options.resume, options.device, options.workers, [*options.stages]) == (False, "auto", 1, [])
+    assert ([*options.loggers], options.data) == ([], Path())
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:

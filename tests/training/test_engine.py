@@ -28,6 +28,7 @@ from icm_training.options import Options
 from icm_training.parts import groups_of
 from icm_training.recipe import OptimizerSpec, RecipeSpec, TrainSpec
 from icm_training.stage import StageModule
+from icm_training.timing import Timing
 from icm_training.trainer import Trainer, make_optimizer
 from icm_training.validation import validate
 
@@ -160,10 +161,48 @@ def rows_of(folder: RunFolder) -> list[dict[str, str]]:
 def test_a_row_of_the_log_is_the_mean_of_its_steps(
     done: RunFolder, recipe: RecipeSpec, run: Run, tmp_path: Path
 ) -> None:
-    (row,) = rows_of(run(recipe.model_copy(update={"log_every": 3}), tmp_path / "run", stages=(SEG,)))
+    """Two rows, of two steps and of the one that is left."""
+    first, last = rows_of(run(recipe.model_copy(update={"log_every": 2}), tmp_path / "run", stages=(SEG,)))
     each = rows_of(done)
     for key in ("loss", "head/segmentation", "distillation/segmentation"):
-        assert float(row[key]) == pytest.approx(sum(float(one[key]) for one in each) / 3, rel=1e-4)
+        one, two, three = (float(row[key]) for row in each)
+        assert float(first[key]) == pytest.approx((one + two) / 2, rel=1e-4)
+        assert float(last[key]) == pytest.approx(three, rel=1e-4)
+
+
+def test_what_is_random_in_a_step_follows_from_seed_stage_and_step(
+    smoke: Smoke, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    forward = StageModule.forward
+    monkeypatch.setattr(
+        StageModule, "forward", lambda self, *given: seen.append(torch.initial_seed()) or forward(self, *given)
+    )
+    own = smoke(**{"stages.coarse.start": [], "stages.coarse.schedule": {"steps": 3}, "seed": 9})
+    run(own, tmp_path / "run", stages=("coarse",))
+    assert seen == [seed_of(9, "coarse", "step", step) for step in range(3)]
+
+
+def test_pictures_of_all_feeds_count_as_those_of_a_step(
+    smoke: Smoke, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks: list[tuple[str, int]] = []
+    mark = Timing.mark
+
+    def noted(timing: Timing, part: str, pictures: int = 0) -> None:
+        marks.append((part, pictures))
+        mark(timing, part, pictures)
+
+    monkeypatch.setattr(Timing, "mark", noted)
+    feed = {"data": ["shapes"], "batch": 2, "losses": [{"use": "training.mse", "task": "coarse"}]}
+    feeds = [feed, {**feed, "data": ["shapes", "others"], "augment": {"crop": [64, 64]}, "batch": 3}]
+    own = smoke(**{"stages.coarse.start": [], "stages.coarse.feeds": feeds, "stages.coarse.schedule": {"steps": 2}})
+    run(own, tmp_path / "run", stages=("coarse",))
+    assert marks == [("data", 0), ("forward", 0), ("backward", 5)] * 2
+
+
+def test_only_the_stages_that_are_asked_for_are_trained(done: RunFolder) -> None:
+    assert [path.parent.name for path in sorted(done.path.glob("*/weights.safetensors"))] == [SEG]
 
 
 def test_a_row_has_the_learning_rate_that_its_last_step_took(smoke: Smoke, run: Run, tmp_path: Path) -> None:
@@ -295,11 +334,12 @@ def test_random_weights_are_those_of_the_recipes_seed(
 
 def test_feeds_of_a_stage_draw_pictures_of_their_own(smoke: Smoke, registry: Registry, tmp_path: Path) -> None:
     feed = {"data": ["shapes"], "batch": 2, "losses": [{"use": "training.head", "task": SEG}]}
-    own = smoke(**{f"stages.{SEG}.start": [], f"stages.{SEG}.feeds": [feed, {**feed, "data": ["shapes", "others"]}]})
+    feeds = [{**feed, "views": 3}, {**feed, "data": ["shapes", "others"]}]
+    own = smoke(**{f"stages.{SEG}.start": [], f"stages.{SEG}.feeds": feeds})
     assert isinstance(own.pipeline, PipelineSpec)
     options = Options(tmp_path, tmp_path, tmp_path, device="cpu", workers=0)
     one, other = Trainer(own, own.pipeline, 1, RunFolder(tmp_path), options, registry).streams
-    assert one.seed != other.seed
+    assert one.seed != other.seed and (one.views, other.views) == (3, None)
     assert one.seed == seed_of(own.seed, SEG, 0)
 
 

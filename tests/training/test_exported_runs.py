@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import icm_core
 from icm_core import Pipeline, Registry, build, build_registry, hookimpl
 from icm_core.cli import app
-from icm_core.interfaces import ComponentParams, SpecPath, TaskHead
+from icm_core.interfaces import SpecPath, TaskHead
 from icm_core.spec.model import PipelineSpec
 from icm_sicmh.coarse import Coarse
 from icm_training.card import model_card
@@ -121,9 +121,8 @@ class FromFile(Coarse):
 
         file: SpecPath = Field(description="a file")
 
-    def __init__(self, params: ComponentParams, features: Any) -> None:
+    def __init__(self, params: Params, features: Any) -> None:
         super().__init__(params, features)
-        assert isinstance(params, self.Params)
         self.text = params.file.path.read_text()
 
 
@@ -138,7 +137,7 @@ class Lab:
 def test_files_that_parameters_name_are_exported_too(
     smoke: Smoke, registry: Registry, tmp_path: Path, name: str | None
 ) -> None:
-    from conftest import SHIPPED  # type: ignore[import-not-found]
+    from conftest import SHIPPED
 
     installed = build_registry(path=[], extra={**SHIPPED, "lab": Lab})
     recipe = smoke()

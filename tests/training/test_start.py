@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from icm_core import Pipeline, Registry
 from icm_core.errors import WeightsError
 from icm_training.checking import check
+from icm_training.data import open_data
 from icm_training.engine import pipeline_of
 from icm_training.options import Options
 from icm_training.recipe import DataSpec, RecipeSpec, StartSpec
@@ -76,11 +77,11 @@ def test_weights_of_something_else_are_refused(pipe: Pipeline, registry: Registr
 def test_a_stage_starts_where_the_one_before_it_ended(recipe: RecipeSpec) -> None:
     assert [starts_of(recipe, index) for index in range(2)] == [
         [],
-        [Start(StartSpec(stage="joint"), "stages[1].start")],
+        [Start(StartSpec.model_validate({"stage": "joint"}), "stages[1].start")],
     ]
     assert starts_of(recipe, 3)[0].spec.stage == "coarse"
     begun = recipe.model_copy(update={"start": "w.safetensors"})
-    assert starts_of(begun, 0) == [Start(StartSpec(weights="w.safetensors"), "start")]
+    assert starts_of(begun, 0) == [Start(StartSpec.model_validate({"weights": "w.safetensors"}), "start")]
 
 
 @pytest.fixture
@@ -121,6 +122,5 @@ def test_a_spec_is_found_beside_the_recipe(
 
 
 def test_data_are_of_the_split_that_the_recipe_names(registry: Registry, tmp_path: Path) -> None:
-    from icm_training.data import open_data
-
-    assert open_data("x", DataSpec(use="training.shapes", split="val"), tmp_path, registry).split == "val"
+    spec = DataSpec.model_validate({"use": "training.shapes", "split": "val"})
+    assert open_data("x", spec, tmp_path, registry).split == "val"

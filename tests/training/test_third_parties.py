@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import types
 from collections.abc import Callable
@@ -19,7 +20,9 @@ from icm_core import Registry, SpecError, build_registry
 from icm_core.errors import TrainingError
 from icm_core.plugins import own
 from icm_training import plugin as icm_training
+from icm_training.feed import seed_of
 from icm_training.folder import RunFolder
+from icm_training.log import Log
 from icm_training.recipe import RecipeSpec
 
 Smoke = Callable[..., RecipeSpec]
@@ -54,13 +57,20 @@ class Brightness(Loss):
         found = batch.output(self.task).flatten(1).mean(1) - batch.pictures.flatten(1).mean(1)
         return found.square() + (float("nan") if batch.done >= self.params.fails_at else 0.0)
 
+class Steep(Loss):
+    """A loss of 0 whose gradient is no number."""
+    name = "lab.steep"
+    def forward(self, batch):
+        found = batch.output(self.task).flatten(1).mean(1)
+        return (found - found.detach()).abs().sqrt()
+
 @hookimpl
 def icm_datasets():
     return [Noise]
 
 @hookimpl
 def icm_losses():
-    return [Brightness]
+    return [Brightness, Steep]
 '''
 
 CHANGES: dict[str, Any] = {
@@ -119,7 +129,33 @@ def test_what_is_no_number_stops_the_stage_and_leaves_its_batch(
     batch = load_file(path)
     assert batch["0.pictures"].shape == (4, 3, 64, 64) and batch["0.pictures"].dtype == torch.uint8
     assert batch["0.numbers"].tolist() == [12, 13, 14, 15]
-    assert {"0.quality", "0.seeds"} <= batch.keys()
+    stream = seed_of(own.seed, "coarse", 0)
+    assert batch["0.seeds"].tolist() == [seed_of(stream, "noise", number) for number in (12, 13, 14, 15)]
+    assert batch["0.quality"].shape == (4,) and 1 <= float(batch["0.quality"].min()) < float(batch["0.quality"].max())
     assert (folder / "step-000000002.safetensors").exists() and not (folder / "weights.safetensors").exists()
     with pytest.raises(TrainingError, match="step 3"):
         run(own, tmp_path / "run", stages=("coarse",), using=lab, resume=True)
+
+
+def test_a_gradient_that_is_no_number_stops_the_stage_too(
+    lab: Registry, smoke: Smoke, run: Run, tmp_path: Path
+) -> None:
+    own = smoke(**{**CHANGES, "stages.coarse.feeds.0.losses": [{"use": "lab.steep", "task": "coarse"}]})
+    with pytest.raises(
+        TrainingError, match=r"step 0: a value is not finite \(loss = 0, steep/coarse = 0, gradient = nan"
+    ):
+        run(own, tmp_path / "run", stages=("coarse",), using=lab)
+
+
+@pytest.mark.parametrize(("fails_at", "good"), [(2.0, True), (0.4, False)])
+def test_other_loggers_are_told_whether_the_stage_came_to_its_end(
+    lab: Registry, smoke: Smoke, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: float, good: bool
+) -> None:
+    seen: list[bool] = []
+    close = Log.close
+    monkeypatch.setattr(Log, "close", lambda self, *, good=True: seen.append(good) or close(self, good=good))
+    loss = {"use": "lab.brightness", "task": "coarse", "params": {"fails_at": fails_at}}
+    own = smoke(**{**CHANGES, "stages.coarse.feeds.0.losses": [loss], "stages.coarse.schedule": {"steps": 2}})
+    with contextlib.nullcontext() if good else pytest.raises(TrainingError):
+        run(own, tmp_path / "run", stages=("coarse",), using=lab)
+    assert seen == [good]
