@@ -15,6 +15,7 @@ import torch
 from icm_core.errors import InputError, WeightsError
 from icm_core.types import Features
 from icm_core.wrap import Input
+from icm_tasks.onnx_files.writing import write
 
 GRID = {"form": "grid", "strides": [8, 16]}
 
@@ -221,3 +222,74 @@ def test_a_network_of_any_number_of_channels_is_given_three(tmp_path, head):
     with torch.no_grad():
         found = head(tmp_path / "net.onnx", "regression")(features(image))
     torch.testing.assert_close(found, image.mean((2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def normalised(path, double=False):
+    """A network with statistics of its own, perhaps in double precision inside."""
+    g = small.Graph()
+    kind = np.float64 if double else np.float32
+
+    def weight(*shape):
+        return g.constant((g.random.random(shape) - 0.5).astype(kind))
+
+    x = g.node("BatchNormalization", "images", *(g.constant(np.float32(row)) for row in 0.5 + g.random.random((4, 3))))
+    x = g.node("Flatten", g.node("GlobalAveragePool", x))
+    x = g.node("Cast", x, to=onnx.TensorProto.DOUBLE) if double else x
+    found = g.node("Gemm", x, weight(3, 4), weight(4))
+    g.out(g.node("Cast", found, to=onnx.TensorProto.FLOAT) if double else found, "classes", ["n", 4])
+    return g.write(path)
+
+
+def test_normalisations_use_the_statistics_of_the_file(tmp_path, head):
+    path, image = normalised(tmp_path / "net.onnx"), pictures(32, 48)
+    for trained in (False, True):
+        own = head(path, "regression", trained=trained)
+        with torch.no_grad():
+            torch.testing.assert_close(own.train()(features(image)), run(path, image)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_weights_are_written_back_under_their_names_and_in_their_precision(tmp_path, head, double):
+    path, image = normalised(tmp_path / "net.onnx", double), pictures(32, 48)
+    own = head(path, "regression", trained=True)
+    with torch.no_grad():
+        for parameter in own.parameters():
+            parameter.add_(0.25)
+        write(own, tmp_path / "mine.onnx")
+        wanted = own(features(image))
+    before, after = (onnx.load(str(one)).graph.initializer for one in (path, tmp_path / "mine.onnx"))
+    assert [(one.name, one.data_type) for one in after] == [(one.name, one.data_type) for one in before]
+    torch.testing.assert_close(run(tmp_path / "mine.onnx", image)[0], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_that_are_listed_among_the_inputs_are_no_pictures(tmp_path, head):
+    """As in files of version 3 and before."""
+    path, image = small.classifier(tmp_path / "net.onnx"), pictures(32, 48)
+    expected = run(path, image)[0]
+    model = onnx.load(str(path))
+    for one in model.graph.initializer:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(one.name, one.data_type, one.dims))
+    onnx.save(model, str(path))
+    with torch.no_grad():
+        torch.testing.assert_close(head(path, "classification")(features(image)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_weight_that_is_used_twice_and_trained_apart_cannot_be_written(tmp_path, head):
+    g = small.Graph()
+    shared = g.weight(3, 3, 1, 1)
+    twice = g.node("Conv", g.node("Conv", "images", shared), shared)
+    g.out(g.node("Flatten", g.node("GlobalAveragePool", twice)), "means", ["n", 3])
+    own = head(g.write(tmp_path / "net.onnx"), "regression", trained=True)
+    with torch.no_grad():
+        for number, parameter in enumerate(own.parameters(), 1):
+            parameter.add_(number)
+    with pytest.raises(WeightsError, match=r"net\.onnx: the trained weight '.*' has no counterpart in the file"):
+        write(own, tmp_path / "mine.onnx")
+    assert not (tmp_path / "mine.onnx").exists()
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path, head):
+    own = head(small.classifier(tmp_path / "net.onnx"), "classification", trained=True)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="folder"):
+        write(own, tmp_path / "folder")
