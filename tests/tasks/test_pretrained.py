@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from icm_core.errors import SpecError, WeightsError
 from icm_core.types import Features
@@ -131,6 +133,72 @@ def test_absent_package_is_named(size, monkeypatch):
 def test_other_sources_are_unknown():
     with pytest.raises(SpecError, match="'coco' of tf_efficientnet_lite1 are unknown; known: imagenet"):
         load_pretrained(torch.nn.Identity(), name_of(1), "coco")
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch) -> dict[str, torch.Tensor]:
+    """Weights of a network of timm, which finds them on the disk as it finds those that it has fetched."""
+    from timm.models import _registry
+
+    torch.manual_seed(5)
+    weights: dict[str, torch.Tensor] = timm.create_model("test_resnet").state_dict()
+    save_file(weights, tmp_path / "published.safetensors")
+    for name in ("test_resnet", "test_resnet.r160_in1k"):
+        there = replace(_registry._model_pretrained_cfgs[name], file=str(tmp_path / "published.safetensors"))
+        monkeypatch.setitem(_registry._model_pretrained_cfgs, name, there)
+    return weights
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_resnet.r160_in1k"])
+@pytest.mark.parametrize(
+    ("options", "prefix"),
+    [
+        ({"num_classes": 10}, ""),
+        ({"features_only": True}, ""),
+        ({"features_only": True, "feature_cls": "getter", "out_indices": (2,)}, "model."),
+    ],
+)
+def test_other_networks_get_what_timm_publishes_for_them(published, name, options, prefix):
+    network = timm.create_model("test_resnet", **options)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    load_pretrained(network, name, "imagenet")
+    for key, tensor in network.state_dict().items():
+        other_classes = key.startswith("fc.")  # which keep the layer that they have
+        assert torch.equal(tensor, before[key] if other_classes else published[key.removeprefix(prefix)]), key
+    assert any(not torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
+
+
+def test_what_timm_publishes_has_to_fit_half_of_the_network(published):
+    other = torch.nn.ModuleDict({"fc": torch.nn.Linear(96, 1000), "more": torch.nn.Linear(2, 2)})
+    other["rest"] = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(3))
+    assert other["fc"].weight.shape == published["fc.weight"].shape
+    with pytest.raises(WeightsError, match="ImageNet weights of test_resnet fit only 2 of its 10 tensors"):
+        load_pretrained(other, "test_resnet", "imagenet")
+
+
+@needs_weights(1)
+def test_a_weights_tag_does_not_lead_past_the_packages():
+    network = timm.create_model("tf_efficientnet_lite1")
+    load_pretrained(network, "tf_efficientnet_lite1.in1k", "imagenet")
+    expected = timm.create_model("tf_efficientnet_lite1")
+    load_efficientnet_lite(expected, "tf_efficientnet_lite1")
+    theirs = expected.state_dict()
+    assert all(torch.equal(tensor, theirs[key]) for key, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "std"),
+    [
+        ("tf_efficientnet_lite1", (127 / 255,) * 3, (128 / 255,) * 3),
+        ("tf_efficientnet_lite1.in1k", (127 / 255,) * 3, (128 / 255,) * 3),
+        ("tf_efficientnet_lite3", (0.5,) * 3, (0.5,) * 3),  # whose weights are timm's own
+        ("resnet18", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ],
+)
+def test_pictures_are_normalised_as_the_weights_want_it(layout, name, mean, std):
+    with torch.device("meta"):
+        found = ViT(ViT.Params(model=name), layout).normalise
+    assert (found.mean, found.std) == (pytest.approx(mean), pytest.approx(std))
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from icm_core.errors import SpecError
 from icm_core.kinds import Classification
-from icm_core.types import Features, Prediction
+from icm_core.types import Features, Level, Prediction
 from icm_tasks import ViT
 
 
@@ -150,6 +150,9 @@ def test_unknown_model_names_value_and_nearest(layout):
 def test_missing_image_is_refused():
     with pytest.raises(SpecError, match="'image'"):
         head({})
+    for other in (Level(3, 2), Level(4, 1)):
+        with pytest.raises(SpecError, match="needs 'image' as .*channels=3, stride=1"):
+            head({"image": other})
 
 
 def test_what_is_measured_is_top_1_over_pictures(layout):
