@@ -151,7 +151,7 @@ def test_missing_image_is_refused():
     with pytest.raises(SpecError, match="'image'"):
         head({})
     for other in (Level(3, 2), Level(4, 1)):
-        with pytest.raises(SpecError, match="needs 'image' as .*channels=3, stride=1"):
+        with pytest.raises(SpecError, match=r"needs 'image' as .*channels=3, stride=1"):
             head({"image": other})
 
 
