@@ -10,7 +10,6 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from icm_core.errors import SpecError
 from icm_core.interfaces.component import Component, ComponentParams
 
 C = TypeVar("C", bound=Component, covariant=True)
@@ -145,7 +144,4 @@ def _found(contract: type[Component], value: object, info: core_schema.Validatio
             "names of components are looked up where a spec is read; without one, give Nested.of(its class)"
         )
     where: LookUp = info.context
-    try:
-        return where.nested(contract, info.field_name or "", use, params)
-    except ValueError as error:
-        raise SpecError(f"{info.field_name}: {error}") from error
+    return where.nested(contract, info.field_name or "", use, params)

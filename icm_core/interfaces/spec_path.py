@@ -46,9 +46,6 @@ class SpecPath(str):
             raise SpecError(f"{str(self)!r} is found from the folder of a spec's file, and this spec is from no file")
         return self._place
 
-    def __getnewargs__(self) -> tuple[str, Path | None]:  # type: ignore[override]
-        return str(self), self._place
-
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
