@@ -74,6 +74,54 @@ def test_a_number_that_is_a_thousandth_off_is_told(tmp_path: Path, what: str) ->
             read_agreeing(path, Kinds())
 
 
+def written(path: Path, change: Any) -> Path:
+    """A result's file of which something was changed by hand."""
+    write_result(path, of("one"))
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    return path
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_number_of_pictures_that_are_not_there_is_told(tmp_path: Path, count: int) -> None:
+    path = written(tmp_path / "one.json", lambda data: data["data"].update(pictures=count, of=9))
+    with pytest.raises(InputError, match=f"it says that it has {count} pictures, and has 2"):
+        read_agreeing(path, Kinds())
+
+
+def test_a_figure_that_was_taken_out_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path / "one.json", lambda data: data["points"][1]["tasks"]["seen"].update(psnr=None))
+    with pytest.raises(InputError, match="its point at quality 2 says seen psnr nothing, and its own pictures give"):
+        read_agreeing(path, Kinds())
+
+
+def test_figures_of_a_kind_that_is_not_installed_stay_unchecked(tmp_path: Path) -> None:
+    def change(data: Any) -> None:
+        data["tasks"]["seen"]["kind"] = "far.away"
+        data["points"][1]["tasks"]["seen"]["psnr"] = 99.0
+
+    path = written(tmp_path / "one.json", change)
+    assert read_agreeing(path, Kinds()).points[1].tasks["seen"]["psnr"] == 99.0
+    data = json.loads(path.read_text())
+    data["points"][1]["bpp"] *= 2
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError, match="its point at quality 2 says bpp"):  # which is made of bytes alone
+        read_agreeing(path, Kinds())
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"params": '{"size": 3}'}, r"has parameters \{\}, and \{'size': 3\} should be measured"),
+        ({"split": "test"}, "has split val, and test should be measured"),
+    ],
+)
+def test_other_data_than_asked_for_is_told(more: dict[str, str], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        check_asked(Path("one.json"), of("one"), Options("one", "made:.", **more))
+
+
 def test_more_pictures_than_there_are_asks_for_all_of_them() -> None:
     result = of("one")
     for limit in (None, 2, 9):
@@ -93,6 +141,9 @@ def test_pipelines_are_one_if_components_and_weights_are() -> None:
 
     assert same_pipeline(pipe, changed(name="other", description="the same"))
     assert not same_pipeline(pipe, changed(codec={"use": "tiny.thumbnail", "params": {"steps": 9}}))
+    told = {"data": "streets of elsewhere", "pictures": "streets"}
+    tasks = {name: {**task, "trained_on": told} for name, task in pipe.spec.to_json()["tasks"].items()}
+    assert same_pipeline(pipe, changed(tasks=tasks))
     fewer = {name: task for name, task in pipe.spec.to_json()["tasks"].items() if name != "classification"}
     assert not same_pipeline(pipe, changed(tasks=fewer))
 

@@ -442,6 +442,41 @@ def test_intervals_are_those_of_the_seed_and_hold_the_value() -> None:
     assert f"(95 %: {level.interval[0]:.0f} to {level.interval[1]:.0f} %)" in sentence(first, level)
 
 
+def of_psnr(system: str, *points: tuple[int, float]) -> Result:
+    """One picture at some sizes, each with its PSNR."""
+    own = pictured("a", [(size, size) for size, _ in points], of_pictures([value for _, value in points]))
+    return made(system, [own])
+
+
+def test_the_anchor_is_the_first_or_the_one_that_is_named() -> None:
+    three = [of_psnr(name, (100 * by, 30), (200 * by, 33)) for by, name in enumerate(("one", "two", "three"), 1)]
+    assert [(one.anchor, one.test) for one in compare(three, count=0)] == [("one", "two"), ("one", "three")]
+    found = compare(three, anchor="two", count=0)
+    assert [(one.anchor, one.test) for one in found] == [("two", "one"), ("two", "three")]
+    assert [one.bd_rate for one in found] == [pytest.approx(-50), pytest.approx(50)]
+
+
+def test_intervals_are_made_by_the_method_of_the_value() -> None:
+    """Of a single picture there is nothing else to draw."""
+    one = of_psnr("one", (100, 28), (200, 31), (350, 33), (600, 34.5))
+    other = of_psnr("other", (130, 28), (200, 31.5), (450, 32.5), (600, 35), (1300, 36))
+    values = []
+    for method in ("pchip", "akima"):
+        (found,) = compare([one, other], method=method, levels={"psnr": 33.7}, count=3)
+        assert found.bd_rate_interval == (pytest.approx(found.bd_rate),) * 2
+        assert found.bd_value_interval == (pytest.approx(found.bd_value),) * 2
+        assert found.at[0].interval == (pytest.approx(found.at[0].ratio),) * 2
+        values.append((found.bd_rate, found.bd_value, found.at[0].ratio))
+    assert all(abs(a - b) > 1e-3 for a, b in zip(*values, strict=True))
+
+
+def test_a_reason_why_there_is_nothing_is_said_once() -> None:
+    (found,) = compare([of_psnr("one", (100, 30)), of_psnr("other", (150, 31))], count=0)
+    assert (found.note, found.bd_rate, found.bd_value, found.common, found.at) == (TOO_FEW, None, None, None, [])
+    (found,) = compare([of_psnr("one", (100, 30), (200, 33)), of_psnr("other", (900, 31), (990, 32))], count=0)
+    assert (found.note, found.bd_value) == (NO_RATES, None)
+
+
 def test_heads_that_differ_on_clean_pictures_are_told_the_anchors_first() -> None:
     def of(system: str, hits: int) -> Result:
         tallies = [{"it": {"confusion": found}} for found in ([3, 1, 1, 3], [8, 1, 1, 8])]
