@@ -66,6 +66,10 @@ def test_a_batch_that_processes_cannot_share_is_refused(tmp_path: Path, monkeypa
     monkeypatch.setenv("WORLD_SIZE", "3")  # as torchrun says it to each of three
     output = refused("smoke", "-o", tmp_path / "run", *CPU)
     assert "stages[0].feeds[0].batch is 4; it should be a multiple of the number of processes, 3" in output
+    feed = {"data": ["shapes"], "losses": [{"use": "training.rate"}]}
+    feeds = json.dumps([{**feed, "batch": 6}, {**feed, "batch": 8}])
+    output = refused("smoke", "-o", tmp_path / "run", *CPU, "--set", f"stages.joint.feeds={feeds}")
+    assert "stages[0].feeds[1].batch is 8; it should be a multiple of the number of processes, 3" in output
     assert not (tmp_path / "run").exists()
 
 

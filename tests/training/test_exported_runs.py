@@ -165,6 +165,24 @@ def test_the_command_exports_the_stage_and_the_name_that_are_asked_for(
     assert torch.equal(own[key], trained[key].half())
 
 
+def test_the_command_says_why_a_task_has_no_onnx_file(smoke: Smoke, tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="pip install icm-framework[onnx]")
+    pytest.importorskip("onnxruntime", reason="pip install icm-framework[onnx]")
+    behind = {"use": "core.decoded_picture", "params": {"of": "fine"}}
+    recipe = smoke(**{"pipeline.tasks.segmentation.adapter": behind})
+    everything = build_registry()
+    made = export(run_of(recipe, tmp_path / "run", everything, "fine"), tmp_path / "out", everything)
+    words = ["export", str(made.spec), "--onnx", "-o", str(tmp_path / "onnx"), "--size", "64", "64"]
+    found = CliRunner().invoke(app, words, catch_exceptions=False)
+    why = "its adapter reads the fine picture, which the base layer alone does not give"
+    assert found.exit_code == 0 and f"segmentation was not written: {why}" in " ".join(found.output.split())
+    assert {path.name for path in (tmp_path / "onnx").iterdir()} == {
+        "smoke.encoder.onnx",
+        "smoke.coarse.onnx",
+        "smoke.camera.npz",
+    }
+
+
 @pytest.fixture
 def card(smoke: Smoke, pipe: Pipeline) -> Callable[..., str]:
     """The card of a recipe with changes; what a record says besides."""
