@@ -85,7 +85,11 @@ def _with_entrypoints(group: str, folder: str) -> Iterator[tuple[str, str, str, 
 
 def _with_importlib(group: str, folder: str) -> Iterator[tuple[str, str, str, str]]:
     for distribution in importlib.metadata.distributions(path=[folder]):
-        for point in distribution.entry_points:
+        try:
+            points = distribution.entry_points
+        except UnicodeError:  # this package's file alone
+            continue
+        for point in points:
             if point.group == group:
                 yield distribution.metadata["Name"] or "unknown", distribution.version, point.name, point.value
 
