@@ -84,6 +84,9 @@ def test_a_picture_is_in_common_at_one_size_alone() -> None:
     assert [[own.key for own in result.pictures] for result in found] == [["p0", "p2"]] * 2
     assert found[0].points[0].tasks["seen"]["psnr"] == pytest.approx(31.0)
     assert found[0].data.sizes == {"10x20": 1, "30x20": 1}
+    # Pictures of one size and of several are two data sets, whatever they have in common.
+    apart = by_pictures([of("one", (10, 20), (10, 20)), of("other", (10, 20), (20, 10))])
+    assert [len(result.pictures) for some in apart.values() for result in some] == [2, 2] and len(apart) == 2
     # Of one size each, they are two data sets.
     assert len(by_pictures([of("one", (10, 20)), of("other", (20, 10))])) == 2
 

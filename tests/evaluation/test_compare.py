@@ -470,6 +470,23 @@ def test_intervals_are_made_by_the_method_of_the_value() -> None:
     assert all(abs(a - b) > 1e-3 for a, b in zip(*values, strict=True))
 
 
+def test_draws_are_of_pictures_in_one_order() -> None:
+    one = uneven("one", 3)
+    other = uneven("other", 4)
+    turned = other.model_copy(update={"pictures": other.pictures[::-1]})
+    with pytest.raises(InputError, match="'other' was not measured on the pictures of 'one'"):
+        compare([one, turned], count=0)
+
+
+def test_a_drawn_curve_has_the_points_of_the_curve_where_one_layer_keeps_its_quality() -> None:
+    own = pictured("a", [(100, 50), (200, 50), (300, 50)], of_pictures((30, 33, 35)), fixed=2)
+    (curve,) = curves_of(made("fixed", [own], whole=("seen",)))
+    assert curve.settings == ((2, 1), (2, 2), (2, 3))
+    later = replace(curve, settings=curve.settings[1:], rates=curve.rates[1:], values=curve.values[1:])
+    (drawn,) = Resampler(np.ones((1, 1))).points(later)
+    assert drawn.rates.tolist() == list(later.rates) and drawn.values.tolist() == [33, 35]
+
+
 def test_a_reason_why_there_is_nothing_is_said_once() -> None:
     (found,) = compare([of_psnr("one", (100, 30)), of_psnr("other", (150, 31))], count=0)
     assert (found.note, found.bd_rate, found.bd_value, found.common, found.at) == (TOO_FEW, None, None, None, [])

@@ -64,6 +64,15 @@ def test_an_annotation_shows_the_picture_where_it_counts_nowhere(pipe: Pipeline,
     assert (kept != picture[~ignored]).any(1).mean() > 0.9
 
 
+def test_an_annotation_is_drawn_in_the_colours_of_the_head(pipe: Pipeline, data: DataSet) -> None:
+    shot, sample = shoot([pipe], data, 4, [0.5]), data[4]
+    assert shot.truth is not None
+    drawn, picture = (np.asarray(image.convert("RGB")).astype(float) for image in (shot.truth, shot.original))
+    for number, colour in enumerate([(0, 0, 255), (90, 90, 90), (0, 160, 0), (255, 0, 0)]):
+        there = sample.target.numpy() == number
+        assert np.abs(drawn[there] - (0.4 * picture[there] + 0.6 * np.array(colour))).max() <= 1
+
+
 def test_what_is_drawn_is_not_said_as_well(pipe: Pipeline, data: DataSet) -> None:
     (step,) = shoot([pipe], data, 4, [0.5]).steps
     (cell,) = (cell for cell in step.cells if cell.title == "single: segmentation")
