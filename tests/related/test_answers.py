@@ -14,7 +14,7 @@ from torchvision.models.resnet import BasicBlock
 from icm_baselines.still import JPEG
 from icm_core import BitstreamError, Quality, SpecError
 from icm_core.interfaces import Nested, TaskHead
-from icm_core.types import Features, Level
+from icm_core.types import Features, Level, SideInfoLayout
 from icm_related.latent import LatentClassifier
 from icm_related.lossless import Lossless
 from icm_related.recurrent import Recurrent
@@ -66,6 +66,7 @@ def test_the_codec_beside_an_answer_is_frozen_proven_and_asked_for_its_qualities
     told = made(WithAnswer, codec=Nested.of(Hyperprior, **TOY), head=Nested.of(Stripes))
     told.requires_grad_(False)
     assert isinstance(told.codec, Hyperprior) and told.quality_range == (1, 4)
+    assert told.layout == SideInfoLayout((Level(8, 32), Level(4, 64), Level(5, 0)), 8)
     told.freeze_tables()
     assert bool(told.codec.gain_h1.table.all())
     assert list(told.prove()) == told.codec.prove() != []
@@ -85,6 +86,18 @@ def test_a_classifier_of_latents_has_as_many_blocks_in_each_of_two_groups() -> N
     assert [block.conv1.stride for block in blocks] == [(1, 1)] * 3 + [(2, 2), (1, 1), (1, 1)]
 
 
+def test_a_latent_is_brought_to_variance_1_before_it_is_read() -> None:
+    torch.manual_seed(0)
+    head = made(LatentClassifier, {"latent": Level(6, 16)}, classes=5, width=4, blocks=1).train()
+    latent = torch.randn(4, 6, 4, 5)
+    scale, shift = torch.tensor([1.0, 2.0, 5.0, 0.1, 3.0, 10.0]), torch.arange(6.0)
+    plain, moved = (
+        head(Features({"latent": one}, (64, 80)))
+        for one in (latent, latent * scale[:, None, None] + shift[:, None, None])
+    )
+    torch.testing.assert_close(plain, moved, rtol=1e-2, atol=1e-2)
+
+
 # --- passes ----------------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +111,15 @@ def test_passes_are_held_within_0_and_1_but_in_training() -> None:
         found = codec.eval()(x, torch.ones(1)).side.levels[0]
     assert float(trained[:, 0].min()) > 1.5 and float(trained[:, 1].max()) < -0.5
     assert found[:, 0].unique().tolist() == [1] and found[:, 1].unique().tolist() == [0]
+
+
+def test_passes_are_whole_numbers_whatever_the_precision_of_the_rest() -> None:
+    torch.manual_seed(0)
+    codec = made(Recurrent, width=8, code_channels=8, passes=3).eval()
+    x = torch.rand(1, 3, 64, 80)
+    plain = codec.encode(x, Quality.of(3))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert codec.encode(x, Quality.of(3)) == plain
 
 
 def test_a_pass_too_many_is_refused() -> None:

@@ -17,6 +17,7 @@ from icm_related.filtered import Filtered
 from icm_related.label_map import LabelMap
 from icm_related.travelling import WithAnswer
 from icm_sicmh.coarse_to_fine import CoarseToFine
+from icm_sicmh.codec import Hyperprior
 
 ONE = Quality.of(1)
 WIDTHS = {"width": 8, "h1_channels": 8, "h2_channels": 4, "groups": 2, "context_channels": 8, "qualities": 4}
@@ -105,3 +106,11 @@ def test_what_a_codec_sends_beside_the_picture_stays_behind_it(x: Tensor) -> Non
     expected = filtered.codec(x, torch.ones(2)).side
     assert len(found.levels) == 2 and found.levels[0].requires_grad
     assert torch.equal(found.levels[1], expected.levels[1])
+
+
+def test_all_that_is_asked_of_a_filtered_codec_is_the_codecs() -> None:
+    filtered = made(Filtered, codec=Nested.of(Hyperprior, **{**WIDTHS, "qualities": 3})).requires_grad_(False)
+    assert filtered.quality_range == (1, 3) and filtered.layout == filtered.codec.layout
+    filtered.freeze_tables()
+    assert bool(filtered.codec.gain_h1.table.all())
+    assert list(filtered.prove()) == filtered.codec.prove() != []

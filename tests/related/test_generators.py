@@ -62,3 +62,9 @@ def test_what_is_coarser_than_1_16_comes_in_there_too() -> None:
 def test_strides_that_are_no_powers_of_two_are_refused(stride: int) -> None:
     with pytest.raises(SpecError, match=f"powers of two, and the codec gives .*stride={stride}"):
         made(Synthesis, SideInfoLayout((Level(4, 1), Level(5, stride)), 8))
+
+
+def test_a_label_map_coarser_than_1_16_is_refused() -> None:
+    made(Synthesis, SideInfoLayout((Level(4, 16),), 8), channels=16)
+    with pytest.raises(SpecError, match="reads a label map at 1/16 or finer"):
+        made(Synthesis, SideInfoLayout((Level(4, 32),), 8), channels=16)

@@ -63,6 +63,20 @@ class Brightest(TaskHead):
         return F.cross_entropy(output, target, reduction="none")
 
 
+class Grey(TaskHead):
+    """A number for a picture: how bright it is."""
+
+    name = "tests.grey"
+    kind = "regression"
+    labels = ("brightness",)
+
+    def forward(self, features: Features) -> Tensor:
+        return features.cropped("image").mean((2, 3))[:, :1]
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output - target).square().mean(1)
+
+
 class ThreeSteps(SideInfoAdapter):
     """Steps for three channels, which is neither one nor all."""
 
@@ -127,12 +141,17 @@ def test_a_maps_codec_gives_a_picture_and_nothing_else() -> None:
         label_map(map=more)
 
 
+def test_only_a_segmentation_network_labels() -> None:
+    with pytest.raises(SpecError, match=r"tests\.grey is a head of kind regression; it should be one of segmentation"):
+        made(LabelMap, segmenter=Nested.of(Grey))
+
+
 # --- the reduced picture ---------------------------------------------------------------------------------------------
 
 
 def test_what_a_reduced_pictures_codec_hands_on_is_coarser_by_the_reduction() -> None:
     codec = label_map(reduction=2, picture=Nested.of(Hyperprior, **TOY))
-    assert codec.layout.levels == (Level(CLASSES, 1), Level(8, 64), Level(4, 128))
+    assert codec.layout == SideInfoLayout((Level(CLASSES, 1), Level(8, 64), Level(4, 128)), 8)
 
 
 def test_a_reduced_picture_is_coded_at_the_quality_that_is_asked_for(x: Tensor) -> None:
@@ -174,6 +193,13 @@ def test_qualities_are_given_by_one_of_the_two_alone() -> None:
 
 
 # --- features --------------------------------------------------------------------------------------------------------
+
+
+def test_features_are_handed_on_with_their_width_and_qualities() -> None:
+    codec = label_features(qualities=7)
+    assert codec.quality_range == (1, 7)
+    wider = made(LabelFeatures, segmenter=SEGMENTER, width=12, channels=8)
+    assert wider.layout == SideInfoLayout((Level(CLASSES, 1), Level(8, 16)), 12)
 
 
 def test_features_far_out_are_held_within_what_a_stream_can_hold(x: Tensor) -> None:

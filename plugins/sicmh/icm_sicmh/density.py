@@ -85,7 +85,7 @@ class FactorizedDensity(nn.Module):
         """Probability between low and high, each (C, 1, n)."""
         a, b = self.logits(low), self.logits(high)
         # On the side of the smaller tail both sigmoids keep their digits.
-        sign = -(a + b).sign().detach()
+        sign = torch.where(a + b > 0, -1.0, 1.0)
         return (torch.sigmoid(sign * b) - torch.sigmoid(sign * a)).abs()
 
     def bits(self, value: Tensor, gain: Tensor) -> Tensor:

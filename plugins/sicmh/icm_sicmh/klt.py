@@ -69,7 +69,9 @@ def pyramid(kept: Sequence[int]) -> list[Stage]:
         filtered = torch.einsum("kcyx,cd,yz,xw->kdzw", flat, cov_colour, rows, columns)
         values, vectors = torch.linalg.eigh(filtered.flatten(1) @ flat.flatten(1).T)
         values, vectors = values.flip(0)[:most].clamp_min(1e-12), vectors.flip(1)[:, :most].T
-        largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
+        sizes = vectors.abs()  # of which several may be the largest, but for noise
+        first = (sizes > 0.999 * sizes.amax(1, keepdim=True)).int().argmax(1, keepdim=True)
+        largest = vectors.gather(1, first)
         vectors = vectors * largest.sign()  # an eigenvector's sign is the library's choice
         basis = (vectors @ flat.flatten(1)).reshape(-1, 3, 2 * side, 2 * side)
         levels.append(Stage(vectors.reshape(-1, count, 2, 2).float(), (values.sqrt() * 0.5**stage).float()))
