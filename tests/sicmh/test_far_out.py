@@ -26,7 +26,7 @@ from icm_sicmh.codec import Hyperprior
 from icm_sicmh.density import FactorizedDensity, gaussian_bits
 from icm_sicmh.gain import ExactGain, GainUnit
 from icm_sicmh.klt import pyramid, start_encoder
-from icm_sicmh.layers import GDN, conv, pad_to, started
+from icm_sicmh.layers import GDN, conv, pad_to, round_ste, started
 from icm_sicmh.networks import encoder
 from icm_sicmh.prediction import predict
 from icm_sicmh.residual import Residual
@@ -36,7 +36,7 @@ Example = Callable[..., tuple[Tensor, Tensor, SideInfo]]
 
 
 def made(cls: Any, *more: Any, **params: Any) -> Any:
-    return made(cls, *more, **params)
+    return cls(cls.Params(**params), *more)
 
 
 # --- the enhancement -------------------------------------------------------------------------------------------------
@@ -136,6 +136,12 @@ def test_means_do_not_move_what_is_decoded(codec: Any, example: Example) -> None
         values = torch.rand(decoded.shape, generator=torch.Generator().manual_seed(1))
         of_means, of_latents = torch.autograd.grad((values * decoded).sum(), [bias, weight])
         assert float(of_means.abs().max()) < 1e-4 * float(of_latents.abs().max())
+
+
+def test_a_gradient_passes_rounding_as_it_is() -> None:
+    x = torch.tensor([0.2, 1.7, -2.4], requires_grad=True)
+    round_ste(x).backward(torch.tensor([0.3, -1.6, 2.5]))
+    assert x.grad is not None and x.grad.tolist() == pytest.approx([0.3, -1.6, 2.5])
 
 
 def test_h2s_density_begins_ten_wide_to_each_side(codec: Any) -> None:
