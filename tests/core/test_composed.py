@@ -132,6 +132,15 @@ def test_values_keep_the_file_that_said_them_first(tiny: ModuleType, data: dict[
     assert set(last.origins.values()) == {base, last.path} and middle not in last.origins.values()
 
 
+@pytest.mark.parametrize(
+    ("content", "kind"), [('"extends"', "str"), ('["extends"]', "list"), ("3", "int"), ("null", "NoneType")]
+)
+def test_a_file_that_holds_no_object_is_no_spec(registry: Registry, tmp_path: Path, content: str, kind: str) -> None:
+    (tmp_path / "own.json").write_text(content)
+    with pytest.raises(SpecError, match=rf"own\.json: a pipeline spec is a JSON object, not {kind}$"):
+        read_spec(tmp_path / "own.json", registry)
+
+
 # --- where values come from ------------------------------------------------------------------------------------------
 
 

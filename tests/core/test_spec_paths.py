@@ -230,6 +230,17 @@ def test_copies_lie_where_the_same_spec_finds_them(registry: Registry, data: dic
     assert [copy.read_text() for copy in (tmp_path / "two/sub/a.bin", stale)] == ["of the codec", "of the head"]
 
 
+def test_a_folder_is_copied_to_its_bottom(data: dict[str, Any], tmp_path: Path) -> None:
+    data["tasks"]["classes"]["head"]["params"] = {"file": "net"}
+    for name in ("config.json", "parts/1.bin", "parts/deeper/1.bin"):
+        put(tmp_path / "one/net" / name, name)
+    spec = parse_spec(data).with_files({"tasks.classes.head.params.file": tmp_path / "one/net"})
+    copied = copy_files(spec, tmp_path / "two")
+    assert {str(copy.relative_to(tmp_path / "two/net")): copy.read_text() for copy in copied} == {
+        name: name for name in ("config.json", "parts/1.bin", "parts/deeper/1.bin")
+    }
+
+
 def test_a_copy_onto_itself_leaves_the_file_alone(registry: Registry, data: dict[str, Any], tmp_path: Path) -> None:
     path = write(tmp_path / "base.json", spec_with_files(data))
     files = [put(tmp_path / "sub/a.bin", "of the codec"), put(tmp_path / "b.bin", "of the head")]
