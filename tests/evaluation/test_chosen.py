@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from icm_made import made, of_pictures, pictured
 
 from icm_core.errors import InputError
 from icm_evaluation.chosen import groups_of, side_rate
 from icm_evaluation.curves import curves_of
-from icm_evaluation.papers import Curves, paper
+from icm_evaluation.papers import Curves, Wanted, paper
 from icm_evaluation.results import Result
 
 
@@ -24,6 +27,11 @@ def test_a_side_rate_is_the_lowest_and_the_highest_of_the_base_layer() -> None:
     assert side_rate(curve) == (pytest.approx(8.0), pytest.approx(8.32))
 
 
+def test_a_side_rate_is_that_of_the_points_of_the_curve() -> None:
+    (curve,) = (curve for curve in curves_of(fixed("one", 104, 100, 109)) if curve.metric == "psnr")
+    assert side_rate(replace(curve, settings=curve.settings[:2])) == (pytest.approx(8.0), pytest.approx(8.32))
+
+
 @pytest.mark.parametrize(("one", "other"), [((100, 104), (200, 209)), ((1000, 1049), (1103, 1103))])
 def test_base_layers_that_differ_by_less_than_a_twentieth_stay(one: tuple[int, int], other: tuple[int, int]) -> None:
     wanted = paper().figures["fig22"]
@@ -37,6 +45,7 @@ def test_base_layers_that_differ_by_less_than_a_twentieth_stay(one: tuple[int, i
     ("one", "other", "says"),
     [
         ((100, 106), (200, 200), r"compares side rates that stay, and the base layer of 'one' has 8 to 8\.48 bpp"),
+        ((1000, 1052), (2000, 2000), r"the base layer of 'one' has 80 to 84\.2 bpp"),
         ((100, 100), (104, 104), r"the base layers of both 'one' and 'other' have 8 bpp"),
         ((104, 104), (100, 100), r"the base layers of both 'one' and 'other' have 8 bpp"),
     ],
@@ -48,3 +57,56 @@ def test_base_layers_that_move_or_are_alike_are_refused(
     assert isinstance(wanted, Curves)
     with pytest.raises(InputError, match=says):
         groups_of("fig22", wanted, [fixed("one", *one), fixed("other", *other)], {})
+
+
+def shows(size: tuple[int, int] | None = None, **of: Any) -> Curves:
+    """A figure of PSNR."""
+    about = {"data": "pictures", "metric": "psnr", "differ": "system", "share": (), **of}
+    return Curves(
+        kind="curves", title="t", paper_data="theirs", needs="results", size=size, of=Wanted.model_validate(about)
+    )
+
+
+def of_size(name: str, width: int, height: int, **more: Any) -> Result:
+    sizes = [(size + len(name), size) for size in (50, 70)]
+    return made(name, [pictured("a", sizes, of_pictures((30, 33)), width, height)], **more)
+
+
+def shown(wanted: Curves, *results: Result, sizes: Any = None) -> dict[str, list[str]]:
+    found = groups_of("fig9", wanted, results, sizes or {})
+    return {data: [curve.label for curve in curves] for data, curves in found.items()}
+
+
+def test_curves_of_whole_files_are_shown_beside_others_unless_they_alone_are_wanted() -> None:
+    fine, coarse = of_size("fine", 40, 20, whole=("seen",)), of_size("coarse", 40, 20, codec="other")
+    assert [*shown(shows(), fine, coarse).values()] == [["fine", "coarse"]]
+    assert [*shown(shows(whole=True), fine, coarse).values()] == [["fine"]]
+
+
+def test_results_at_the_papers_size_are_shown_alone() -> None:
+    flat, tall = of_size("flat", 40, 20), of_size("tall", 20, 40)
+    assert shown(shows((20, 40)), flat, tall) == {"made val, 1 pictures of 40x20": ["flat"]}
+    assert shown(shows((40, 20)), flat, tall) == {"made val, 1 pictures of 20x40": ["tall"]}
+    # Others stand in their place, but those that another figure is about.
+    assert shown(shows((30, 60)), flat, tall, sizes={(20, 40): "fig8"}) == {"made val, 1 pictures of 20x40": ["tall"]}
+    with pytest.raises(InputError, match="fig9 shows pictures of 30x60, and 'flat' was measured on 20x40, which fig8"):
+        shown(shows((30, 60)), flat, sizes={(20, 40): "fig8"})
+
+
+@pytest.mark.parametrize(
+    ("share", "more", "says"),
+    [
+        ("search", {"effort": 8}, "the search of 'one' is of 0 steps, that of 'other' of 8 steps"),
+        ("codec", {"codec": "other.codec"}, r"the codec of 'one' is made\.codec, that of 'other' other\.codec"),
+    ],
+)
+def test_what_curves_should_share_is_told(share: str, more: dict[str, Any], says: str) -> None:
+    one, other = of_size("one", 40, 20), of_size("other", 40, 20, **more)
+    assert [*shown(shows(), one, other).values()] == [["one", "other"]]
+    with pytest.raises(InputError, match=says):
+        shown(shows(share=(share,)), one, other)
+
+
+def test_a_figure_says_whose_classes_its_data_has() -> None:
+    one = of_size("one", 40, 20, params={"classes": "cityscapes"})
+    assert [*shown(shows(), one)] == ["made (cityscapes) val, 1 pictures of 40x20"]
