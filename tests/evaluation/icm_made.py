@@ -72,7 +72,7 @@ def made(system: str, rows: Sequence[PictureRow], kinds: Mapping[str, str] | Non
         size = f"{one.width}x{one.height}"
         sizes[size] = sizes.get(size, 0) + 1
     about = {name: more.pop(name) for name in [*more] if name in Data.model_fields}
-    data = {"name": "made", "params": {}, "kind": "pictures", "split": "val", "labels": []}
+    data: dict[str, Any] = {"name": "made", "params": {}, "kind": "pictures", "split": "val", "labels": []}
     data |= {"pictures": len(rows), "of": len(rows), "sizes": sizes, **about}
     fields: dict[str, Any] = {
         "codec": "made.codec",
