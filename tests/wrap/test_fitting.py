@@ -1,0 +1,88 @@
+"""Pictures in a network's input, side by side with numbers worked out by hand; and boxes back again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from icm_core.wrap import Fitted, Input, fit_into
+
+
+def noise(height: int, width: int) -> torch.Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(height))
+
+
+@pytest.mark.parametrize(
+    ("own", "how", "start", "inner", "outer"),
+    [
+        # Of its own size, filled up to multiples on the right and below.
+        ((20, 30), {"multiple": 16}, (0, 0), (20, 30), (32, 32)),
+        # The shorter side is 48, or what is left of it where the longer one would be above 96; rounded down.
+        ((40, 60), {"size": 48, "multiple": 16}, (0, 0), (48, 64), (48, 64)),
+        ((40, 200), {"size": 48, "longest": 96, "multiple": 8}, (0, 0), (16, 96), (16, 96)),
+        ((200, 40), {"size": 48, "longest": 96}, (0, 0), (96, 19), (96, 19)),
+        ((40, 50), {"size": 30, "fit": "corner", "multiple": 16}, (0, 0), (30, 38), (32, 48)),
+        # 10x7 times 2.1; 7 columns are left, of which 3 are on the left.
+        ((10, 7), {"size": (21, 21), "fit": "letterbox"}, (0, 3), (21, 14), (21, 21)),
+        ((10, 7), {"size": (21, 21), "fit": "corner"}, (0, 0), (21, 14), (21, 21)),
+        ((10, 7), {"size": (21, 30), "fit": "stretch"}, (0, 0), (21, 30), (21, 30)),
+        # 30x20 times 0.8; 8 rows are cut, 4 above.
+        ((30, 20), {"size": (16, 16), "fit": "cover"}, (-4, 0), (24, 16), (16, 16)),
+        # Of 64/45 and 96/100 the second is nearer to 1: 43.2x96, and the nearest multiples of 16.
+        ((45, 100), {"size": (64, 96), "fit": "least", "multiple": 16}, (0, 0), (48, 96), (48, 96)),
+        ((100, 45), {"size": (96, 64), "fit": "least", "multiple": 16}, (0, 0), (96, 48), (96, 48)),
+    ],
+)
+def test_where_a_picture_is_in_its_input(
+    own: tuple[int, int], how: dict[str, Any], start: tuple[int, int], inner: tuple[int, int], outer: tuple[int, int]
+) -> None:
+    for found in (fit_into(noise(*own), fill=0.25, **how), Input(fill=0.25, **how).fit_in(noise(*own))):
+        assert (found.start, found.inner, tuple(found.image.shape[2:]), found.size) == (start, inner, outer, own)
+        rows, columns = (slice(max(at, 0), max(at, 0) + n) for at, n in zip(start, inner, strict=True))
+        filled = torch.ones(outer, dtype=torch.bool)
+        filled[rows, columns] = False
+        assert bool((found.image[..., filled] == 0.25).all())
+        resized = F.interpolate(noise(*own), inner, mode="bilinear", antialias=True)
+        cut = resized[..., max(-start[0], 0) :, max(-start[1], 0) :][..., : outer[0], : outer[1]]
+        torch.testing.assert_close(found.image[..., rows, columns], cut if inner != own else noise(*own))
+
+
+@pytest.mark.parametrize("side", range(1, 120))
+def test_a_picture_that_covers_an_input_is_nowhere_smaller(side: int) -> None:
+    """Whatever the rounding of ratios."""
+    found = fit_into(torch.zeros(1, 3, side, 3 * side), (49, 98), "cover")
+    assert found.image.shape[2:] == (49, 98) and found.inner[0] >= 49 and found.inner[1] >= 98
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize("resample", ["bilinear", "bicubic"])
+def test_pictures_are_resized_as_asked_and_stay_within_0_and_1(smooth: bool, resample: Any) -> None:
+    edges = (noise(33, 47) > 0.5).float()
+    wants = Input(size=(20, 70), smooth=smooth, resample=resample)
+    expected = F.interpolate(edges, (20, 70), mode=resample, align_corners=False, antialias=smooth)
+    assert (float(expected.max()) > 1) == (resample == "bicubic")
+    torch.testing.assert_close(wants.fit_in(edges).image, expected.clamp(0, 1))
+
+
+# 50x200 in the middle of 100x100: half as large, from row 37.
+MIDDLE = Fitted(torch.zeros(1, 3, 100, 100), (37, 0), (25, 100), (50, 200))
+
+
+def test_boxes_are_cut_to_the_picture_unless_they_are_not_to_be() -> None:
+    boxes = torch.tensor([[-10.0, 20, 120, 90], [10, 42, 60, 52]])
+    assert MIDDLE.boxes(boxes).tolist() == [[0, 0, 200, 50], [20, 10, 120, 30]]
+    assert MIDDLE.boxes(boxes, cut=False).tolist() == [[-20, -34, 240, 106], [20, 10, 120, 30]]
+
+
+def test_boxes_go_there_and_back() -> None:
+    fitted = Fitted(torch.zeros(1, 3, 60, 90), (6, 15), (40, 20), (80, 10))  # half as high, twice as wide
+    there = fitted.placed(torch.tensor([[1.0, 20, 3, 60]]))
+    assert there.tolist() == [[17, 16, 21, 36]]
+    assert fitted.boxes(there).tolist() == [[1, 20, 3, 60]]
+
+
+def test_points_keep_what_they_say_beside_their_place() -> None:
+    assert MIDDLE.points(torch.tensor([[[10.0, 47, 2]], [[150.0, 36, 0]]])).tolist() == [[[20, 20, 2]], [[300, -2, 0]]]
