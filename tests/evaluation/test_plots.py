@@ -54,6 +54,14 @@ def test_every_line_has_a_look_of_its_own(axes: Any) -> None:
     ]  # fmt: skip
 
 
+def test_panels_stand_two_by_two_and_there_is_nothing_in_a_place_without_one() -> None:
+    panels = [Panel(name, [Line("one", "one", [0.1, 0.4], [30, 36])]) for name in ("a", "b", "c")]
+    for count, grid in ((1, (1, 1)), (2, (1, 2)), (3, (2, 2))):
+        axes = figure(panels[:count], "A title").axes
+        assert [ax.get_ylabel() for ax in axes] == ["a", "b", "c"][:count]
+        assert axes[-1].get_gridspec().get_geometry() == grid
+
+
 def of_classes(system: str, clean: int) -> Result:
     """mIoU of 60 and 80 % at 0.8 and 1.6 bits per pixel, and of so many correct pixels of ten each way, clean."""
     tallies = [{"it": {"confusion": found}} for found in ([3, 1, 1, 3], [8, 1, 1, 8])]
@@ -72,6 +80,20 @@ def test_panels_have_the_levels_of_all_their_curves() -> None:
         ("clean pictures, head of other", pytest.approx(100)),
     ]
     assert clean_levels([]) == []
+
+
+def test_figures_of_one_name_share_a_panel_if_kind_and_unit_are_the_same() -> None:
+    one, other = of_classes("one", 9), of_classes("other", 9)
+
+    def changed(**more: Any) -> Result:
+        about = other.tasks["it"].model_copy(update=more)
+        return other.model_copy(update={"tasks": {"it": about}})
+
+    figures = {"miou": other.tasks["it"].figures["miou"].model_copy(update={"unit": "m"})}
+    shared = [[len(panel.lines) for panel in panels_of([one, second])] for second in (
+        other, changed(kind="other.kind"), changed(figures=figures),
+    )]  # fmt: skip
+    assert shared == [[2], [1, 1], [1, 1]]
 
 
 def test_the_page_plots_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
