@@ -16,7 +16,7 @@ from icm_core.kinds import text_size
 from icm_core.pictures import png_bytes
 from icm_core.types import Legend, Prediction
 from icm_tasks.kinds import Depth
-from icm_tasks.kinds.scale import colours, with_scale
+from icm_tasks.kinds.scale import coloured, colours, with_scale
 
 NAN = float("nan")
 METRES = Legend(unit="m")
@@ -358,3 +358,47 @@ def test_divergence_is_the_mean_difference_as_a_share_of_the_mean_distance():
     found.sum().backward()
     assert output.grad[0, 0, 0, 0] == pytest.approx(1 / 16)
     assert KIND.divergence(reference, reference).tolist() == [0, 0]
+
+
+# --- the scale of drawings -------------------------------------------------------------------------------------------
+
+
+def upper(values: torch.Tensor, picture: Image.Image) -> np.ndarray:
+    """What is drawn on the picture, without the strip below."""
+    return np.asarray(KIND.draw(said(values), picture), dtype=np.float64)[: picture.height]
+
+
+def test_a_few_odd_distances_do_not_stretch_the_scale():
+    values = torch.linspace(1, 4, 10_000).view(100, 100).clone()
+    values[0, :40], values[99, :40] = 1e-3, 1e3
+    picture = Image.new("RGB", (100, 100), (90, 120, 30))
+    low, high = np.quantile(values.numpy(), [0.01, 0.99])
+    assert 0.9 < low < 1.1 and 3.9 < high < 4.1
+    expected = coloured(values.numpy(), np.ones((100, 100), dtype=bool), (low, high), picture)
+    assert np.abs(upper(values, picture) - np.asarray(expected, dtype=np.float64)).max() <= 1
+
+
+def test_the_scale_of_a_large_map_is_that_of_all_its_parts():
+    values = torch.linspace(1, 16, 500)[:, None].expand(500, 600)
+    drawn = upper(values, Image.new("RGB", (600, 500), (128, 128, 128)))
+    near, far = 0.75 * np.array([253, 231, 37]) + 32, 0.75 * np.array([68, 1, 84]) + 32
+    assert np.abs(drawn[2, 300] - near).max() < 8 and np.abs(drawn[-3, 300] - far).max() < 8
+
+
+def test_a_map_of_one_distance_is_all_near():
+    with np.errstate(all="raise"):
+        drawn = upper(torch.full((40, 60), 3.0), Image.new("RGB", (60, 40), (128, 128, 128)))
+    assert np.abs(drawn - (0.75 * np.array([253, 231, 37]) + 32)).max() <= 1
+
+
+@pytest.mark.parametrize(("most", "step"), [(65.5354, 0.001), (65.536, 0.01), (655.354, 0.01), (655.36, 0.1)])
+def test_a_step_is_the_finest_with_which_the_largest_distance_fits(most, step):
+    values = torch.tensor([[1.0, most]])
+    assert KIND.answer(said(values))["step"] == step
+    picture = KIND.raster(said(values))
+    assert picture is not None and abs(np.asarray(picture)[0, 1] * step - most) <= step / 2 + 1e-4
+
+
+def test_beyond_a_picture_is_the_ignored_value_also_where_it_is_0():
+    assert KIND.fill(ZERO) == 0 and KIND.fill(Legend(ignore=255)) == 255
+    assert np.isnan(KIND.fill(METRES))
