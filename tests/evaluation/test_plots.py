@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from icm_made import made, of_pictures, pictured
 from PIL import Image
 
+from icm_core.errors import InputError
 from icm_evaluation.gallery import Shot
-from icm_evaluation.plots import Line, Mark, Panel, clean_levels, figure, panels_of, pictures_figure
+from icm_evaluation.plots import Line, Mark, Panel, clean_levels, figure, panels_of, pictures_figure, write_plot
 from icm_evaluation.report import report
 from icm_evaluation.results import Result
+from icm_evaluation.styles import styles
 
 
 @pytest.fixture
@@ -60,6 +63,42 @@ def test_panels_stand_two_by_two_and_there_is_nothing_in_a_place_without_one() -
         axes = figure(panels[:count], "A title").axes
         assert [ax.get_ylabel() for ax in axes] == ["a", "b", "c"][:count]
         assert axes[-1].get_gridspec().get_geometry() == grid
+
+
+def test_five_and_thirty_systems_have_looks_of_their_own() -> None:
+    found = styles([(f"s{number}", f"s{number}") for number in range(35)])
+    assert len({(look.colour, look.marker) for look in found.values()}) == 35
+    assert len({(look.colour, look.symbol) for look in found.values()}) == 35
+
+
+def test_a_name_cannot_end_the_pages_script() -> None:
+    page = report([of_classes("a</script><i>b", 9)])
+    assert "</script><i>" not in page and r"a\u003c/script>\u003ci>b" in page
+
+
+def test_levels_differ_in_their_dashes() -> None:
+    (ax,) = figure([Panel("a", [Line("one", "one", [0.1], [30])], levels=[("x", 38.0), ("y", 39.0)])], "t").axes
+    dashes = {line.get_label(): tuple(line._unscaled_dash_pattern[1]) for line in ax.get_lines()[1:]}
+    assert dashes == {"x": (1, 2), "y": (4, 2)}
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.PNG", "a.svg", "a.Svg"])
+def test_a_plots_name_ends_in_small_or_large_letters(tmp_path: Path, name: str) -> None:
+    drawn = figure([Panel("a", [Line("one", "one", [0.1], [30])])], "t")
+    write_plot(tmp_path / name, drawn)
+    start = b"\x89PNG" if name.lower().endswith("png") else b"<?xml"
+    assert (tmp_path / name).read_bytes().startswith(start)
+    with pytest.raises(InputError, match=r"a\.pdf is no plot's name; it should end in \.png or \.svg"):
+        write_plot(tmp_path / "a.pdf", drawn)
+
+
+def test_tall_pictures_have_a_tall_figure() -> None:
+    def sides(*size: int) -> tuple[float, float]:
+        width, height = pictures_figure([[("a", Image.new("RGB", size))] * 2], "t", "n").get_size_inches()
+        return float(width), float(height)
+
+    assert sides(20, 60) == (pytest.approx(6.8), pytest.approx(3 * 3.4 + 0.7 + 0.8))
+    assert sides(60, 20) == (pytest.approx(6.8), pytest.approx(3.4 / 3 + 0.7 + 0.8))
 
 
 def of_classes(system: str, clean: int) -> Result:
