@@ -71,6 +71,21 @@ def test_five_and_thirty_systems_have_looks_of_their_own() -> None:
     assert len({(look.colour, look.symbol) for look in found.values()}) == 35
 
 
+def test_the_pages_lines_look_as_those_on_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    plots: list[Any] = []
+    monkeypatch.setattr("icm_evaluation.report._script_json", lambda value: plots.extend(value) or "[]")
+    tallies = [{"a": {"psnr": 30, "ms_ssim": None}, "b": {"psnr": 31, "ms_ssim": None}}]
+    kinds = {"a": "reconstruction", "b": "reconstruction"}
+    both = [made(name, [pictured("p", [(99, 10)], tallies, 10, 10)], kinds) for name in ("one", "two")]
+    report(both)
+    looks = styles([(name, f"{name} {task}") for name in ("one", "two") for task in "ab"])
+    assert {trace["name"]: (trace["line"]["color"], trace["line"]["dash"], trace["marker"]["symbol"])
+            for trace in plots[0]["data"]} == {
+        label: (look.colour, look.dash, look.symbol) for label, look in looks.items()
+    }  # fmt: skip
+    assert [look.dash for look in looks.values()] == ["solid", "dot", "solid", "dot"]
+
+
 def test_a_name_cannot_end_the_pages_script() -> None:
     page = report([of_classes("a</script><i>b", 9)])
     assert "</script><i>" not in page and r"a\u003c/script>\u003ci>b" in page

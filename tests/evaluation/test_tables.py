@@ -30,6 +30,32 @@ def test_every_number_of_a_point_stands_under_its_name() -> None:
     }
 
 
+def test_what_is_of_clean_pictures_has_the_unit_of_the_figure_beside_it() -> None:
+    clean = {"it": {"confusion": [9, 1, 1, 9]}}
+    rows = [pictured("a", [(50, 10)], [{"it": {"confusion": [3, 1, 1, 3]}}], 10, 10, clean=clean)]
+    found = cells(page_of_tables([made("one", rows, {"it": "segmentation"})]), "1")
+    assert [*found][3:6] == ["it miou, %", "it clean", "it drop"]
+    assert [found[title] for title in [*found][3:6]] == ["60.00", "81.82", "21.82"]
+
+
+def test_each_data_set_has_a_part_of_its_own() -> None:
+    rows = [pictured("a", [(50, 10)], of_pictures((30,)), 10, 10)]
+    page = page_of_tables([made("one", rows), made("two", rows, split="test"), made("three", rows)])
+    assert [line for line in page.splitlines() if line.startswith("#")] == [
+        "# Results", "## made val, 1 pictures of 10x10", "### one", "### three",
+        "## made test, 1 pictures of 10x10", "### two",
+    ]  # fmt: skip
+
+
+def test_a_table_says_which_bytes_count_and_what_was_left_out() -> None:
+    rows = [pictured("a", [(50, 10)], of_pictures((30,)), 10, 10)]
+    own = made("one", rows, counted="payload", skipped={"boxes": "there are none", "depth": "nor any"}, workers=3)
+    page = page_of_tables([own])
+    assert "Rates count the codec's own file. cpu, fp32, 3 at work, torch 2, weights weights of one:" in page
+    assert page.endswith("`icm evaluate`. Not measured: boxes: there are none. Not measured: depth: nor any.\n")
+    assert "Rates count the .icm file." in page_of_tables([made("one", rows)])
+
+
 def test_a_comparison_says_how_much_fewer_bits_and_how_much_better() -> None:
     """Half of the bits for the same PSNR; 3 dB for each doubling, of the half that both ranges of rates cover."""
     sizes, psnr = [100, 200, 400], of_pictures((30, 33, 36))
