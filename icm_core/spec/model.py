@@ -163,7 +163,7 @@ class PipelineSpec(_Model):
 
     def to_json(self) -> dict[str, Any]:
         """The spec as JSON data, without what is at its default; `parse_spec` gives it back."""
-        return {"icm": self.icm, **self.model_dump(mode="json", exclude_defaults=True)}
+        return self.model_dump(mode="json", exclude_defaults=True)
 
 
 def spec_fields(data: Mapping[str, object]) -> dict[str, object]:

@@ -19,6 +19,7 @@ from icm_core.interfaces.spec_path import path_fields
 from icm_core.plugins.lookup import Around, look_up
 from icm_core.spec.extends import compose
 from icm_core.spec.files import copy_files
+from icm_core.spec.resolve import resolve
 from icm_core.types import Level, SideInfoLayout
 
 
@@ -218,6 +219,17 @@ def test_a_file_is_found_from_the_folder_of_the_spec_that_names_it(
         "codec.params.second": tmp_path / "mine/c.bin",
         "tasks.coarse.head.params.codec.params.first": tmp_path / "shipped/b.bin",
     }
+
+
+def test_each_component_gets_its_own_files(registry: Registry, data: dict[str, Any], tmp_path: Path) -> None:
+    """The codec inside of the head has a parameter of the name that the pipeline's codec has."""
+    path = write(tmp_path / "base.json", spec_with_files(data))
+    spec = compose(path, registry).spec
+    for files in (spec.files, dict(reversed(spec.files.items()))):
+        found = resolve(spec.with_files(files), registry)
+        assert found.codec.params.first.path == tmp_path / "sub/a.bin"  # type: ignore[attr-defined]
+        inner = found.heads["coarse"].params.codec  # type: ignore[attr-defined]
+        assert inner.params.first.path == tmp_path / "b.bin"
 
 
 def test_copies_lie_where_the_same_spec_finds_them(registry: Registry, data: dict[str, Any], tmp_path: Path) -> None:
