@@ -15,7 +15,7 @@ from icm_core.interfaces import Nested
 from icm_core.spec.extends import compose
 from icm_core.types import Features, Level, SideInfoLayout
 from icm_related.filtered import Filtered
-from icm_related.gan import Discriminator
+from icm_related.gan import Block, Discriminator, Generator, HiFiC
 from icm_related.latent import LatentClassifier, Preview
 from icm_related.recurrent import Recurrent
 from icm_related.travelling import AnswerAdapter, Told, WithAnswer
@@ -233,6 +233,13 @@ def test_passes_that_are_missing_are_said(x) -> None:
 
 
 # --- generators ------------------------------------------------------------------------------------------------------
+
+
+def test_hific_has_the_generator_that_its_spec_names() -> None:
+    codec = HiFiC(HiFiC.Params(n=8, m=8, width=32, blocks=2))
+    (generator,) = (part for part in codec.modules() if isinstance(part, Generator))
+    assert sum(isinstance(part, Block) for part in generator) == 2
+    assert generator(torch.zeros(1, 8, 2, 3)).shape == (1, 3, 32, 48)
 
 
 def test_the_adversarial_loss_pulls_both_sides_apart(registry, x) -> None:

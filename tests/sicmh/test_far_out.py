@@ -140,8 +140,8 @@ def test_means_do_not_move_what_is_decoded(codec: Any, example: Example) -> None
 
 def test_a_gradient_passes_rounding_as_it_is() -> None:
     x = torch.tensor([0.2, 1.7, -2.4], requires_grad=True)
-    round_ste(x).backward(torch.tensor([0.3, -1.6, 2.5]))
-    assert x.grad is not None and x.grad.tolist() == pytest.approx([0.3, -1.6, 2.5])
+    (found,) = torch.autograd.grad(round_ste(x), x, torch.tensor([0.3, -1.6, 2.5]))
+    assert found.tolist() == pytest.approx([0.3, -1.6, 2.5])
 
 
 def test_h2s_density_begins_ten_wide_to_each_side(codec: Any) -> None:
@@ -333,8 +333,8 @@ def test_a_searchs_objective_is_told_the_pictures_size(codec: Any, picture: Any)
         sizes.append(side.size)
         return bits
 
-    codec.search(picture(65, 130), Quality.of(2), objective, 1)
-    assert sizes == [(65, 130)] * 2
+    codec.search(picture(65, 130), Quality.of(2), objective, 0)
+    assert sizes == [(65, 130)]
 
 
 @pytest.mark.parametrize("layer", ["codec", "enhancement"])
