@@ -95,3 +95,28 @@ def test_parameters_that_contradict_each_other_are_refused(layout, params, messa
 def test_a_backbone_without_stages_is_refused(layout):
     with pytest.raises(SpecError, match=r"cannot be built with features_only=True|a pyramid needs 4"):
         head(layout, model="vit_tiny_patch16_224")
+
+
+def test_pictures_are_normalised_with_the_backbones_mean_and_deviation(layout):
+    with torch.device("meta"):
+        wants = head(layout, model="resnet18").wants
+    assert (wants.mean, wants.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def test_a_pixel_of_the_ignored_class_does_not_count(layout):
+    with torch.device("meta"):
+        own = head(layout, classes=5, ignore_index=1)
+    logits = torch.randn(1, 5, 2, 2, generator=torch.Generator().manual_seed(0))
+    expected = -logits.log_softmax(1)[0, 0, 0, 1]
+    torch.testing.assert_close(own.loss(logits, torch.tensor([[[1, 0], [1, 1]]])), expected[None])
+
+
+def test_distances_have_the_unit_of_the_params_and_classes_have_none(layout):
+    with torch.device("meta"):
+        assert head(layout, kind="depth", unit="km").unit == "km"
+        assert head(layout, unit="km").unit == ""
+
+
+def test_pretrained_weights_are_those_of_the_backbone_and_of_the_source_that_is_named(layout):
+    with torch.device("meta"), pytest.raises(SpecError, match="'coco' of tf_efficientnet_lite0 are unknown"):
+        head(layout).start_from("coco")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from icm_core.testing import HeadCase, run_checks
 from icm_core.types import Features, Level
 from icm_core.wrap.fitting import fit_into
 from icm_tasks.transformers_models import Transformers
+from icm_tasks.transformers_models.reading import read_config
 from icm_tasks.transformers_models.things import as_labels
 
 t = pytest.importorskip("transformers", reason="transformers (extra 'transformers') is not installed")
@@ -514,3 +516,209 @@ def test_a_repository_of_the_hub_is_read_where_it_was_fetched(
     (place / "snapshots" / commit).symlink_to(folders / "segformer")
     fetched = Transformers(Transformers.Params.model_validate(given), {"image": Level(3, 1)}).eval()
     torch.testing.assert_close(fetched(features(64, 64)), head(folders / "segformer")(features(64, 64)))
+
+
+# --- what it does with what it is told -------------------------------------------------------------------------------
+
+
+def test_boxes_of_pictures_that_are_no_squares_are_the_librarys(changed: Any) -> None:
+    picture, limits = levels(64, 96), torch.tensor([96.0, 64, 96, 64])
+    folder = changed("yolos")
+    net = t.YolosForObjectDetection.from_pretrained(folder)
+    torch.nn.init.normal_(net.vit.embeddings.detection_tokens)  # which are all 0 otherwise, and queries the same
+    net.save_pretrained(folder)
+    processor, answer = original(folder, "YolosForObjectDetection", picture)
+    (expected,) = processor.post_process_object_detection(answer, threshold=0.0, target_sizes=[(64, 96)])
+    (found,) = head(folder, least=0).predict(of(picture)).output
+    order = expected["scores"].argsort(descending=True)
+    torch.testing.assert_close(found["scores"], expected["scores"][order])
+    inside = expected["boxes"][order].clamp_min(0).minimum(limits)
+    torch.testing.assert_close(found["boxes"], inside, atol=1e-3, rtol=0)
+    assert float(found["boxes"].std(0).min()) > 0.1
+
+
+def test_boxes_reach_beyond_the_picture_in_training_and_end_with_it_in_answers(folders: Path) -> None:
+    own, seen = head(folders / "detr", least=0), features(64, 96)
+    own.net.bbox_predictor.layers[-1].bias.fill_(2.0)
+    share = 1 / (1 + math.exp(-2))  # of middle and sides
+    end = share + share / 2
+    raw = own(seen)["boxes"][0, :, 2:]
+    torch.testing.assert_close(raw, torch.tensor([[96 * end, 64 * end]]).expand(10, 2), atol=0.5, rtol=0)
+    assert own.predict(seen).output[0]["boxes"][:, 2:].tolist() == [[96, 64]] * 10
+
+
+def test_the_spec_says_how_many_things_and_from_which_score(folders: Path) -> None:
+    seen = features(64, 64)
+    for name, count in (("detr", 10), ("rt_detr", 30)):  # of ten queries one thing each, or one of each class
+        (whole,) = head(folders / name, least=0).predict(seen).output
+        assert len(whole["scores"]) == count
+        (few,) = head(folders / name, least=0, most=3).predict(seen).output
+        assert torch.equal(few["scores"], whole["scores"][:3])
+        between = float(whole["scores"][3] + whole["scores"][4]) / 2
+        (sure,) = head(folders / name, least=between).predict(seen).output
+        assert torch.equal(sure["boxes"], whole["boxes"][:4])
+
+
+def test_losses_of_detectors_are_the_librarys_of_each_picture(folders: Path) -> None:
+    own, seen = head(folders / "detr"), features(64, 96, 2)
+    targets = (
+        {"boxes": torch.tensor([[5.0, 5, 40, 30]]), "labels": torch.tensor([1])},
+        {"boxes": torch.tensor([[50.0, 10, 90, 60], [0, 0, 20, 64]]), "labels": torch.tensor([2, 0])},
+    )
+    found = own.losses(seen, targets)
+    net = t.DetrForObjectDetection.from_pretrained(folders / "detr").eval()
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    for row, things in enumerate(targets):
+        shares = box_convert(things["boxes"] / torch.tensor([96, 64, 96, 64]), "xyxy", "cxcywh")
+        label = {"class_labels": things["labels"], "boxes": shares}
+        pixels = (seen.maps["image"][row : row + 1] - mean) / std
+        torch.testing.assert_close(found[row], net(pixel_values=pixels, labels=[label]).loss, rtol=1e-4, atol=1e-5)
+    assert float((found[0] - found[1]).abs()) > 0.01
+
+
+def test_names_are_in_the_order_of_their_numbers(changed: Any) -> None:
+    assert head(changed("segformer", id2label={"2": "sky", "0": "road", "1": "car"})).labels == ("road", "car", "sky")
+
+
+def test_depth_that_is_relative_is_no_distance(changed: Any) -> None:
+    folder = changed("depth_anything", depth_estimation_type="relative")
+    with pytest.raises(SpecError, match="depth_anything does not say that its depths are distances"):
+        head(folder)
+
+
+def test_distances_have_a_least_and_a_farthest(folders: Path) -> None:
+    seen = features(64, 64)
+    assert head(folders / "dpt", scale=1e-6, shift=-1.0)(seen).unique().tolist() == pytest.approx([1e-6])
+    assert head(folders / "dpt", scale=1e6, shift=1e6)(seen).unique().tolist() == [1e6]
+    # One divided by what is 0 or below is far away.
+    assert head(folders / "dpt", depth="inverse", scale=1e-6, shift=-1)(seen).unique().tolist() == [1e6]
+
+
+def test_an_answer_has_the_unit_and_the_names_of_the_head(folders: Path) -> None:
+    assert head(folders / "glpn", unit="km").predict(features(64, 64)).unit == "km"
+    named = head(folders / "vit", class_names=("a", "b", "c"), unit="km").predict(features(32, 32))
+    assert (named.labels, named.unit) == (("a", "b", "c"), "")
+
+
+def test_the_ignored_class_is_the_specs(folders: Path) -> None:
+    own = head(folders / "segformer", ignore=1)
+    logits = torch.randn(1, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    truth = torch.tensor([[[0, 1], [1, 1]]])
+    expected = -logits.log_softmax(1)[0, 0, 0, 0]
+    torch.testing.assert_close(own.loss(logits, truth), expected[None])
+
+
+@pytest.mark.parametrize("given", ["mean", "std"])
+def test_a_mean_or_a_deviation_alone_is_refused(folders: Path, given: str) -> None:
+    with pytest.raises(ValueError, match="mean and std are given together"):
+        Transformers.Params.model_validate(params(folders / "segformer") | {given: (0.5, 0.5, 0.5)})
+
+
+def test_statistics_and_sizes_of_the_spec_take_the_place_of_the_folders(folders: Path) -> None:
+    statistics: dict[str, object] = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    for more in ({}, {"size": (32, 64)}):
+        own = head(folders / "yolos", **statistics, **more).wants
+        assert (own.mean, own.std, own.levels) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 1.0)
+    # A shorter side keeps the folder's limit for the longer one, and an input of fixed sides has none.
+    assert (head(folders / "yolos", size=48).wants.size, head(folders / "yolos", size=48).wants.longest) == (48, 96)
+    assert head(folders / "yolos", size=(48, 64)).wants.longest is None
+
+
+def test_a_start_from_the_file_brings_trained_weights_back(folders: Path) -> None:
+    own, seen = head(folders / "segformer", trained=True), features(64, 64)
+    with torch.no_grad():
+        for parameter in own.parameters():
+            parameter.zero_()
+    own.start_from("file")
+    torch.testing.assert_close(own(seen), head(folders / "segformer")(seen))
+    own.train()
+    assert own.net.training
+    fixed = head(folders / "segformer")
+    fixed.start_from("file")  # whose weights are there already
+    fixed.train()
+    assert fixed.training and not any(module.training for module in fixed.net.modules())
+
+
+def test_differences_are_measured_from_the_clean_pictures_answer(folders: Path) -> None:
+    """Kullback-Leibler divergence is of the clean picture's classes from the coded one's."""
+    clean, coded = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([[0.0, 0.5, 0.0]])
+    p, q = clean.softmax(1), coded.softmax(1)
+    torch.testing.assert_close(head(folders / "vit").divergence(coded, clean), (p * (p / q).log()).sum(1))
+
+
+def test_what_a_detector_finds_is_weighted_by_what_is_in_the_clean_picture(folders: Path) -> None:
+    boxes = torch.tensor([[[0.0, 0, 10, 10]]])
+    nothing = {"boxes": boxes + 40, "logits": torch.full((1, 1, 3), -9.0)}
+    thing = {"boxes": boxes, "logits": torch.tensor([[[9.0, -9, -9]]])}
+    own = head(folders / "detr")
+    # A box where nothing is in the clean picture has no place that counts: its class alone is wrong.
+    made_up, missed = float(own.divergence(thing, nothing)), float(own.divergence(nothing, thing))
+    assert made_up == pytest.approx(9.0, abs=0.1)
+    assert missed == pytest.approx(9.0 + 2 * (1 + 1 - 200 / 2500), abs=0.1)
+
+
+def test_running_out_of_memory_is_not_called_a_wrong_size(folders: Path) -> None:
+    own = head(folders / "vit")
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("no memory left")
+
+    own.net.register_forward_pre_hook(full)
+    with pytest.raises(torch.OutOfMemoryError, match="no memory left"):
+        own(features(32, 32))
+
+
+# --- configs ---------------------------------------------------------------------------------------------------------
+
+
+def test_as_many_layers_as_the_limit_are_read(changed: Any) -> None:
+    assert read_config(changed("vit", num_hidden_layers=256), "classification").num_hidden_layers == 256
+
+
+@pytest.mark.parametrize("values", [{"depth": 257}, {"backbone_config": {"depths": [1, 2, 300]}}, {"blocks": 999}])
+def test_too_many_layers_are_refused_wherever_they_stand(changed: Any, values: dict[str, object]) -> None:
+    with pytest.raises(SpecError, match="the limit is 256"):
+        read_config(changed("vit", **values), "classification")
+
+
+def test_nothing_is_fetched_for_a_backbone(changed: Any) -> None:
+    folder = changed("detr", use_pretrained_backbone=True, backbone="resnet18", use_timm_backbone=True)
+    data = json.loads((folder / "config.json").read_text())
+    del data["backbone_config"]
+    (folder / "config.json").write_text(json.dumps(data))
+    found = read_config(folder, "detection")
+    assert not getattr(found, "use_pretrained_backbone", False)
+
+
+def test_weights_of_half_precision_become_whole_ones(changed: Any) -> None:
+    folder = changed("segformer", dtype="float16", torch_dtype="float16")
+    net = t.SegformerForSemanticSegmentation.from_pretrained(folder, dtype=torch.float16)
+    net.save_pretrained(folder)
+    assert {tensor.dtype for tensor in net.parameters()} == {torch.float16}
+    for trained in (False, True):
+        own = head(folder, "segmentation", trained=trained)
+        tensors = [*own.net.parameters(), *own.net.buffers()]
+        assert {tensor.dtype for tensor in tensors if tensor.is_floating_point()} == {torch.float32}
+        assert own(features(64, 64)).dtype == torch.float32
+
+
+def test_the_librarys_remarks_are_as_loud_afterwards_as_before(folders: Path) -> None:
+    logging = t.utils.logging
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    try:
+        for level, shown in ((logging.INFO, True), (logging.ERROR, False)):
+            logging.set_verbosity(level)
+            (logging.enable_progress_bar if shown else logging.disable_progress_bar)()
+            head(folders / "vit")
+            assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (level, shown)
+    finally:
+        logging.set_verbosity(before)
+        (logging.enable_progress_bar if bars else logging.disable_progress_bar)()
+
+
+def test_without_memory_no_weights_are_read(changed: Any) -> None:
+    folder = changed("segformer")
+    (folder / "model.safetensors").unlink()
+    with torch.device("meta"):
+        own = head(folder)
+    assert {tensor.device.type for tensor in own.net.buffers()} == {"meta"}
