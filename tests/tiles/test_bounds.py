@@ -1,0 +1,140 @@
+"""From which size on pictures are large, region by region, and how much is read at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from icm_core import tiles
+from icm_core.tiles.field import Field
+from icm_core.tiles.layers import Span
+
+
+class Counting(Field):
+    """A field that keeps how many places were read at a time."""
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__(x.shape, 0)
+        self.x, self.read_at_once = x, list[int]()
+
+    def read(self, rows: Span, columns: Span) -> Tensor:
+        found = self.x[:, :, slice(*rows), slice(*columns)]
+        self.read_at_once.append(found.shape[2] * found.shape[3])
+        return found
+
+
+def test_the_bound_from_before_comes_back() -> None:
+    assert tiles.bound() == tiles.PIXELS == 4_194_304
+    with tiles.bounded(100):
+        with pytest.raises(KeyError), tiles.bounded(50):
+            assert tiles.bound() == 50
+            raise KeyError
+        assert tiles.bound() == 100
+    assert tiles.bound() == tiles.PIXELS
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("size", "is_large"), [((5, 20), False), ((20, 5), False), ((3, 34), True), ((34, 3), True)])
+def test_pixels_count_and_not_sides(size: tuple[int, int], is_large: bool) -> None:
+    with tiles.bounded(100):
+        assert tiles.large(size) == is_large
+        assert isinstance(tiles.spread(torch.zeros(1, 2, *size)), Field) == is_large
+        assert isinstance(tiles.spread(torch.zeros(1, 2, 4, 4), size), Field) == is_large
+        assert not isinstance(tiles.spread(torch.zeros(1, 2, *size), (2, 2)), Field)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(96, 64), (64, 96)])
+def test_regions_are_small_at_the_finest_level_whatever_is_read_of_them(size: tuple[int, int]) -> None:
+    """An eighth of the bound, of sums, of means of blocks, and of a network with a finer map in the middle."""
+    height, width = size
+    with tiles.bounded(8 * 512):
+        for make in (
+            lambda x: x + x.x,
+            lambda x: x.averaged(4),
+            lambda x: x.averaged(4) - x.averaged(4).tensor(),
+            lambda x: x.cut(height - 8, width - 8),
+            lambda x: tiles.apply(nn.Sequential(nn.Conv2d(3, 4, 2, 2), nn.ReLU()), x),
+            lambda x: tiles.apply(nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, 2, 1)), x),
+        ):
+            x = Counting(torch.rand(1, 3, height, width))
+            tiles.whole(make(x))
+            assert max(x.read_at_once) <= 512, make
+            assert sum(x.read_at_once) >= (height - 8) * (width - 8)
+            assert len(x.read_at_once) >= 10
+
+
+@torch.no_grad()
+def test_a_finer_map_in_the_middle_of_a_network_makes_its_regions_smaller() -> None:
+    network = nn.Sequential(nn.PixelShuffle(4), nn.ReLU(), nn.PixelUnshuffle(4))
+    x = Counting(torch.rand(1, 16, 24, 40))
+    with tiles.bounded(8 * 512):
+        found = tiles.apply(network, x)
+        assert found.shape == (1, 16, 24, 40)
+        assert torch.equal(tiles.whole(found), x.x)
+    assert max(x.read_at_once) <= 512 // 16
+
+
+@torch.no_grad()
+def test_a_kept_field_is_made_once_and_read_often() -> None:
+    x = Counting(torch.rand(1, 2, 30, 40))
+    with tiles.bounded(800):
+        kept = tiles.kept(x + 1.0)
+        made = len(x.read_at_once)
+        for _ in range(3):
+            assert torch.equal(tiles.whole(kept), x.x + 1)
+    assert isinstance(kept, Field) and len(x.read_at_once) == made > 1
+    there = torch.rand(1, 2, 3, 4)
+    assert tiles.kept(there) is there
+
+
+@torch.no_grad()
+def test_channels_of_fields_are_those_of_the_networks() -> None:
+    x = Counting(torch.rand(1, 8, 12, 20))
+    for network in (
+        nn.PixelUnshuffle(2),
+        nn.PixelShuffle(2),
+        nn.Sequential(nn.Conv2d(8, 5, 1), nn.ReLU(), nn.PixelUnshuffle(2), nn.ConvTranspose2d(20, 3, 2, 2)),
+    ):
+        found = tiles.apply(network, x)
+        assert found.shape == network(x.x).shape
+        torch.testing.assert_close(tiles.whole(found), network(x.x))
+
+
+@torch.no_grad()
+def test_means_of_blocks_of_two_are_means_and_of_one_the_field() -> None:
+    x = tiles.Whole(torch.arange(24.0).view(1, 1, 4, 6))
+    assert x.averaged(2).tensor().tolist() == [[[[3.5, 5.5, 7.5], [15.5, 17.5, 19.5]]]]
+    assert x.averaged(1) is x
+    half = tiles.Whole(torch.full((1, 1, 2, 2), 1.0, dtype=torch.float16)).averaged(2).tensor()
+    assert half.dtype == torch.float32
+
+
+@torch.no_grad()
+def test_a_sum_with_a_field_is_a_field_whichever_comes_first() -> None:
+    a, b = torch.rand(1, 2, 3, 4), torch.rand(1, 2, 3, 4)
+    for first, second in ((a, tiles.Whole(b)), (tiles.Whole(a), b), (tiles.Whole(a), tiles.Whole(b))):
+        found = tiles.added(first, second)
+        assert isinstance(found, Field) and torch.equal(found.tensor(), a + b)
+    assert torch.equal(tiles.whole(tiles.added(a, b)), a + b)
+
+
+class Switch(nn.Module):
+    """What a module says of itself is asked for, and not only whether it says something."""
+
+    pointwise = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flip(3)
+
+
+def test_only_what_says_that_it_is_pointwise_is_taken_for_it() -> None:
+    with pytest.raises(TypeError, match="Switch cannot run region by region"):
+        list(tiles.layers_of(Switch()))
+    with pytest.raises(TypeError, match="pads in mode 'circular'"):
+        list(tiles.layers_of(nn.Conv2d(3, 3, 3, padding=1, padding_mode="circular")))
+    for layer in (nn.BatchNorm2d(3), nn.Dropout(0.5), nn.Dropout2d(0.5)):
+        with pytest.raises(TypeError, match=type(layer).__name__):
+            list(tiles.layers_of(layer.train()))
+        assert len(list(tiles.layers_of(layer.eval()))) == 1
