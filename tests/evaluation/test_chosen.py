@@ -11,7 +11,7 @@ from icm_made import made, of_pictures, pictured
 from icm_core.errors import InputError
 from icm_evaluation.chosen import groups_of, side_rate
 from icm_evaluation.curves import curves_of
-from icm_evaluation.papers import Curves, Wanted, paper
+from icm_evaluation.papers import Curves, Paper, Wanted, paper
 from icm_evaluation.results import Result
 
 
@@ -65,6 +65,15 @@ def shows(size: tuple[int, int] | None = None, **of: Any) -> Curves:
     return Curves(
         kind="curves", title="t", paper_data="theirs", needs="results", size=size, of=Wanted.model_validate(about)
     )
+
+
+def test_sizes_are_those_of_figures_that_compare_systems() -> None:
+    figures = {
+        "a": shows((20, 40)), "b": shows((30, 40), differ="adapter"), "c": shows(), "d": shows((30, 60)),
+        "e": shows((20, 40), metric="miou"),
+    }  # fmt: skip
+    found = Paper(source="s", figures=figures).sizes
+    assert found == {"psnr": {(20, 40): "a", (30, 60): "d"}, "miou": {(20, 40): "e"}}
 
 
 def of_size(name: str, width: int, height: int, **more: Any) -> Result:

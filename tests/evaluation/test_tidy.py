@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
+from icm_made import made, of_pictures, pictured
 
 from icm_core.errors import InputError
 from icm_evaluation.results import read_result
@@ -61,6 +62,13 @@ def test_only_the_tasks_that_were_asked_for_are_measured(measure) -> None:
 def test_a_task_that_the_pipeline_has_not_is_named_with_the_nearest(measure) -> None:
     with pytest.raises(InputError, match="unknown task 'segmentaton'; did you mean 'segmentation'"):
         measure(tasks=("segmentaton",))
+
+
+def test_a_nought_is_no_empty_cell() -> None:
+    rows = [pictured("a", [(50, 10)], of_pictures((0.0,)), 10, 10)]
+    (psnr, ms_ssim) = csv.DictReader(io.StringIO(tidy([("ours", 0, made("ours", rows))])))
+    assert (psnr["figure"], psnr["seed"], psnr["value"], psnr["bpp"]) == ("psnr", "0", "0.0", "0.8")
+    assert (ms_ssim["figure"], ms_ssim["value"], ms_ssim["unit"]) == ("ms_ssim", "", "")
 
 
 def test_a_table_says_of_each_figure_whether_more_is_better_and_of_each_system_its_seed() -> None:

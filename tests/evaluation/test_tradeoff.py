@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from icm_made import made, of_pictures, pictured
 
+from icm_core.errors import InputError
 from icm_evaluation.papers import Tradeoff, paper
 from icm_evaluation.results import Result
 from icm_evaluation.tradeoff import page, panels_of_tasks, tradeoffs
@@ -43,6 +46,50 @@ def test_a_panel_has_our_figures_over_our_rates_and_the_papers_sets_as_marks(wan
     assert (line.rates, line.values) == (pytest.approx([1.2, 2.4]), pytest.approx([50, 100]))
     assert [(mark.rate, mark.value) for mark in objects.marks] == [(0.08, 69), (0.18, 75), (0.3, 78)]
     assert ["Cityscapes" in road.marks[0].label, "ImageNet" in objects.marks[0].label] == [True, True]
+
+
+def as_of(name: str, results: list[Result], **more: Any) -> list[Result]:
+    """The same results of another system, in other bytes."""
+    found = []
+    for result in results:
+        rows = [
+            row.model_copy(update={"points": [one.model_copy(update={"payload_bytes": 7}) for one in row.points]})
+            for row in result.pictures
+        ]
+        found.append(result.model_copy(update={"system": name, "weights": name, "pictures": rows, **more}))
+    return found
+
+
+def test_only_systems_that_were_measured_for_both_tasks_are_shown(wanted: Tradeoff) -> None:
+    ours, theirs = tasks(), as_of("theirs", tasks())
+    assert [one.model for one in tradeoffs("sec6.1", wanted, [*theirs, *ours])] == ["theirs", "ours"]
+    assert [one.model for one in tradeoffs("sec6.1", wanted, [theirs[0], *ours])] == ["ours"]
+    with pytest.raises(InputError, match="'ours' has segmentation alone; 'theirs' has classification alone"):
+        tradeoffs("sec6.1", wanted, [ours[0], theirs[1]])
+    with pytest.raises(InputError, match="there are none of either"):
+        tradeoffs("sec6.1", wanted, [])
+
+
+def test_fine_pictures_are_those_of_the_system(wanted: Tradeoff) -> None:
+    theirs = as_of("theirs", tasks())
+    both = tradeoffs("sec6.1", wanted, [fixed(10, (30, 20.0), (50, 31.0)), *tasks(), *theirs])
+    assert [(one.model, len(one.fixed)) for one in both] == [("ours", 1), ("theirs", 0)]
+
+
+def test_another_encoder_or_a_search_makes_another_system(wanted: Tradeoff) -> None:
+    deep = as_of("ours+deep", tasks(), encoder="deep")
+    searched = as_of("ours+search8", tasks(), effort=8, searched=["it"])
+    found = tradeoffs("sec6.1", wanted, [*tasks(), *deep, *searched])
+    assert [one.model for one in found] == ["ours", "ours+deep", "ours+search8"]
+
+
+def test_tasks_are_taken_from_results_of_one_quality_and_fine_pictures_from_those_of_two(wanted: Tradeoff) -> None:
+    maps = [{"classes": {"confusion": [9, 1, 1, 9]}}] * 2
+    row = pictured("a", [(99, 10), (120, 10)], maps, 10, 10, fixed=2)
+    own = made("ours+base2", [row], {"classes": "segmentation"}, kind="segmentation")
+    fine = made("ours", [pictured("a", [(99, 10), (200, 20)], of_pictures((30, 33)), 10, 10)], whole=("seen",))
+    (found,) = tradeoffs("sec6.1", wanted, [own, fine, *tasks()])
+    assert found.curves["segmentation"].values == pytest.approx((60, 80)) and found.fixed == ()
 
 
 def test_each_task_has_its_own_rate_at_a_quality(wanted: Tradeoff) -> None:
