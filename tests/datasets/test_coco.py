@@ -246,10 +246,15 @@ def test_worker_processes_can_be_given_one(opened, things) -> None:
         assert all(torch.equal(other[1].target[name], value) for name, value in data[1].target.items())
 
 
-def test_targets_are_nobody_elses(opened, things) -> None:
-    data = opened("coco", things())
-    data[1].target["boxes"].zero_()
-    assert data[1].target["boxes"].any()
+@pytest.mark.parametrize("targets", ["boxes", "masks", "keypoints"])
+def test_targets_are_nobody_elses(opened, things, targets: str) -> None:
+    data = opened("coco", things(), targets=targets)
+    before = {name: value.clone() for name, value in data[1].target.items()}
+    assert {"boxes", "labels", "iscrowd", "area"} <= before.keys()
+    for value in data[1].target.values():
+        value.fill_(1)
+        value.view(-1)[0] = 7
+    assert all(torch.equal(value, before[name]) for name, value in data[1].target.items())
 
 
 def test_the_end_is_an_index_error(opened, things) -> None:

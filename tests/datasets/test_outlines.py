@@ -53,3 +53,17 @@ def test_any_polygons_are_a_mask_or_an_error(polygons: list[list[float]], size: 
 def test_polygons_may_reach_beyond_the_picture_a_little(reach: float) -> None:
     found = mask_of([[reach, 0, 5, 0, 5, 10, reach, 10]], (10, 10), COCO)
     assert found.sum() == 50
+
+
+@pytest.mark.parametrize(("x", "y"), [(-10, -4), (20, 8), (3, 8), (20, 2)])
+def test_points_may_be_as_far_outside_as_the_picture_is_large(x: float, y: float) -> None:
+    """A picture of 10x4 pixels."""
+    assert mask_of([[x, y, 5, 0, 5, 4]], (4, 10), COCO).shape == (4, 10)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "what"), [(-10.5, 0, "-10.5"), (0, -4.5, "-4.5"), (20.5, 0, "20.5"), (0, 8.5, "8.5"), (0, True, "True")]
+)
+def test_points_further_outside_are_refused(x: float, y: float, what: str) -> None:
+    with pytest.raises(ValueError, match=rf"a polygon has {what}, which is no place in or near 10x4 pixels"):
+        mask_of([[x, y, 5, 0, 5, 4]], (4, 10), COCO)

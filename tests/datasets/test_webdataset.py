@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import shutil
+import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,6 +82,27 @@ def test_only_the_value_that_is_named_counts_nowhere(opened, tmp_path: Path) -> 
     assert data.ignore_index == 7 and data[0].target.unique().tolist() == [7]
     with pytest.raises(InputError, match=r"holds the value 255; the classes are 0 to 1 and 7, which is ignored"):
         data[1]
+
+
+def test_keys_are_as_they_are_written(opened, tmp_path: Path) -> None:
+    """And endings in any letters."""
+    write(tmp_path / "val-0.tar", {"Sea/IMG_1.PNG": encoded(), "Sea/IMG_1.CLS": b"3"})
+    assert [s.key for s in opened("webdataset", tmp_path)] == ["val-0/Sea/IMG_1"]
+
+
+def test_a_file_with_holes_is_not_read_as_if_it_had_none(opened, tmp_path: Path) -> None:
+    tar = shutil.which("tar")
+    if tar is None or "GNU tar" not in subprocess.run([tar, "--version"], capture_output=True, text=True).stdout:
+        pytest.skip("GNU tar is what writes sparse files")
+    with (tmp_path / "1.png").open("wb") as file:
+        file.write(encoded())
+        file.truncate(1 << 20)
+    (tmp_path / "2.png").write_bytes(encoded(9))
+    subprocess.run([tar, "--sparse", "--format=gnu", "-cf", "val-0.tar", "1.png", "2.png"], cwd=tmp_path, check=True)
+    assert (tmp_path / "val-0.tar").stat().st_size < 1 << 16
+    with pytest.raises(InputError, match=r"the picture of val-0/1 in .*val-0\.tar is empty"):
+        opened("webdataset_pictures", tmp_path)[0]
+    assert int(opened("webdataset_pictures", tmp_path)[1].picture[0, 0, 0]) == 9
 
 
 def test_pictures_alone(opened, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from icm_training.finding import find_recipe
 from icm_training.folder import RunFolder
 from icm_training.options import Options
 from icm_training.recipe import RecipeSpec
+from icm_training.shapes import Shapes
 
 Smoke = Callable[..., RecipeSpec]
 Run = Callable[..., RunFolder]
@@ -46,10 +47,37 @@ class Odd(Things):
         return Sample(sample.key, sample.picture, target)
 
 
+class Wide(Shapes):
+    """Pictures that are wider than high."""
+
+    name = "things.wide"
+
+    def __getitem__(self, number: int) -> Sample:
+        whole = super().__getitem__(number)
+        assert whole.target is not None
+        return Sample(whole.key, whole.picture[:, :40], whole.target[:40])
+
+
+class Absent(Things):
+    """What others' data sets may let through, here and when a picture is read."""
+
+    name = "things.absent"
+
+    def __init__(self, *_: object) -> None:
+        raise RuntimeError("the server is gone")
+
+
+class Unreadable(Things):
+    name = "things.unreadable"
+
+    def __getitem__(self, number: int) -> Sample:
+        raise RuntimeError("the disk is gone")
+
+
 @pytest.fixture(scope="module")
 def installed() -> Registry:
     extra = {"core": own, "datasets": icm_datasets, "sicmh": icm_sicmh, "tasks": icm_tasks, "training": icm_training}
-    odd = type("odd", (), {"icm_datasets": staticmethod(icm_things.hookimpl(lambda: [Odd]))})
+    odd = type("odd", (), {"icm_datasets": staticmethod(icm_things.hookimpl(lambda: [Odd, Wide, Absent, Unreadable]))})
     return build_registry(path=[], extra={**extra, "things": icm_things, "odd": odd})
 
 
@@ -91,6 +119,22 @@ def said(recipe: RecipeSpec, registry: Registry, home: Path = Path(), **options:
         (
             {f"{LOSSES}.0": {"use": "training.features", "task": "coarse", "params": {"stages": [2, 1]}}},
             "stages[3].feeds[0].losses[0].params is {'stages': [2, 1]}; stages are (2, 1); they should rise",
+        ),
+        (
+            {f"{LOSSES}.0": {"use": "training.features", "task": "coarse", "params": {"stages": [1, 1]}}},
+            "stages[3].feeds[0].losses[0].params is {'stages': [1, 1]}; stages are (1, 1); they should rise",
+        ),
+        (
+            {f"{LOSSES}.0": {"use": "training.features", "task": "coarse", "params": {"weights": [1.0, 2.0]}}},
+            "stages[3].feeds[0].losses[0].params is {'weights': [1.0, 2.0]}; weights has 2 for 3 stages; give one each",
+        ),
+        (
+            {"data.others": {"use": "things.absent"}, "stages.fine.feeds.0.data": ["others"]},
+            "data.others: the server is gone",
+        ),
+        (
+            {"data.others": {"use": "things.unreadable"}, "stages.fine.feeds.0.data": ["others"]},
+            "data.others: the disk is gone",
         ),
         ({"stages.fine.train.1.modules": ["enhancement.gian"]}, "stages[3].train[1].modules[0]: unknown module 'enh"),
         ({"stages.fine.quality.range": [1, 3]}, "stages[3].quality.range is 1 to 3; the codec has 1 to 2"),
@@ -162,6 +206,12 @@ def test_stages_that_are_not_trained_are_not_looked_at(smoke: Smoke, installed: 
     recipe = smoke(**{f"{LOSSES}.0.use": "training.nothing", "data.gone": {"use": "datasets.pictures", "root": "gone"}})
     assert isinstance(recipe.pipeline, PipelineSpec)
     check(recipe, recipe.pipeline, ["joint", "segmentation"], Options(tmp_path / "run", tmp_path, tmp_path), installed)
+
+
+def test_pictures_need_not_be_square(smoke: Smoke, installed: Registry, tmp_path: Path) -> None:
+    recipe = smoke(**{"data.shapes": {"use": "things.wide"}, "stages.joint.validate_on": None})
+    assert isinstance(recipe.pipeline, PipelineSpec)
+    check(recipe, recipe.pipeline, ["joint"], Options(tmp_path / "run", tmp_path, tmp_path), installed)
 
 
 def test_a_stage_may_start_from_one_that_is_given(smoke: Smoke, installed: Registry, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from icm_training import checkpoint as checkpoints
 from icm_training.checkpoint import Checkpoint
 from icm_training.feed import seed_of
 from icm_training.folder import RunFolder
-from icm_training.mixture import Mixture
+from icm_training.mixture import InMemory, Mixture
 from icm_training.options import Options
 from icm_training.parts import groups_of
 from icm_training.recipe import OptimizerSpec, RecipeSpec, TrainSpec
@@ -449,6 +449,29 @@ def test_files_of_other_names_are_no_checkpoints(tmp_path: Path) -> None:
     assert checkpoints.found(tmp_path) == written
 
 
+def test_the_only_checkpoint_goes_when_the_next_one_is_there(tmp_path: Path) -> None:
+    first = checkpoints.write(tmp_path, Checkpoint(1, 1.5, {"x": torch.zeros(4)}), keep=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*step-000000002\.safetensors"):
+            checkpoints.write(tmp_path, Checkpoint(2, 2.5, {"x": torch.zeros(4000)}), keep=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoints.found(tmp_path) == [first]
+    second = checkpoints.write(tmp_path, Checkpoint(2, 2.5, {"x": torch.zeros(4000)}), keep=1)
+    assert checkpoints.found(tmp_path) == [second]
+
+
+def test_pictures_are_kept_in_memory_as_far_as_may_be(smoke: Smoke, registry: Registry, tmp_path: Path) -> None:
+    own = smoke(**{"stages.coarse.start": []})
+    assert isinstance(own.pipeline, PipelineSpec)
+    for memory, kept in ((2e9, True), (0, False)):
+        options = Options(tmp_path, tmp_path, tmp_path, device="cpu", workers=0, memory=memory)
+        trainer = Trainer(own, own.pipeline, 2, RunFolder(tmp_path), options, registry)
+        assert isinstance(trainer.data["shapes"], InMemory) == kept
+
+
 def test_a_full_disk_is_said_and_costs_no_older_checkpoint(recipe: RecipeSpec, run: Run, broken_off: RunFolder) -> None:
     size = checkpoint(broken_off, 3).stat().st_size
     for step in (2, 3):
@@ -476,6 +499,8 @@ def test_a_run_folder_says_what_was_done(done: RunFolder, recipe: RecipeSpec) ->
     assert record["packages"]["torch"] == version("torch") and {"device", "python", "source"} <= record.keys()
     stage = json.loads((done.stage(SEG) / "done.json").read_text())
     assert (stage["steps"], stage["processes"], stage["precision"]) == (3, 1, "32-true")
+    assert "threads of a" in stage["device"]
+    assert stage["pictures_a_second"] > 3 * 4 / (stage["seconds"] + 0.1)  # logs and checkpoints take time besides
     assert stage["data_share"] + stage["forward_share"] + stage["backward_share"] == pytest.approx(1, abs=0.002)
     with (done.stage(SEG) / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

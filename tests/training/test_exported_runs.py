@@ -21,6 +21,7 @@ from icm_core.spec.model import PipelineSpec
 from icm_sicmh.coarse import Coarse
 from icm_training.card import model_card
 from icm_training.checkpoint import write_tensors
+from icm_training.engine import pipeline_of
 from icm_training.export import export, training_record
 from icm_training.folder import RunFolder, record_of
 from icm_training.recipe import RecipeSpec
@@ -151,6 +152,29 @@ def test_files_that_parameters_name_are_exported_too(
     found = export(run, tmp_path / "out", installed, name=name)
     assert found.spec.name == f"{name or 'smoke'}.json"
     assert (tmp_path / "out/own.txt").read_text() == "mine" and tmp_path / "out/own.txt" in found.files
+
+
+def test_files_beside_a_recipe_are_those_of_the_pipeline_in_it(smoke: Smoke, tmp_path: Path) -> None:
+    from conftest import SHIPPED
+
+    installed = build_registry(path=[], extra={**SHIPPED, "lab": Lab})
+    recipe = smoke()
+    assert isinstance(recipe.pipeline, PipelineSpec)
+    data = recipe.pipeline.to_json()
+    data["tasks"]["coarse"]["head"] = {"use": "lab.from_file", "params": {"file": "own.txt"}}
+    inside = recipe.model_copy(update={"pipeline": icm_core.parse_spec(data)})
+    found = pipeline_of(inside, tmp_path / "home", installed)
+    assert dict(found.files) == {"tasks.coarse.head.params.file": tmp_path / "home/own.txt"}
+
+
+def test_weights_of_another_pipeline_are_not_exported(smoke: Smoke, registry: Registry, tmp_path: Path) -> None:
+    run = RunFolder(run_of(smoke(), tmp_path / "run", registry, "fine"))
+    state = load_file(run.result("fine"))
+    del state["codec.encoder.0.weight"]
+    write_tensors(run.result("fine"), state)
+    with pytest.raises(RuntimeError, match=r"Missing key\(s\) in state_dict: \"codec\.encoder\.0\.weight\""):
+        export(run.path, tmp_path / "out", registry)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_exports_the_stage_and_the_name_that_are_asked_for(

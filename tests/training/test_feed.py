@@ -21,7 +21,7 @@ from icm_core.interfaces import ComponentParams, DataSet, Sample
 from icm_core.plugins import own
 from icm_training.checking import feed_data
 from icm_training.feed import GREY, RawBatch, Steps, Stream, batches, collate, seed_of
-from icm_training.mixture import Mixture, in_memory
+from icm_training.mixture import InMemory, Mixture, in_memory
 from icm_training.recipe import AugmentSpec, FeedSpec, QualitySpec
 
 Shapes = Callable[..., DataSet]
@@ -320,4 +320,5 @@ def test_small_data_sets_are_decoded_once() -> None:
     reads = data.reads
     assert [kept[n].key for n in (0, 1, 0, 1, 3)] == ["0", "1", "0", "1", "3"]
     assert data.reads == reads
+    assert [sample.key for sample in InMemory(data, 2)] == ["0", "1"] and data.reads == reads + 2
     assert (len(kept), kept.kind, kept.labels, kept.ignore_index) == (4, "segmentation", tuple("abcdef"), IGNORE)

@@ -124,6 +124,8 @@ def test_whole_numbers_of_a_camera_are_the_codecs_whatever_the_latents(
     ("arguments", "says"),
     [
         (["--name", "x"], "--onnx writes the networks of a pipeline; --stage, --name and --push are for runs"),
+        (["--stage", "x"], "--onnx writes the networks of a pipeline; --stage, --name and --push are for runs"),
+        (["--push", "hf://lab/eyes"], "--onnx writes the networks of a pipeline; --stage, --name and --push are for"),
         (["--size", "0", "5"], "--size is 0 5; both should be at least 1"),
     ],
 )

@@ -113,6 +113,14 @@ def test_terms_are_weighted_in_the_objective_and_plain_in_the_log(
             assert float(terms["loss"]) == pytest.approx(2 * float(terms["a"]) + weight * float(terms["b"]), rel=1e-5)
 
 
+def test_a_term_of_weight_0_is_only_looked_at(pipe: Pipeline, shapes: Shapes, registry: Registry) -> None:
+    data = shapes()
+    found = module(pipe, data, registry, [{**CE, "label": "a", "weight": 0}, {"use": "training.rate", "label": "b"}])
+    with torch.no_grad():
+        terms = found([raw(data, range(4))], 0.3)
+    assert float(terms["a"]) > 0.1 and float(terms["loss"]) == pytest.approx(float(terms["b"]), rel=1e-5)
+
+
 def test_a_factor_by_quality_is_geometric_between_the_ends() -> None:
     quality = torch.tensor([1.0, 2.0, 2.5, 4.0])
     found = by_quality(quality, (8.0, 1.0), (1.0, 4.0))
@@ -156,6 +164,7 @@ def test_a_loss_that_cannot_be_made_is_one_sentence(
     [
         {"use": "training.mse", "params": {"of": "fine"}},
         {"use": "training.rate", "params": {"of": "all"}},
+        {"use": "training.rate", "params": {"of": "enhancement"}},
         {"use": "training.features", "params": {"of": "fine"}},
     ],
 )
