@@ -408,6 +408,18 @@ def test_params_may_be_left_out_where_none_is_required(registry: Registry, data:
     assert not valid(data)
 
 
+def test_where_no_component_of_a_contract_is_installed_none_is_allowed(tiny: ModuleType, data: dict[str, Any]) -> None:
+    """Of the tiny plugin's four hooks, one is missing in turn."""
+    data = {**data, "tasks": {"coarse": data["tasks"]["coarse"]}}
+    hooks = {name: getattr(tiny, name) for name in ("icm_codecs", "icm_adapters", "icm_heads", "icm_enhancements")}
+    for absent in (None, *hooks):
+        module = ModuleType("lab")
+        for name, hook in hooks.items():
+            if name != absent:
+                setattr(module, name, hook)
+        assert check(build_registry(path=[], extra={"lab": module}))(data) is (absent is None)
+
+
 def test_an_extending_spec_says_what_is_different(registry: Registry) -> None:
     valid = check(registry)
     own: dict[str, Any] = {"icm": 1, "name": "mine", "extends": "base"}

@@ -6,8 +6,10 @@ import copy
 import importlib
 import importlib.util
 import pickle
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 import icm_core
 from icm_core import SideInfo, SideInfoLayout, SpecError
 from icm_core.adapters import DecodedPicture
+from icm_core.coding import coder
 from icm_core.coding.coder import extension
 from icm_core.coding.weight_cache import Memo
 from icm_core.types import Level
@@ -161,6 +164,41 @@ def test_names_are_listed_before_they_are_imported(monkeypatch: pytest.MonkeyPat
 def test_the_coders_module_is_the_one_that_its_package_has() -> None:
     assert extension("ans") is extension("ans") is sys.modules["compressai.ans"]
     assert extension("ans") is importlib.import_module("compressai.ans")
+
+
+@pytest.fixture
+def another_coder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package with a compiled module, in the coder's place; gives its folder."""
+    compiled = importlib.util.find_spec("_bisect")
+    if compiled is None or compiled.origin is None or not Path(compiled.origin).is_file():
+        pytest.skip("this Python has its own modules built in, so there is no compiled one to copy")
+    folder = tmp_path / "lab_coder"
+    folder.mkdir()
+    shutil.copy(compiled.origin, folder)
+    (folder / "__init__.py").write_text("")
+    (folder / "plain.py").write_text("is_plain = True")
+    monkeypatch.setattr(coder, "_PACKAGE", folder.name)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield folder
+    for name in [name for name in sys.modules if name.partition(".")[0] == folder.name]:
+        del sys.modules[name]
+
+
+def test_a_compiled_module_is_loaded_once_and_without_its_package(another_coder: Path) -> None:
+    (another_coder / "__init__.py").write_text("raise ImportError('the whole package')")
+    found = extension("_bisect")
+    assert found.bisect_left([10, 20, 30], 20) == 1
+    assert "lab_coder" not in sys.modules
+    assert extension("_bisect") is found is sys.modules["lab_coder._bisect"]
+
+
+def test_behind_its_package_a_compiled_module_is_imported_as_ever(another_coder: Path) -> None:
+    package = importlib.import_module(another_coder.name)
+    assert extension("_bisect") is package._bisect
+
+
+def test_a_module_that_is_not_compiled_is_imported_as_ever(another_coder: Path) -> None:
+    assert extension("plain").is_plain and another_coder.name in sys.modules
 
 
 def test_without_the_package_its_name_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+import jsonschema
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from icm_core import Codec, Registry, SpecError, TaskHead, build_registry, hookimpl, parse_spec
+from icm_core import Codec, Registry, SpecError, TaskHead, build_registry, hookimpl, json_schema, parse_spec
 from icm_core.interfaces import ComponentParams, Nested, SideInfoAdapter, SpecPath
 from icm_core.interfaces.nested import nested_fields
 from icm_core.interfaces.spec_path import path_fields
@@ -186,6 +187,37 @@ def test_what_is_wrong_inside_is_said_with_all_fields_on_the_way(registry: Regis
     )
 
 
+def test_the_schema_offers_what_is_installed_of_the_fields_contract_and_says_what_it_is_for(
+    tiny: ModuleType, data: dict[str, Any]
+) -> None:
+    class Several(tiny.Picture):  # type: ignore[misc, name-defined]
+        """A head with an adapter and a head inside."""
+
+        name: ClassVar[str] = "lab.several"
+
+        class Params(ComponentParams):
+            """What is inside."""
+
+            adapter: Nested[SideInfoAdapter] = Field(description="what comes first")
+            heads: list[Nested[TaskHead]] = Field(default=[], description="what follows")
+
+    module = ModuleType("lab")
+    setattr(module, "icm_heads", hookimpl(lambda: [Several], specname="icm_heads"))  # noqa: B010
+    schema = json_schema(build_registry(path=[], extra={"tiny": tiny, "lab": module}))
+    fields = schema["$defs"]["head.lab.several"]["properties"]["params"]["properties"]
+    assert fields["adapter"]["description"] == "what comes first" and fields["adapter"]["$ref"] == "#/$defs/adapter"
+    valid = jsonschema.Draft202012Validator(schema).is_valid
+
+    def fits(**params: Any) -> bool:
+        data["tasks"]["labels"]["head"] = {"use": "lab.several", "params": params}
+        return bool(valid(data))
+
+    first, follows = {"use": "tiny.enlarge"}, {"use": "tiny.classes", "params": {"classes": 3}}
+    assert fits(adapter=first) and fits(adapter=first, heads=[follows, follows])
+    assert not fits() and not fits(adapter=follows) and not fits(adapter={"use": "tiny.thumbnail"})
+    assert not fits(adapter=first, heads=[first]) and not fits(adapter=first, heads=[{"use": "tiny.classes"}])
+
+
 # --- files of specs --------------------------------------------------------------------------------------------------
 
 
@@ -225,7 +257,7 @@ def test_each_component_gets_its_own_files(registry: Registry, data: dict[str, A
     """The codec inside of the head has a parameter of the name that the pipeline's codec has."""
     path = write(tmp_path / "base.json", spec_with_files(data))
     spec = compose(path, registry).spec
-    for files in (spec.files, dict(reversed(spec.files.items()))):
+    for files in (spec.files, dict(reversed(list(spec.files.items())))):
         found = resolve(spec.with_files(files), registry)
         assert found.codec.params.first.path == tmp_path / "sub/a.bin"  # type: ignore[attr-defined]
         inner = found.heads["coarse"].params.codec  # type: ignore[attr-defined]
