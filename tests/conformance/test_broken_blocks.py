@@ -90,6 +90,13 @@ class Lying(Blocks):
         return SideInfo((level.reshape(*level.shape[:2], level.shape[3], level.shape[2]),), tuple(size))
 
 
+class Merging(Blocks):
+    """Decodes the first payload alone."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        return super().decode(payloads[:1], size, quality)
+
+
 class Faint(Blocks):
     """Decodes with a tenth of the contrast; most of the energy is in the mean."""
 
@@ -314,6 +321,13 @@ class Negative(Residue):
         return 1 - super().decode(payloads, coarse, side, quality)
 
 
+class Padding(Residue):
+    """Decodes the picture with a border."""
+
+    def decode(self, payloads: Any, coarse: Tensor, side: Any, quality: Any) -> Tensor:
+        return F.pad(super().decode(payloads, coarse, side, quality), (0, 6, 0, 0))
+
+
 class Wide(SideInfoAdapter):
     """Enlarged side information, without mistakes."""
 
@@ -468,6 +482,7 @@ CODECS = [
         r"off the training pass by|decoded side.levels\[0\] is torch.float32 or not fin",
     ),
     (Lying, testing.check_round_trip, r"level 0 is decoded as \(2, 48, 5, 2\), not \(2, 48, 2, 5\)"),
+    (Merging, testing.check_round_trip, "decodes 1 pictures from 2 payloads. One each"),
     (Faint, testing.check_round_trip, r"is off the training pass by 81% of its energy"),
     (Threaded, testing.check_decoding_is_exact, "decodes other bits of .* with other threads"),
     (Flickering, testing.check_decoding_is_exact, "decodes other bits of .* the second time"),
@@ -487,6 +502,7 @@ CODECS = [
 ]
 ENHANCEMENTS = [
     (Addressed, testing.check_stored_weights, "its coding_state is another after its weights were stored and loaded"),
+    (Padding, testing.check_round_trip, r"refined pictures are decoded as \(2, 3, 64, 70\), not \(2, 3, 64, 64\)"),
     (Negative, testing.check_round_trip, "decoded refined pictures is off the training pass"),
 ]
 ADAPTERS = [
