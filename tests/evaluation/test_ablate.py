@@ -132,6 +132,51 @@ def test_a_part_whose_parameter_is_varied_starts_untrained(toy: Json, smoke: Jso
     }
 
 
+def starts(spec: Json, recipe: Json, vary: str, *changes: str) -> list[tuple[str, str]]:
+    """Weights and modules that the first variant starts from, in order."""
+    first = grid(spec, recipe, [parse_vary(vary)], changes, "some")[0].recipe.stages[0].start
+    return [(str(start.weights), start.module) for start in first or ()]
+
+
+def test_a_part_that_is_changed_in_all_variants_starts_untrained_too(toy: Json, smoke: Json) -> None:
+    assert ("some", "codec") in starts(toy, smoke, ADAPTERS)
+    assert ("some", "codec") not in starts(toy, smoke, ADAPTERS, "codec.params.groups=2")
+
+
+def test_a_task_whose_name_begins_with_that_of_a_varied_one_starts_from_the_weights(toy: Json, smoke: Json) -> None:
+    tasks = toy["tasks"]
+    assert isinstance(tasks, dict)
+    coarse = json.dumps(tasks["coarse"])
+    spec = {**toy, "tasks": {**tasks, "coarse2": tasks["coarse"]}}
+    found = starts(spec, smoke, f"tasks.coarse=[{coarse}, {json.dumps(tasks['segmentation'])}]")
+    assert [module for _, module in found if "coarse" in module] == ["tasks.coarse2.adapter", "tasks.coarse2.head"]
+
+
+def test_what_a_recipe_itself_starts_from_comes_last_and_wins(toy: Json, smoke: Json) -> None:
+    stages = smoke["stages"]
+    assert isinstance(stages, list) and isinstance(stages[0], dict)
+    own = {**smoke, "stages": [{**stages[0], "start": [{"weights": "own", "module": "codec"}]}, *stages[1:]]}
+    found = starts(toy, own, ADAPTERS)
+    assert found[0] == ("some", "codec") and found[-1] == ("own", "codec")
+
+
+def test_a_component_that_is_changed_in_all_variants_is_named_alone(toy: Json, smoke: Json) -> None:
+    changes = ["tasks.segmentation.adapter=sicmh.one_scale", "recipe.seed=3"]
+    for variant in grid(toy, smoke, [parse_vary("codec.params.groups=1,2")], changes, None):
+        assert not isinstance(variant.recipe.pipeline, str) and variant.recipe.seed == 3
+        assert variant.recipe.pipeline.tasks["segmentation"].adapter.use == "sicmh.one_scale"
+
+
+def test_a_variant_does_not_start_from_the_pipeline_that_the_recipe_names(toy: Json, smoke: Json) -> None:
+    variant = grid(toy, {**smoke, "start": "sicmh-small"}, [parse_vary(ADAPTERS)], [], None)[0]
+    assert variant.recipe.start is None
+
+
+def test_a_variant_has_no_weights_of_the_pipeline(toy: Json, smoke: Json) -> None:
+    variant = grid({**toy, "weights": "x.safetensors"}, smoke, [parse_vary(ADAPTERS)], [], None)[0]
+    assert not isinstance(variant.recipe.pipeline, str) and variant.recipe.pipeline.weights == ()
+
+
 def test_a_row_of_the_table_has_the_base_layers_rate(toy: Json, smoke: Json) -> None:
     jobs = jobs_of(grid(toy, smoke, [parse_vary("codec.params.groups=1,2")], [], None), [0], Path())
     result = made("one", [pictured("a", [(50, 10), (100, 20)], of_pictures((30, 33)), 10, 10)], whole=("seen",))
