@@ -63,6 +63,14 @@ def test_parts_that_touch_at_a_corner_are_one_and_those_of_the_smallest_size_cou
         assert Objects(Objects.Params(smallest=smallest), tmp_path, "train")[0].target.tolist() == counts
 
 
+def test_a_class_map_in_colours_is_refused(tmp_path: Path) -> None:
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 6)).save(tmp_path / folder / "a.png")
+    with pytest.raises(icm_core.InputError, match=r"a\.png: a class map has one byte a pixel, and this has \(3,\) ch"):
+        Objects(Objects.Params(), tmp_path, "train")[0]
+
+
 def test_counts_are_sums_over_cells_of_8x8_pixels_and_hardly_any_at_first() -> None:
     torch.manual_seed(0)
     head = Density(Density.Params(objects=("car", "bicyclist"), width=8), {"image": icm_core.Level(3, 1)}).eval()
