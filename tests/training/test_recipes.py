@@ -76,6 +76,35 @@ def test_what_is_wrong_in_a_recipe_is_one_sentence(change: str, says: str) -> No
     assert says in said([change])
 
 
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("seed", [0, 2**31 - 1], [-1, 2**31]),
+        ("keep", [1, 1000], [0, 1001]),
+        ("stages.head.ema", [0.5], [0, 1]),
+        ("stages.head.clip", [0.5], [0]),
+        ("stages.head.train.0.lr", [1], [0, 1.5]),
+        ("stages.head.train.0.weight_decay", [0, 1], [-0.5, 1.5]),
+        ("stages.head.feeds.0.batch", [1, 65536], [0, 65537]),
+        ("stages.head.feeds.0.views", [1, 1000], [0, 1001]),
+        ("stages.head.feeds.0.data.0", ['{"name": "shapes", "times": 1}'], ['{"name": "shapes", "times": 0}']),
+        ("stages.head.feeds.0.losses.0.share", [1, 0.25], [0, 1.5]),
+        ("stages.head.feeds.0.losses.0.weight", ['{"start": 0, "end": 0}'], ['{"start": -1, "end": 1}']),
+        ("stages.head.feeds.0.losses.0.weight.over", [1, 0.25], [0, 1.5]),
+        ("stages.head.schedule.warmup", [0], [-1]),
+        ("stages.head.schedule.floor", [0, 1], [-0.5, 1.5]),
+        ("stages.head.schedule", ['{"epochs": 0.25}', '{"steps": 1}'], ['{"epochs": 0}', '{"steps": 0}']),
+        ("stages.head.quality.trained", [0, 1], [-0.5, 1.5]),
+    ],
+)
+def test_bounds_of_a_field_are_inside_or_outside(field: str, good: list[object], bad: list[object]) -> None:
+    before = [f"{field.removesuffix('.over')}=" + '{"start": 1, "end": 2}'] if field.endswith(".over") else []
+    for value in good:
+        parse_recipe(with_changes(RECIPE, [*before, f"{field}={value}"]))
+    for value in bad:
+        assert said([*before, f"{field}={value}"])
+
+
 def test_a_start_that_nothing_would_use_is_refused() -> None:
     changes = ["start=sicmh-small", 'stages.head.start=[{"weights": "other.safetensors"}]']
     assert "start is 'sicmh-small', but nothing would start from it: stages[0].start names" in said(changes)
