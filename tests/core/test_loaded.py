@@ -85,3 +85,47 @@ def test_a_name_a_path_and_a_file_without_its_ending_are_found(
     assert find_spec("./lab", shipping) == Path("./lab")
     with pytest.raises(SpecError, match=r"unknown pipeline 'othr'.*; a path of a spec ends with \.json"):
         find_spec("othr", shipping)
+
+
+def test_a_pipeline_that_has_nothing_to_learn_needs_no_weights(tmp_path: Path, tiny: ModuleType) -> None:
+    """Such as one around a codec of another program."""
+
+    class Bare(tiny.Thumbnail):  # type: ignore[misc, name-defined]
+        """Nothing is learned."""
+
+        name = "lab.bare"
+
+        def __init__(self, params: Any) -> None:
+            super().__init__(params)
+            del self.mix
+            self.register_buffer("table", self.table, persistent=False)
+
+    class Same(tiny.Enlarge):  # type: ignore[misc, name-defined]
+        """Colours as they are."""
+
+        name = "lab.same"
+
+        def __init__(self, params: Any, layout: Any) -> None:
+            super().__init__(params, layout)
+            self.color = torch.nn.Identity()
+
+    class Shown(tiny.Picture):  # type: ignore[misc, name-defined]
+        """The picture as it is."""
+
+        name = "lab.shown"
+
+        def __init__(self, params: Any, features: Any) -> None:
+            super().__init__(params, features)
+            del self.shift
+            self.register_buffer("shift", torch.zeros(1, 3, 1, 1), persistent=False)
+
+    module = ModuleType("lab")
+    for hook, cls in (("icm_codecs", Bare), ("icm_adapters", Same), ("icm_heads", Shown)):
+        setattr(module, hook, hookimpl(lambda cls=cls: [cls], specname=hook))
+    registry = build_registry(path=[], extra={"tiny": tiny, "lab": module})
+    task = {"adapter": {"use": "lab.same"}, "head": {"use": "lab.shown"}}
+    path = tmp_path / "bare.json"
+    path.write_text(json.dumps({"icm": 1, "name": "bare", "codec": {"use": "lab.bare"}, "tasks": {"coarse": task}}))
+    pipe = load(path, device="cpu", registry=registry)
+    assert not pipe.state_dict()
+    assert list(pipe.decode(pipe.encode(torch.rand(3, 20, 30)))) == ["coarse"]

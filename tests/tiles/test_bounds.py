@@ -45,7 +45,7 @@ def test_pixels_count_and_not_sides(size: tuple[int, int], is_large: bool) -> No
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("size", [(96, 64), (64, 96)])
+@pytest.mark.parametrize("size", [(96, 64), (64, 96), (120, 40)])
 def test_regions_are_small_at_the_finest_level_whatever_is_read_of_them(size: tuple[int, int]) -> None:
     """An eighth of the bound, of sums, of means of blocks, and of a network with a finer map in the middle."""
     height, width = size
