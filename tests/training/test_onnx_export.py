@@ -130,7 +130,7 @@ def test_whole_numbers_of_a_camera_are_the_codecs_whatever_the_latents(
     ],
 )
 def test_what_cannot_be_asked_for_is_one_sentence(tmp_path: Path, arguments: list[str], says: str) -> None:
-    result = CliRunner().invoke(app, ["export", "sicmh-small", "--onnx", "-o", str(tmp_path / "out"), *arguments])
+    result = CliRunner().invoke(app, ["export", "no-pipeline", "--onnx", "-o", str(tmp_path / "out"), *arguments])
     assert result.exit_code == 2 and says in " ".join(result.output.split())
     assert not (tmp_path / "out").exists()
 
