@@ -115,8 +115,11 @@ def test_passes_are_held_within_0_and_1_but_in_training() -> None:
 
 def test_passes_are_whole_numbers_whatever_the_precision_of_the_rest() -> None:
     torch.manual_seed(0)
-    codec = made(Recurrent, width=8, code_channels=8, passes=3).eval()
-    x = torch.rand(1, 3, 64, 80)
+    codec = made(Recurrent, width=8, code_channels=64, passes=3).eval()
+    for name, parameter in codec.analysis.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.zeros_(parameter)  # some of the codes are near zero
+    x = torch.rand(1, 3, 128, 160)
     plain = codec.encode(x, Quality.of(3))
     with torch.autocast("cpu", torch.bfloat16):
         assert codec.encode(x, Quality.of(3)) == plain
