@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from icm_core import SpecError
 from icm_core.types import Features, Level, SideInfo, SideInfoLayout
@@ -39,12 +40,13 @@ def test_each_scale_of_a_generator_of_pictures_has_half_the_channels_and_at_leas
 
 
 def test_a_label_map_of_three_classes_is_no_picture() -> None:
-    network = made(Synthesis, SideInfoLayout((Level(3, 1),), 8), channels=16)
-    nn.init.zeros_(network.last.weight)
-    level = torch.zeros(1, 3, 32, 48)
-    level[:, 1] = 1
-    image = network(SideInfo((level,), (32, 48))).maps["image"]
-    assert torch.equal(image, torch.full((1, 3, 32, 48), 0.5))
+    network = made(Synthesis, SideInfoLayout((Level(3, 1), Level(3, 8)), 8), channels=16)
+    for parameter in network.last.parameters():
+        nn.init.zeros_(parameter)
+    label_map, small = torch.zeros(1, 3, 32, 48), torch.rand(1, 3, 4, 6)
+    label_map[:, 1] = 1
+    image = network(SideInfo((label_map, small), (32, 48))).maps["image"]
+    assert torch.equal(image, F.interpolate(small, scale_factor=8, mode="bicubic"))
 
 
 def test_what_is_coarser_than_1_16_comes_in_there_too() -> None:

@@ -25,10 +25,10 @@ from icm_sicmh.coarse_to_fine import CoarseToFine
 from icm_sicmh.codec import Hyperprior
 from icm_sicmh.density import FactorizedDensity, gaussian_bits
 from icm_sicmh.gain import ExactGain, GainUnit
-from icm_sicmh.klt import pyramid, start_encoder
+from icm_sicmh.klt import pyramid, start_encoder, start_scales
 from icm_sicmh.layers import GDN, conv, pad_to, round_ste, started
 from icm_sicmh.networks import encoder
-from icm_sicmh.prediction import predict
+from icm_sicmh.prediction import predict, prediction_layers
 from icm_sicmh.residual import Residual
 from icm_sicmh.residual_context import ContextResidual
 
@@ -266,6 +266,14 @@ def test_a_start_of_a_block_transform_hears_next_to_nothing_of_h2(codec: Any, si
     assert float((images[0] - images[1]).abs().max()) < 0.02 * float(images[0].std())
 
 
+def test_a_start_expects_nothing_of_what_it_is_not_told() -> None:
+    """A linear layer's own start has offsets; here mean 0 and a standard deviation are all that is said."""
+    torch.manual_seed(0)
+    network: Any = prediction_layers(4, 6)
+    start_scales(network, torch.tensor([1.0, 2.0, 4.0, 8.0, 0.5, 0.25]))
+    assert network[-1].bias.tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 2, 3, -1, -2]
+
+
 def test_h2_predicts_all_four_places_of_its_channels_alike_and_nothing_of_its_neighbours() -> None:
     """Begun as a block transform, h1's mean is the mean of four places; weights besides are left small."""
     torch.manual_seed(0)
@@ -370,6 +378,12 @@ def test_a_stream_is_made_ready_for_as_many_symbols_as_are_read(
 
 def test_the_codec_that_sends_y_hands_on_a_picture(codec: Any) -> None:
     assert CoarseToFine(codec.params).layout == SideInfoLayout((Level(3, 1),), 3)
+
+
+def test_cameras_code_h1_and_h2_alone(codec: Any) -> None:
+    assert codec.camera_tables()["gain_h1"].shape == (49, 3, 16)
+    with pytest.raises(InputError, match=r"codec 'sicmh\.coarse_to_fine' has no tables for cameras"):
+        made(CoarseToFine, **codec.params.model_dump()).camera_tables()
 
 
 def test_the_context_has_five_groups_unless_told_otherwise() -> None:
