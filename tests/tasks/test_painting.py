@@ -75,6 +75,15 @@ def test_captions_at_the_pictures_edges_do_not_cover_each_other(placed: Any, see
         assert not any(meet(one, other) for other in rectangles[:number])
 
 
+@pytest.mark.parametrize("box", [(100, 185, 114, 195), (100, 2, 114, 12)], ids=["below", "above"])
+def test_a_caption_that_the_edge_moves_over_another_is_left_out(placed: Any, box: Rectangle) -> None:
+    """The only free place of the second one would reach a pixel or two beyond the picture, or cover the first."""
+    rectangles = [*placed((300, 200), box, box, box).values()]
+    assert rectangles and not any(
+        meet(one, other) for number, one in enumerate(rectangles) for other in rectangles[:number]
+    )
+
+
 def test_captions_of_boxes_that_are_apart_are_all_at_their_first_place(placed: Any) -> None:
     boxes = [(x, y, x + 100, y + 60) for y in (450, 50, 250) for x in (300, 20, 160)]
     found = placed((480, 640), *boxes)

@@ -9,7 +9,7 @@ import torch
 from icm_core.types import Legend, Prediction
 from icm_tasks.kinds import Detection, Instances, Keypoints
 
-LEGEND = Legend(("car", "person", "dog"), ((1, 2, 3), (40, 50, 60), (7, 8, 9)))
+LEGEND = Legend(("car", "person", "dog"), colours=((1, 2, 3), (40, 50, 60), (7, 8, 9)))
 SIZE = (60, 80)
 BOX = (1.0, 1.0, 9.0, 9.0)
 
@@ -56,7 +56,7 @@ def test_examples_are_of_all_classes() -> None:
 
 def test_the_truth_is_drawn_in_the_legends_colours() -> None:
     found = Detection().truth(things((1, 1.0)), LEGEND)
-    assert found is not None and found.legend.colours == LEGEND.colours
+    assert found is not None and found.legend.colours == ((1, 2, 3), (40, 50, 60), (7, 8, 9))
 
 
 def test_targets_of_classes_that_the_head_has_not_are_not_measured() -> None:

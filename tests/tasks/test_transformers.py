@@ -682,12 +682,9 @@ def test_too_many_layers_are_refused_wherever_they_stand(changed: Any, values: d
 
 
 def test_nothing_is_fetched_for_a_backbone(changed: Any) -> None:
-    folder = changed("detr", use_pretrained_backbone=True, backbone="resnet18", use_timm_backbone=True)
-    data = json.loads((folder / "config.json").read_text())
-    del data["backbone_config"]
-    (folder / "config.json").write_text(json.dumps(data))
-    found = read_config(folder, "detection")
-    assert not getattr(found, "use_pretrained_backbone", False)
+    backbone = {"model_type": "timm_backbone", "backbone": "resnet18", "use_pretrained_backbone": True}
+    found = read_config(changed("detr", backbone_config=backbone), "detection")
+    assert found.backbone_config.backbone == "resnet18" and not found.backbone_config.use_pretrained_backbone
 
 
 def test_weights_of_half_precision_become_whole_ones(changed: Any) -> None:
