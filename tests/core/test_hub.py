@@ -42,6 +42,22 @@ def test_what_was_fetched_before_is_found_in_its_revision(kept: Path, address: s
     assert hub.fetch(address) == kept / (letter * 40) / "eyes.json"
 
 
+def test_nobody_is_asked_for_what_was_fetched_before(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def repo_info(*given: Any, **_: Any) -> None:
+        asked.append(given)
+        raise ConnectionError("there is no network")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(library.HfApi, "repo_info", repo_info)
+    assert hub.cached("hf://lab/eyes@v1") == kept / ("b" * 40)
+    assert not asked
+    with pytest.raises(InputError, match=r"^hf://lab/eyes@v1 cannot be had from the hub: there is no network$"):
+        hub.fetch("hf://lab/eyes@v1")
+    assert len(asked) == 1
+
+
 def test_what_was_not_fetched_is_refused_with_the_command_that_does(kept: Path) -> None:
     with pytest.raises(InputError) as caught:
         hub.cached("hf://lab/eyes@v2")

@@ -89,3 +89,20 @@ def test_one_thread_computes_on_a_cpu_unless_more_are_asked_for(
     monkeypatch.setattr(type(pipeline.codec), "decode", slow)
     assert len(list(pipeline.decode_many(files, lanes=lanes))) == 4
     assert len(seen) == expected
+
+
+def test_an_adapter_of_several_pictures_is_given_each_of_them(
+    registry: Registry, data: dict[str, Any], picture: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {"adapter": data["tasks"]["coarse"]["adapter"], "head": {"use": "tiny.picture"}}
+    data["tasks"]["classes"]["adapter"] = {"use": "core.decoded_picture", "params": {"of": "coarse"}}
+    pipe = build(parse_spec({**data, "tasks": {**data["tasks"], "other": other}}), registry)
+    with torch.no_grad():
+        pipe.get_parameter("tasks.other.head.shift").add_(0.3)
+    side = pipe.analyse(picture)
+    monkeypatch.setattr(type(pipe.task("classes").adapter), "needs", ("coarse", "other"))
+    found = pipe.side_for("classes", side).pictures
+    assert list(found) == ["coarse", "other"]
+    for name in found:
+        assert torch.equal(found[name], pipe.task(name).predict(side).output)
+    assert not torch.equal(found["coarse"], found["other"])

@@ -136,3 +136,8 @@ def test_a_number_without_bound_counts_only_in_draws_that_hold_it() -> None:
     tallies: list[Tally] = [{"x": math.inf}, {"x": 1.5}, {"x": None}]
     found = resampled_means(tallies, {"x": 2.0}, np.array([[0.0, 2, 0], [1, 1, 0], [0, 1, 1]]))["x"]
     assert found[0] == 3.0 and np.isnan(found[1:]).all()
+
+
+def test_pictures_may_be_black_and_white() -> None:
+    output = torch.tensor([0.0, 1.0]).expand(1, 3, 4, 2)
+    Reconstruction().check_prediction(Prediction("reconstruction", output), (4, 2), 1)

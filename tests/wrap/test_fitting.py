@@ -34,6 +34,8 @@ def noise(height: int, width: int) -> torch.Tensor:
         # Of 64/45 and 96/100 the second is nearer to 1: 43.2x96, and the nearest multiples of 16.
         ((45, 100), {"size": (64, 96), "fit": "least", "multiple": 16}, (0, 0), (48, 96), (48, 96)),
         ((100, 45), {"size": (96, 64), "fit": "least", "multiple": 16}, (0, 0), (96, 48), (96, 48)),
+        # 64/60 is nearer to 1 than 60/100, though larger: 64x106.7.
+        ((60, 100), {"size": (64, 60), "fit": "least", "multiple": 16}, (0, 0), (64, 112), (64, 112)),
     ],
 )
 def test_where_a_picture_is_in_its_input(
