@@ -54,6 +54,27 @@ def test_a_system_is_shown_at_the_highest_quality_within_the_limit(data: DataSet
     assert caption == f"quality {best:g}, {sizes[best]:,} bytes, {psnr(original, seen):.2f} dB"
 
 
+def test_an_answer_has_the_bytes_that_it_needs_of_a_file_with_two_layers(data: DataSet) -> None:
+    pipe = load("scalable", device="cpu")
+    (step,) = shoot([pipe], data, 4, [4.0]).steps
+    said = {cell.title: re.match(r"quality ([\d.]+), ([\d,]+) bytes", cell.caption) for cell in step.cells}
+    quality = {found[1] for title, found in said.items() if found and title != "JPEG"}
+    assert len(quality) == 1
+    blob = pipe.encode(data[4].picture, quality=float(quality.pop()))
+    base, whole = f"{read(blob).base_bytes:,}", f"{len(blob):,}"
+    assert base != whole
+    assert {title: found[2] for title, found in said.items() if found and title != "JPEG"} == {
+        "scalable: segmentation": base, "scalable: classification": base, "scalable: coarse": base,
+        "scalable: fine": whole,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [["single"], ["single", "spots-jpeg"], ["spots-jpeg", "single"]])
+def test_jpeg_stands_beside_systems_of_which_none_is_jpeg(data: DataSet, names: list[str]) -> None:
+    (step,) = shoot([load(name, device="cpu") for name in names], data, 4, [2.0]).steps
+    assert ("JPEG" in [cell.title for cell in step.cells]) == (names == ["single"])
+
+
 def test_an_annotation_shows_the_picture_where_it_counts_nowhere(pipe: Pipeline, data: DataSet) -> None:
     shot, sample = shoot([pipe], data, 4, [0.5]), data[4]
     assert shot.truth is not None
