@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
-from icm_core.errors import InputError, WeightsError
+from icm_core.errors import InputError, SpecError, WeightsError
 from icm_core.types import Features
 from icm_core.wrap import Input
 from icm_tasks.onnx_files.writing import write
@@ -96,6 +96,12 @@ def test_outputs_may_have_a_dimension_less_or_sides_of_one_pixel(tmp_path, head,
     with torch.no_grad():
         found = head(g.write(tmp_path / "net.onnx"), kind)(features(image))
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_map_is_no_list_of_classes(tmp_path, head):
+    own = head(small.maps(tmp_path / "net.onnx"), "classification")
+    with pytest.raises(SpecError, match=r"the output has the shape \(1, 5, 8, 12\); it should be \(B, K\)"):
+        own(features(pictures(32, 48)))
 
 
 def test_the_spec_says_which_boxes_are_kept(tmp_path, head):
@@ -200,6 +206,7 @@ def test_onnxruntime_gives_no_gradients_and_says_so_where_they_are_asked_for(tmp
         own(features(image))
     with torch.no_grad():
         assert own(features(image)).shape == (1, 5)
+        assert own.net(image)[0].shape == (1, 5)
 
 
 def test_a_network_that_onnxruntime_cannot_run_is_refused_when_the_head_is_built(tmp_path, head):
