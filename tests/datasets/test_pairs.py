@@ -64,6 +64,11 @@ def test_only_the_value_that_is_named_counts_nowhere(opened, tree: Path) -> None
         data[0]
 
 
+@pytest.mark.parametrize("ignore", [0, 255])
+def test_any_value_of_a_byte_may_count_nowhere(opened, tree: Path, ignore: int) -> None:
+    assert opened("pairs", tree, maps="{split}_labels", ignore=ignore).ignore_index == ignore
+
+
 def test_a_jpeg_is_no_map(opened, tree: Path) -> None:
     (tree / "val_labels/a.png").unlink()
     _jpeg(tree / "val_labels/a.jpg")
