@@ -65,6 +65,11 @@ def test_other_names_get_generated_colours():
     assert not set(colours(tuple("abcdefghijk"))) & set(CAMVID.values())
 
 
+def test_known_names_in_another_order_are_another_list():
+    assert known_colours(tuple(reversed(CAMVID))) == () == known_colours([*CAMVID, "more"])
+    assert known_colours([*CITYSCAPES]) == tuple(CITYSCAPES.values())
+
+
 def test_known_names_have_their_data_sets_colours():
     assert colours(tuple(CAMVID)) == list(CAMVID.values())
     assert colours(tuple(CITYSCAPES)) == list(CITYSCAPES.values())
