@@ -23,7 +23,7 @@ from icm_evaluation.compare import by_data, compare, compare_by_data, sentence
 from icm_evaluation.curves import Points, curves_of, same_head
 from icm_evaluation.figure_info import FigureInfo
 from icm_evaluation.kinds import Kinds
-from icm_evaluation.results import Result, describe_data, read_result
+from icm_evaluation.results import Result, describe_data, read_result, write_result
 
 RATES = [0.1, 0.2, 0.35, 0.6]
 VALUES = [28.0, 31.0, 33.0, 34.5]
@@ -526,6 +526,25 @@ def test_the_command_prints_json(run, measured) -> None:
     rows = json.loads(run("compare", measured["single"], measured["scalable"], "--draws", 20, "--json"))
     assert {row["metric"] for row in rows} == {"miou", "psnr"}
     assert all(row["anchor"].startswith("single") for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [
+        ([], {}),
+        (["--anchor", "other"], {"anchor": "other"}),
+        (["--method", "akima"], {"method": "akima"}),
+        (["--seed", "7"], {"seed": 7}),
+        (["--at", "psnr=33.5"], {"levels": {"psnr": 33.5}}),
+    ],
+)
+def test_the_command_compares_as_it_is_told(run, tmp_path, words, more) -> None:
+    both = [uneven("one", 3), uneven("other", 4)]
+    for result in both:
+        write_result(tmp_path / f"{result.system}.json", result)
+    shown = json.loads(run("compare", tmp_path / "one.json", tmp_path / "other.json", "--draws", 30, "--json", *words))
+    assert shown == [one.model_dump(mode="json") for one in compare(both, count=30, **more)]
+    assert not more or shown != [one.model_dump(mode="json") for one in compare(both, count=30)]
 
 
 def test_the_command_prints_a_table_and_sentences(run, measured) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from icm_core import build_registry, load
@@ -16,7 +17,8 @@ from icm_core.jpeg import psnr
 from icm_core.pictures import to_picture
 from icm_core.pipeline.pipeline import Pipeline
 from icm_core.plugins.datasets import open_dataset
-from icm_evaluation.gallery import shoot
+from icm_core.types import Legend
+from icm_evaluation.gallery import _uncovered, shoot
 
 
 @pytest.fixture
@@ -83,6 +85,14 @@ def test_an_annotation_shows_the_picture_where_it_counts_nowhere(pipe: Pipeline,
     assert ignored.any() and (drawn[ignored] == picture[ignored]).all()
     kept = drawn[: picture.shape[0]][~ignored]
     assert (kept != picture[~ignored]).any(1).mean() > 0.9
+
+
+@pytest.mark.parametrize("ignored", [float("nan"), 0.0])
+def test_distances_that_are_not_known_show_the_picture_whatever_they_are_written_as(ignored: float) -> None:
+    drawn, original = Image.new("RGB", (3, 2), "red"), Image.new("RGB", (3, 2), "blue")
+    target = torch.tensor([[1.0, ignored, 2.0], [ignored, 3.0, 4.0]])
+    shown = np.asarray(_uncovered(drawn, original, target, Legend(ignore=ignored)))
+    assert (shown[..., 2] == 255).tolist() == [[False, True, False], [True, False, False]]
 
 
 def test_an_annotation_is_drawn_in_the_colours_of_the_head(pipe: Pipeline, data: DataSet) -> None:
