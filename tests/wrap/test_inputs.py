@@ -46,3 +46,22 @@ def test_masks_of_truth_values_in_three_dimensions_are_moved_too() -> None:
     expected = (torch.arange(40) >= 16).float().expand(1, 1, 20, 40)
     assert found["masks"].shape == (1, 1, 20, 40)
     assert torch.equal((found["masks"] > 0.5).float(), expected)
+
+
+class Colours(ModuleHead):
+    """A network with weights."""
+
+    name = "test.colours"
+    kind = "segmentation"
+    labels = ("dark", "bright")
+
+    def network(self) -> nn.Module:
+        return nn.Conv2d(3, 2, 1)
+
+
+def test_weights_under_the_heads_names_are_taken_although_others_beside_them_have_the_networks() -> None:
+    head = Colours(Colours.Params(), {"image": Level(3, 1)})
+    own = head.net.state_dict()
+    assert set(head.adopt(own)) == {"net.weight", "net.bias"}
+    both = {**own, **head.state_dict()}
+    assert head.adopt(both) is both
