@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from icm_core import Pipeline
+from icm_core.bitstream.container import read
 from icm_core.cli import batch
 from icm_core.cli.check import _print_sharing
 from icm_core.cli.console import message_of, print_json, print_table, progress
@@ -243,3 +244,16 @@ def test_files_whose_names_have_dots_keep_them(tmp_path: Path, coded: Path, run:
 
 def test_a_pipeline_that_is_named_is_loaded_before_any_file_is_read(tmp_path: Path, fail: Run, coded: Path) -> None:
     assert "did you mean 'tiny-model'?" in fail("decode", coded, "-m", "tinymodel", "-o", tmp_path)
+
+
+def test_info_names_the_pipeline_that_has_the_enhancement_of_the_file_as_well(
+    coded: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, fine = (layer.fingerprint.hex() for layer in read(coded.read_bytes()).layers)
+    rows = [
+        {"name": "before", "extends": False, "bases": [base], "enhancements": ["00" * 4]},
+        {"name": "right", "extends": True, "bases": [base], "enhancements": [fine]},
+        {"name": "other", "extends": False, "bases": ["11" * 4], "enhancements": [fine]},
+    ]
+    monkeypatch.setattr("icm_core.cli.info.remembered", lambda *_: rows)
+    assert json.loads(run("info", coded, "--json"))["pipeline"] == "right"
