@@ -257,3 +257,14 @@ def test_info_names_the_pipeline_that_has_the_enhancement_of_the_file_as_well(
     ]
     monkeypatch.setattr("icm_core.cli.info.remembered", lambda *_: rows)
     assert json.loads(run("info", coded, "--json"))["pipeline"] == "right"
+
+
+def test_answers_of_a_tree_lie_in_a_tree(tmp_path: Path, coded: Path, run: Run) -> None:
+    for place in ("in/a", "in/b/c"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "same.icm").write_bytes(coded.read_bytes())
+    run("decode", tmp_path / "in", "-r", "-t", "coarse", "-o", tmp_path / "out")
+    assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")) == [
+        "a/same.coarse.png",
+        "b/c/same.coarse.png",
+    ]
