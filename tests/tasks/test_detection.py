@@ -106,6 +106,19 @@ def test_wrong_targets_are_refused(wrong, message):
         KIND.check_target(wrong, SIZE, LEGEND)
 
 
+def test_crowds_are_marked_by_truth_values_or_numbers():
+    for crowd in (torch.tensor([True, False]), torch.tensor([1, 0])):
+        KIND.check_target(target((1, 2, 3, 4), (5, 6, 7, 8), iscrowd=crowd), SIZE, LEGEND)
+    with pytest.raises(ValueError, match="bool or int64"):
+        KIND.check_target(target((1, 2, 3, 4), iscrowd=torch.tensor([1.0])), SIZE, LEGEND)
+
+
+def test_examples_are_a_pixel_wide_and_high_at_least():
+    for seed in range(20):
+        boxes = KIND.example_target((2, 3), LEGEND, torch.Generator().manual_seed(seed))["boxes"]
+        assert float((boxes[:, 2:] - boxes[:, :2]).min()) > 0.999
+
+
 def test_areas_are_numbers_from_0():
     KIND.check_target(target((50, 2, 70, 4), area=torch.tensor([0.0])), SIZE, LEGEND)
     for wrong in (-0.5, torch.inf, torch.nan):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torchvision.ops import box_convert
 
 import icm_core
@@ -685,6 +686,29 @@ def test_nothing_is_fetched_for_a_backbone(changed: Any) -> None:
     backbone = {"model_type": "timm_backbone", "backbone": "resnet18", "use_pretrained_backbone": True}
     found = read_config(changed("detr", backbone_config=backbone), "detection")
     assert found.backbone_config.backbone == "resnet18" and not found.backbone_config.use_pretrained_backbone
+
+
+def test_layers_are_counted_in_lists_of_parts_too(changed: Any) -> None:
+    with pytest.raises(SpecError, match="num_layers is 999, and the limit is 256"):
+        read_config(changed("vit", parts=[{"num_layers": 999}]), "classification")
+
+
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation"])
+def test_whose_attention_runs_is_not_the_folders_to_say(changed: Any, name: str) -> None:
+    folder = changed("vit", **{name: "a/b"})
+    assert "a/b" not in str(vars(read_config(folder, "classification")))
+    assert head(folder)(features(32, 32)).shape == (1, 3)
+
+
+def test_one_weight_that_is_lacking_is_refused_and_one_too_many_is_not(changed: Any, folders: Path) -> None:
+    folder = changed("segformer")
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, "more": torch.zeros(1)}, folder / "model.safetensors", {"format": "pt"})
+    torch.testing.assert_close(head(folder)(features(64, 64)), head(folders / "segformer")(features(64, 64)))
+    del weights["decode_head.classifier.bias"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(WeightsError, match=r"lack 'decode_head\.classifier\.bias' of SegformerForSemanticSegmentation"):
+        head(folder)
 
 
 def test_weights_of_half_precision_become_whole_ones(changed: Any) -> None:

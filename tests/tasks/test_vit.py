@@ -155,6 +155,11 @@ def test_missing_image_is_refused():
             head({"image": other})
 
 
+def test_pretrained_weights_are_of_the_source_that_is_named(layout):
+    with pytest.raises(SpecError, match="'coco' of tf_efficientnet_lite0 are unknown; known: imagenet"):
+        head(layout).start_from("coco")
+
+
 def test_what_is_measured_is_top_1_over_pictures(layout):
     net, kind = head(layout, classes=3), Classification()
     said, true = torch.eye(3)[[0, 1, 2, 2]], torch.tensor([0, 1, 2, 0])
