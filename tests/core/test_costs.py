@@ -65,12 +65,13 @@ def test_one_that_makes_its_loss_itself_is_measured_on_grey_pictures_and_has_no_
 ) -> None:
     expected = {row.path: row for row in of(registry, data).modules}["tasks.labels.head"]
     plain = tiny.Labels.forward
-    seen = []
+    seen, drawn = [], []
 
     def forward(head: Any, features: Any) -> Tensor:
         if features.maps["image"].is_meta:
             raise NotImplementedError("there are no values")
         seen.append(features.maps["image"].unique().tolist())
+        drawn.append(torch.cat([value.flatten() for value in head.state_dict().values()]))
         found: Tensor = plain(head, features)
         return found
 
@@ -81,3 +82,6 @@ def test_one_that_makes_its_loss_itself_is_measured_on_grey_pictures_and_has_no_
     assert torch.equal(torch.get_rng_state(), before)
     assert found.cost == expected.cost and found.outputs == {} and expected.outputs
     assert len(seen) == 1 and len(seen[0]) == 1
+    torch.manual_seed(17)  # what is measured does not hang on it: the head's weights are the same each time
+    of(registry, data)
+    assert torch.equal(drawn[0], drawn[1]) and drawn[0].std() > 0

@@ -38,12 +38,22 @@ def cluster() -> Iterator[ModuleType]:
         ray.shutdown()
 
 
-def test_ray_is_begun_and_ended_where_there_is_none(run, tree, toy, album, coded, tmp_path) -> None:
+def test_ray_is_begun_with_a_core_each_and_ended_where_there_is_none(
+    run, tree, toy, album, coded, tmp_path, monkeypatch
+) -> None:
     ray.shutdown()
-    code, rows, lines = run("encode", album, "-r", "-m", toy, "-o", tmp_path, *ON_RAY)
+    begin, cores = ray.init, []
+
+    def init(*args, **kwargs):
+        found = begin(*args, **kwargs)
+        cores.append(ray.cluster_resources()["CPU"])
+        return found
+
+    monkeypatch.setattr(ray, "init", init)
+    code, rows, lines = run("encode", album, "-r", "-m", toy, "-o", tmp_path, "--engine", "ray", "--workers", 3)
     assert (code, lines, len(rows)) == (0, [], 12)
     assert tree(tmp_path) == tree(coded)
-    assert not ray.is_initialized()
+    assert cores == [3] and not ray.is_initialized()
 
 
 @pytest.mark.usefixtures("cluster")

@@ -17,6 +17,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import icm_core
+from icm_core.errors import InputError
 from icm_core.testing import DataSetCase, HeadCase, KindCase, parametrize_with_checks
 from icm_core.types import Features, Legend, Prediction
 
@@ -120,6 +121,16 @@ def test_an_edge_that_leaps_by_more_than_a_share_of_the_width_ends(tmp_path: Pat
     Image.fromarray(classes).save(tmp_path / "trainannot/a.png")
     found = Borders(Borders.Params(step=4, leap=0.1), tmp_path, "train")[0].target
     assert len(found["labels"]) == lines and len(found["points"]) == 8
+
+
+@pytest.mark.parametrize("size", [(20, 29), (19, 30)])
+def test_classes_of_another_size_than_the_picture_are_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (30, 20)).save(tmp_path / "train/a.png")
+    Image.fromarray(np.zeros(size, dtype=np.uint8)).save(tmp_path / "trainannot/a.png")
+    with pytest.raises(InputError, match=rf"the class map is {size[1]}x{size[0]} pixels, its picture 30x20"):
+        Borders(Borders.Params(), tmp_path, "train")[0]
 
 
 def test_pictures_come_by_their_names_whatever_order_the_disk_has(monkeypatch: pytest.MonkeyPatch) -> None:
