@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn import functional
 
@@ -81,3 +82,13 @@ def test_under_autocast_it_computes_in_the_type_of_autocast():
         found = mixing(features, scores)
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), naive(mixing, features, scores), rtol=0.05, atol=0.05)
+
+
+def test_gradients_of_gradients_are_refused_and_not_wrong():
+    mixing = ClassMixing(3, 4)
+    features = torch.rand(1, 4, 2, 2, requires_grad=True)
+    (gradient,) = torch.autograd.grad(
+        mixing(features, torch.rand(1, 3, 2, 2)).square().sum(), features, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()

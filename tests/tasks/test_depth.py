@@ -132,6 +132,7 @@ def test_losses_find_nan_wherever_there_is_no_distance(moved):
         (torch.ones(2, 1, 30, 20), r"\(2, 1, 20, 30\)"),
         (torch.ones(2, 20, 30).long(), "int64"),
         ([torch.ones(20, 30)], "is list"),
+        (torch.full((2, 20, 30), float("inf")), "not finite"),
         (torch.full((2, 20, 30), NAN), "not finite"),
     ],
 )
@@ -324,6 +325,15 @@ def test_draws_are_the_figures_of_the_drawn_pictures():
         listed = [tally for tally, count in zip(tallies, times, strict=True) for _ in range(int(count))]
         expected = {name: figure.value for name, figure in KIND.figures(listed, METRES).items()}
         assert {name: values[row] for name, values in drawn.items()} == pytest.approx(expected)
+
+
+def test_draws_of_pictures_without_distances_count_nothing():
+    none = KIND.tally(said(ramp()), torch.full(SIZE, NAN))
+    right, off = KIND.tally(said(ramp()), ramp()), KIND.tally(said(2 * ramp()), ramp())
+    weights = np.array([[5.0, 1, 0, 3], [0, 3, 2, 1], [2, 0, 0, 1]])
+    drawn = KIND.resampled([none, right, none, off], METRES, weights)
+    np.testing.assert_allclose(drawn["abs_rel"], [75, 25, 100])  # of 100 % in the last picture, 0 % in the second
+    np.testing.assert_allclose(drawn["delta1"], [25, 75, 0])
 
 
 def test_answers_that_cannot_be_compared_are_refused():

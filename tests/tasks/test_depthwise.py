@@ -99,3 +99,11 @@ def test_efficientnet_lite_uses_it_and_has_the_gradients_of_timms() -> None:
         found.append((x.grad, network.blocks[1][0].conv_dw.weight.grad))
     for expected, got in zip(*found, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+def test_gradients_of_biases_are_summed_in_float32_under_autocast() -> None:
+    x, weight, bias = random(1, 2, 66, 66, seed=0), random(2, 1, 3, 3, seed=1), random(2, seed=2)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = depthwise(x, weight, bias, (2, 2), (1, 1))
+    found.backward(torch.ones_like(found))
+    assert bias.grad is not None and bias.grad.tolist() == [33 * 33] * 2  # 1089, which bfloat16 does not have

@@ -90,6 +90,19 @@ def test_what_a_head_may_not_say(output, message):
         KIND.check_prediction(Prediction("embedding", output), (4, 4), 1)
 
 
+def test_one_vector_of_length_0_among_others_is_refused():
+    output = torch.tensor([[1.0, 0, 0], [0, 0, 0]])
+    with pytest.raises(ValueError, match="length 0, which has no direction"):
+        KIND.check_prediction(Prediction("embedding", output), (4, 4), 2)
+
+
+def test_the_ignored_number_may_be_0():
+    ids = torch.tensor([0, 1, 255])
+    assert KIND.renumber(ids, (), Legend(ignore=0)).tolist() == [-1, 1, 255]
+    assert KIND.renumber(ids, (), Legend(ignore=255)).tolist() == [0, 1, -1]
+    assert KIND.renumber(ids, (), Legend()).tolist() == [0, 1, 255]
+
+
 def test_answer_is_the_vector_at_length_one():
     KIND.check_prediction(said(3, 4), (4, 4), 1)
     assert KIND.answer(said(3, 4)) == {"vector": [0.6, 0.8]}

@@ -90,6 +90,11 @@ def test_captions_of_boxes_that_are_apart_are_all_at_their_first_place(placed: A
     assert [rectangle[:2] for rectangle in found.values()] == [(x, y - 30) for x, y, _, _ in boxes]
 
 
+def test_lines_of_boxes_are_as_wide_as_the_picture_asks_for() -> None:
+    drawn = np.asarray(with_boxes(Image.new("RGB", (640, 800)), [(100, 200, 500, 700)], [""], [RED]))
+    assert np.flatnonzero((drawn[600] == RED).all(-1)).tolist() == [*range(100, 104), *range(496, 500)]
+
+
 def test_a_mask_is_drawn_to_its_last_row_and_column_with_a_border_on_all_sides() -> None:
     mask = np.zeros((1, 12, 15), dtype=np.bool_)
     mask[0, 2:9, 3:11] = True
