@@ -196,6 +196,12 @@ def test_names_are_those_given_or_numbers() -> None:
     assert head(**{**MOBILE, "classes": None}, class_names=("car", "bus")).labels == ("car", "bus")
 
 
+def test_names_are_cocos_where_there_are_as_many_as_it_has_numbers() -> None:
+    with torch.device("meta"):
+        own = head(model="fasterrcnn_mobilenet_v3_large_320_fpn")
+    assert (own.labels[0], own.labels[11], own.labels[-1], len(own.labels)) == ("person", "N/A", "toothbrush", 90)
+
+
 def test_points_can_be_named() -> None:
     with torch.device("meta"):
         own = head(model="keypointrcnn_resnet50_fpn", keypoints=("tip", "tail"))
@@ -314,6 +320,10 @@ def test_other_sources_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"lacks 'net\..*' of ssdlite320_mobilenet_v3_large"):
         own.start_from(str(tmp_path / "other.safetensors"))
     tensors = own.net.state_dict()
+    last = next(reversed(tensors))
+    save_file({key: tensor for key, tensor in tensors.items() if key != last}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match=rf"lacks 'net.{last}' of ssdlite320_mobilenet_v3_large"):
+        own.start_from(str(tmp_path / "other.safetensors"))
     for part in ("backbone", "head.regression_head"):  # which do not depend on the number of classes
         first = next(key for key in tensors if key.startswith(part) and tensors[key].dim() == 4)
         save_file(tensors | {first: torch.zeros(1, 2)}, tmp_path / "other.safetensors")
