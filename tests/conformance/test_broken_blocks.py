@@ -226,6 +226,18 @@ class Twice(Choosing):
         return ("plain", "plain")
 
 
+class Private(Choosing):
+    """One encoder writes what only the codec that chose it can decode."""
+
+    def encode(self, x: Tensor, quality: Any) -> list[bytes]:
+        mark = b"!" if self.chosen_encoder == "bright" else b""
+        return [payload + mark for payload in super().encode(x, quality)]
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        more = self.chosen_encoder == "bright"
+        return super().decode([payload[: len(payload) - more] for payload in payloads], size, quality)
+
+
 class Telling(Choosing):
     """Says in its coding state who encodes."""
 
@@ -497,6 +509,7 @@ CODECS = [
     (Stingy, testing.check_round_trip, r"encode gives \['bytes'\] for 2 pictures. One bytes object each"),
     (Backwards, testing.check_encoders, "does not write what its first encoder 'bright' does. Name the usual encoder"),
     (Twice, testing.check_encoders, "encoders are \\('plain', 'plain'\\). Give each encoder one name"),
+    (Private, testing.check_encoders, "decoding what encoder 'bright' wrote"),
     (Telling, testing.check_encoders, "encoder 'plain' changes the coding state"),
     (Brighter, testing.check_encode_with_side, "gives other bytes than encode"),
     (Turned, testing.check_encode_with_side, r"of the size \(70, 20\), and decode .* of \(20, 70\)"),
