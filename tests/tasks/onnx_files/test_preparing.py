@@ -78,6 +78,17 @@ def test_constants_become_weights_of_their_own_type() -> None:
         assert found[name].dtype == value.dtype and np.array_equal(found[name], value), name
 
 
+@pytest.mark.parametrize("kind", ["Identity", "Constant"])
+def test_what_an_output_is_made_of_stays_a_node(kind: str) -> None:
+    stored = numpy_helper.from_array(np.array([1.5], np.float32), "stored")
+    node = helper.make_node("Identity", ["stored"], ["found"])
+    if kind == "Constant":
+        node = helper.make_node("Constant", [], ["found"], value=stored)
+    model = network(node, weights=(stored,))
+    fold(model)
+    assert [one.op_type for one in model.graph.node] == [kind]
+
+
 @pytest.mark.parametrize("name", ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare"])
 def test_reductions_whose_axes_are_an_input_are_read(tmp_path: Path, head: Any, name: str) -> None:
     g = small.Graph(size=(4, 6), opset=18)
