@@ -64,6 +64,11 @@ def test_a_folder_inside_a_file(opened, tree: Path) -> None:
         opened("pictures", tree / "z.PNG/deep", "all")
 
 
+def test_of_folders_that_are_missing_the_highest_is_named(opened, tree: Path) -> None:
+    with pytest.raises(InputError, match=rf"expects the folder .*; {tree} holds no 'one', but "):
+        opened("pictures", tree / "one/two/three", "all")
+
+
 def test_the_real_ones(opened, shared) -> None:
     data = opened("pictures", shared("kodak"), "all")
     assert len(data) == 24 and {tuple(sorted(s.picture.shape)) for s in data} == {(3, 512, 768)}
