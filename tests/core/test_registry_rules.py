@@ -214,3 +214,9 @@ def test_a_schema_is_a_name_and_a_function() -> None:
     registry = made(icm_schemas=[("Mine", told), ("only a name",), (told, "Mine"), ("no function", 3)])
     assert registry.schemas.names == ("Mine",)
     assert registry.schemas.get("Mine")(registry) == {"kinds": 4}
+
+
+def test_what_is_installed_is_shown_in_an_order_from_kinds_to_recipes_and_nothing_is_left_out() -> None:
+    registry = build_registry(path=[])
+    names = ["kinds", "codecs", "adapters", "heads", "enhancements", "datasets", "losses", "specs", "recipes"]
+    assert [id(one) for one in registry.catalogues] == [id(getattr(registry, name)) for name in names]

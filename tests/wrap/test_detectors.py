@@ -59,3 +59,11 @@ def test_a_network_is_left_in_its_mode(training: bool) -> None:
     assert own.net.training == training
     own.losses(features(), ({"labels": torch.tensor([0]), "boxes": torch.zeros(1, 4)},) * 2)
     assert own.net.training == training
+
+
+def test_the_divergence_is_the_mean_over_maps_of_squared_errors_as_a_share() -> None:
+    clean = {"fine": torch.tensor([[1.0, 3.0], [2.0, 2.0]]), "rough": torch.tensor([[2.0], [4.0]])}
+    coded = {"fine": torch.tensor([[1.0, 1.0], [2.0, 2.0]]), "rough": torch.tensor([[2.0], [3.0]])}
+    found = head().divergence({"maps": coded}, {"maps": clean})
+    # Of the first picture (4 / 2) of (10 / 2) and nothing of 4, of the second nothing of 4 and 1 of 16.
+    assert found.tolist() == pytest.approx([(4 / 10 + 0) / 2, (0 + 1 / 16) / 2])
