@@ -49,7 +49,7 @@ def test_what_attention_and_feedforward_add_is_dropped_in_part(small):
 
 def test_tokens_start_with_places_that_differ():
     torch.manual_seed(0)
-    query = Decoder(tokens=50, layers=1, channels=64, heads=2, feedforward=8, dropout=0.0).query
+    query = Decoder(tokens=50, layers=1, channels=64, heads=2, feedforward=8, dropout=0.0).query.detach()
     assert float(query.std()) == pytest.approx(1, abs=0.05) and float(query.mean()) == pytest.approx(0, abs=0.05)
 
 
@@ -67,3 +67,10 @@ def test_pretrained_weights_are_those_of_the_backbone(small, layout):
 
 def test_pictures_of_four_million_pixels_are_seen_whole():
     assert {head.most_pixels for head in (TrSeg, ModifiedTrSeg, ViT)} == {2048 * 2048}
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_decoder_has_the_layers_that_are_asked_for(small, layout, layers):
+    with torch.device("meta"):
+        head = TrSeg(TrSeg.Params.model_validate(small | {"layers": layers}), layout)
+    assert len(head.operations.decoder.layers) == layers
