@@ -355,16 +355,17 @@ def page() -> str:
 
 def written_bugs() -> str:
     """The table of the bugs that people wrote."""
-    rows, total = [], [0] * 5
+    rows, total = [], [0] * 6
     for path in sorted(BY_HAND_RESULTS.glob("*.json")):
-        results = json.loads(path.read_text())
-        reasons = {_key(one): one.get("no_bug") for one in json.loads((BY_HAND / path.name).read_text())["bugs"]}
+        results, bugs = json.loads(path.read_text()), json.loads((BY_HAND / path.name).read_text())["bugs"]
+        reasons = {_key(one): one.get("no_bug") for one in bugs}
         real = [one for one in results if not reasons.get(_key(one))]
-        noticed = [sum(one[when] != SURVIVED for one in real) for when in ("first", "now")]
-        numbers = [len(real), noticed[0], noticed[1], len(real) - noticed[1], len(results) - len(real)]
+        first, now = (sum(one[when] != SURVIVED for one in real) for when in ("first", "now"))
+        numbers = [len(real), first, now, len(real) - now, len(results) - len(real), len(bugs) - len(results)]
         rows.append([path.stem, *numbers])
         total = [a + b for a, b in zip(total, numbers, strict=True)]
-    return table(["area", "bugs", "noticed the first time", "noticed now", "open", "no bugs"], [*rows, ["all", *total]])
+    head = ["area", "bugs", "noticed the first time", "noticed now", "open", "no bugs", "not planted yet"]
+    return table(head, [*rows, ["all", *total]])
 
 
 def _alike(one: str, other: str) -> int:

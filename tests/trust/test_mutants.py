@@ -114,4 +114,4 @@ def test_what_became_of_a_bug_by_hand_the_first_time_stays_on_record(tmp_path: P
         ("survived", "noticed"),
         ("survived", "survived"),
     ]
-    assert "| area | 1 | 0 | 1 | 0 | 1 |" in done.stdout
+    assert "| area | 1 | 0 | 1 | 0 | 1 | 1 |" in done.stdout
