@@ -26,6 +26,7 @@ def test_the_rate_of_a_picture_is_the_sum_of_its_streams() -> None:
 def test_a_prediction_has_the_legend_of_its_labels_colours_and_unit() -> None:
     told = Prediction("regression", torch.zeros(1, 2), ("height", "width"), ((1, 2, 3), (4, 5, 6)), "m")
     assert told.legend == Legend(("height", "width"), (), ((1, 2, 3), (4, 5, 6)), "m")
+    assert Prediction("regression", torch.zeros(1, 2)).legend == Legend()
 
 
 def test_padding_is_cut_off_below_and_to_the_right() -> None:
