@@ -327,6 +327,7 @@ def test_a_task_that_there_is_not_is_told_before_the_first_training(files: Path,
     found = CliRunner().invoke(app, [*words, "-t", "segmentatio", "-o", str(tmp_path / "out"), "--vary", ADAPTERS])
     assert found.exit_code == 2
     assert "unknown task 'segmentatio'; did you mean 'segmentation'" in " ".join(found.output.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_variants_run_beside_one_another_with_ray(files: Path, tmp_path: Path) -> None:
