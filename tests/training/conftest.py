@@ -43,6 +43,12 @@ def registry() -> Registry:
 
 
 @pytest.fixture(scope="session")
+def with_plugin() -> Callable[[str, object], Registry]:
+    """What ships, and a plugin under a name."""
+    return lambda name, plugin: build_registry(path=[], extra={**SHIPPED, name: plugin})
+
+
+@pytest.fixture(scope="session")
 def smoke(registry: Registry) -> Smoke:
     """The recipe `smoke` with changes, values as Python has them: ``smoke(**{"stages.joint.clip": None})``."""
 

@@ -27,6 +27,7 @@ from icm_training.folder import RunFolder, record_of
 from icm_training.recipe import RecipeSpec
 
 Smoke = Callable[..., RecipeSpec]
+WithPlugin = Callable[[str, object], Registry]
 DONE = {"steps": 3, "seconds": 90.0, "device": "4 threads", "pictures_a_second": 2.5}
 
 
@@ -136,11 +137,9 @@ class Lab:
 
 @pytest.mark.parametrize("name", [None, "other"])
 def test_files_that_parameters_name_are_exported_too(
-    smoke: Smoke, registry: Registry, tmp_path: Path, name: str | None
+    smoke: Smoke, with_plugin: WithPlugin, tmp_path: Path, name: str | None
 ) -> None:
-    from conftest import SHIPPED
-
-    installed = build_registry(path=[], extra={**SHIPPED, "lab": Lab})
+    installed = with_plugin("lab", Lab)
     recipe = smoke()
     assert isinstance(recipe.pipeline, PipelineSpec)
     data = recipe.pipeline.to_json()
@@ -154,10 +153,10 @@ def test_files_that_parameters_name_are_exported_too(
     assert (tmp_path / "out/own.txt").read_text() == "mine" and tmp_path / "out/own.txt" in found.files
 
 
-def test_files_beside_a_recipe_are_those_of_the_pipeline_in_it(smoke: Smoke, tmp_path: Path) -> None:
-    from conftest import SHIPPED
-
-    installed = build_registry(path=[], extra={**SHIPPED, "lab": Lab})
+def test_files_beside_a_recipe_are_those_of_the_pipeline_in_it(
+    smoke: Smoke, with_plugin: WithPlugin, tmp_path: Path
+) -> None:
+    installed = with_plugin("lab", Lab)
     recipe = smoke()
     assert isinstance(recipe.pipeline, PipelineSpec)
     data = recipe.pipeline.to_json()
