@@ -74,6 +74,16 @@ def test_clean_pictures_are_for_heads_that_read_pictures_alone_and_fine_needs_th
     assert make_plan(pipe, data, registry, (1.0,)).clean == ()
 
 
+@pytest.mark.parametrize(("base", "fine"), [((1.0, 9.0), (1.0,)), ((1.0,), (1.0, 9.0))])
+def test_qualities_of_both_layers_are_looked_at_before_anything_is_coded(folder, base, fine) -> None:
+    registry = build_registry()
+    pipe = load("scalable", device="cpu", registry=registry)
+    data = open_dataset(f"maps:{folder}", "val", registry)
+    low, high = pipe.codec.quality_range
+    with pytest.raises(InputError, match=rf"^quality 9 is out of range; .* has {low:g} to {high:g}$"):
+        make_plan(pipe, data, registry, base, fine)
+
+
 def test_rates_are_those_of_the_files_on_disk(measure, tmp_path, folder) -> None:
     result = measure(keep=tmp_path / "files")
     for point, quality in zip(result.points, (1, 3), strict=True):
