@@ -119,3 +119,12 @@ def test_what_curves_should_share_is_told(share: str, more: dict[str, Any], says
 def test_a_figure_says_whose_classes_its_data_has() -> None:
     one = of_size("one", 40, 20, params={"classes": "cityscapes"})
     assert [*shown(shows(), one)] == ["made (cityscapes) val, 1 pictures of 40x20"]
+
+
+def test_a_curve_leaves_out_points_without_its_figure_with_their_settings_and_rates() -> None:
+    own = pictured("a", [(1000, 100), (1100, 110), (1200, 120)], of_pictures([30.0, 31.0, 32.0]), 10, 10)
+    result = made("one", [own], whole=("seen",))
+    result.points[1].tasks["seen"]["psnr"] = None
+    (curve,) = (curve for curve in curves_of(result) if curve.metric == "psnr")
+    assert curve.settings == ((1.0, None), (3.0, None))
+    assert curve.rates == (pytest.approx(80.0), pytest.approx(96.0)) and curve.values == (30.0, 32.0)
