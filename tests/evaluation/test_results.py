@@ -109,3 +109,9 @@ def test_what_was_changed_in_a_file_is_told(tmp_path: Path, change: Callable[[An
     path.write_text(json.dumps(data))
     with pytest.raises(InputError, match=rf"one\.json: {says}"):
         read_result(path)
+
+
+def test_a_figure_that_there_is_not_is_null_in_the_file(tmp_path: Path) -> None:
+    write_result(tmp_path / "r.json", two())
+    points = json.loads((tmp_path / "r.json").read_text())["points"]
+    assert [point["tasks"]["seen"]["ms_ssim"] for point in points] == [None] * 3
