@@ -260,7 +260,7 @@ def by_hand(area: str, new: bool) -> int:
     unnoticed = 0
     for number, bug in enumerate(given["bugs"], 1):
         before = results.get(_key(bug), {})
-        if new and ("no_bug" in bug or before.get("now", SURVIVED) != SURVIVED):
+        if new and ("no_bug" in bug or before.get("now") == NOTICED):
             continue
         source = (ROOT / bug["module"]).read_text()
         if source.count(bug["was"]) != 1:  # the module has changed, or the bug was written wrongly
@@ -273,7 +273,7 @@ def by_hand(area: str, new: bool) -> int:
             found, said = _planted_by_hand(bug, source, given["wider"], believed)
         except SystemExit as error:
             sys.exit(f"{number}: {error}")
-        unnoticed += found == SURVIVED and "no_bug" not in bug
+        unnoticed += found != NOTICED and "no_bug" not in bug
         print(f"{number}: {found}, {bug['module']}: {bug['was']}  ->  {bug['becomes']}  {said}", flush=True)
         results[_key(bug)] = {**_named(bug), "first": before.get("first", found), "now": found}
         rows = [results[_key(one)] for one in given["bugs"] if _key(one) in results]
@@ -360,7 +360,7 @@ def written_bugs() -> str:
         results, bugs = json.loads(path.read_text()), json.loads((BY_HAND / path.name).read_text())["bugs"]
         reasons = {_key(one): one.get("no_bug") for one in bugs}
         real = [one for one in results if not reasons.get(_key(one))]
-        first, now = (sum(one[when] != SURVIVED for one in real) for when in ("first", "now"))
+        first, now = (sum(one[when] == NOTICED for one in real) for when in ("first", "now"))
         numbers = [len(real), first, now, len(real) - now, len(results) - len(real), len(bugs) - len(results)]
         rows.append([path.stem, *numbers])
         total = [a + b for a, b in zip(total, numbers, strict=True)]

@@ -104,3 +104,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="session")
 def tree() -> Callable[[Path], dict[str, bytes]]:
     return contents
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Pictures and others, some of them in hidden folders."""
+    for name in ("b.png", "a.PNG", "x/c.jpg", "x/y/d.png", "x/.hidden/e.png", ".cache/f.png", "x/notes.txt"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    return tmp_path / "in"

@@ -10,14 +10,6 @@ from icm_core.cli.inputs import PICTURES, Found, find, shard_of, written_as
 from icm_core.errors import InputError
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for name in ("b.png", "a.PNG", "x/c.jpg", "x/y/d.png", "x/.hidden/e.png", ".cache/f.png", "x/notes.txt"):
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "in" / name).touch()
-    return tmp_path / "in"
-
-
 def test_folders_and_files_are_searched_in_order_of_their_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

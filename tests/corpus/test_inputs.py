@@ -13,14 +13,6 @@ from icm_core.cli.inputs import CODED, PICTURES, Found, find, shard_of, written_
 from icm_core.errors import InputError
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for name in ("b.png", "a.PNG", "x/c.jpg", "x/y/d.png", "x/.hidden/e.png", ".cache/f.png", "x/notes.txt"):
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "in" / name).touch()
-    return tmp_path / "in"
-
-
 def shown(found: list[Found], folder: Path) -> list[tuple[str, str]]:
     return [(str(one.path.relative_to(folder)), str(one.below)) for one in found]
 
