@@ -54,6 +54,7 @@ def test_regions_are_small_at_the_finest_level_whatever_is_read_of_them(size: tu
             lambda x: x + x.x,
             lambda x: x.averaged(4),
             lambda x: x.averaged(4) - x.averaged(4).tensor(),
+            lambda x: tiles.Whole(x.averaged(4).tensor()) - x.averaged(4),
             lambda x: x.cut(height - 8, width - 8),
             lambda x: tiles.apply(nn.Sequential(nn.Conv2d(3, 4, 2, 2), nn.ReLU()), x),
             lambda x: tiles.apply(nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, 2, 1)), x),
@@ -63,6 +64,62 @@ def test_regions_are_small_at_the_finest_level_whatever_is_read_of_them(size: tu
             assert max(x.read_at_once) <= 512, make
             assert sum(x.read_at_once) >= (height - 8) * (width - 8)
             assert len(x.read_at_once) >= 10
+
+
+@pytest.mark.parametrize(
+    ("size", "first", "count"),
+    [
+        # 2500 places: squares of 50, which become 48.
+        ((200, 150), ((0, 48), (0, 48)), 5 * 4),
+        # 125 whole rows, which become 112.
+        ((1000, 20), ((0, 112), (0, 20)), 9),
+        # No whole row is small enough, and no region higher than the map.
+        ((10, 4000), ((0, 10), (0, 48)), 84),
+        ((40, 60), ((0, 32), (0, 60)), 2),
+        ((30, 60), ((0, 30), (0, 60)), 1),
+    ],
+)
+def test_regions_are_squares_or_whole_rows_with_sides_of_multiples_of_16(
+    size: tuple[int, int], first: tuple[Span, Span], count: int
+) -> None:
+    with tiles.bounded(8 * 2500):
+        regions = list(tiles.Whole(torch.zeros(1, 1, *size)).regions())
+    assert regions[0] == first and len(regions) == count
+    covered = torch.zeros(size)
+    for rows, columns in regions:
+        covered[slice(*rows), slice(*columns)] += 1
+    assert bool((covered == 1).all())
+
+
+@pytest.mark.parametrize(("places", "side"), [(1024, 32), (1088, 32), (1089, 32), (900, 30), (1, 1), (7, 2)])
+def test_small_regions_have_any_side(places: int, side: int) -> None:
+    with tiles.bounded(8 * places):
+        rows, columns = next(tiles.Whole(torch.zeros(1, 1, 90, 99)).regions())
+    assert columns == (0, side) and rows == (0, places // side if places < 1024 else 32)
+
+
+def test_regions_go_by_places_and_not_by_channels_or_pictures() -> None:
+    many = torch.zeros(5, 7, 40, 60)
+    with tiles.bounded(8 * 100):
+        expected = list(tiles.Whole(torch.zeros(1, 1, 40, 60)).regions())
+        assert len(expected) == 24
+        for field in (
+            tiles.Whole(many),
+            tiles.Deferred(many.shape, lambda: many),
+            tiles.Bytes(many.byte(), torch.device("cpu")),
+            tiles.Whole(many) + 1.0,
+            -tiles.Whole(many),
+        ):
+            assert list(field.regions()) == expected
+
+
+@torch.no_grad()
+def test_what_is_continued_a_little_is_read_in_regions_that_are_hardly_larger() -> None:
+    x = Counting(torch.rand(1, 3, 192, 128))
+    with tiles.bounded(8 * 512):
+        found = x.averaged(4).continued(50, 33)
+        assert found.tensor().shape == (1, 3, 50, 33)
+    assert max(x.read_at_once) <= 512 * (50 * 33) / (48 * 32) and len(x.read_at_once) > 40
 
 
 @torch.no_grad()

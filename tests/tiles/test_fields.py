@@ -113,6 +113,70 @@ def test_arithmetic_of_fields_is_that_of_tensors():
 
 
 @torch.no_grad()
+def test_numbers_and_negatives_and_bounds_place_by_place():
+    x = tiles.Whole(torch.tensor([[[[0.5, 2.0, -3.0]]]]))
+    assert (-x).tensor().tolist() == [[[[-0.5, -2.0, 3.0]]]]
+    assert (x - 1).tensor().tolist() == [[[[-0.5, 1.0, -4.0]]]]
+    assert (1.5 + x).tensor().tolist() == [[[[2.0, 3.5, -1.5]]]]
+    assert x.clamp(-1, 1).tensor().tolist() == [[[[0.5, 1.0, -1.0]]]]
+
+
+@torch.no_grad()
+def test_a_map_of_one_channel_goes_along_with_all():
+    a, b = torch.rand(2, 3, 5, 6), torch.rand(2, 1, 5, 6)
+    with tiles.bounded(40):
+        for found in (tiles.Whole(a) + b, tiles.Whole(a) + tiles.Whole(b)):
+            assert found.shape == (2, 3, 5, 6) and torch.equal(found.tensor(), a + b)
+
+
+@torch.no_grad()
+def test_types_of_numbers_stay_but_where_float32_is_asked_for():
+    half, double = torch.rand(1, 2, 3, 4).half(), torch.rand(1, 2, 3, 4).double()
+    for x in (half, double):
+        field = tiles.Whole(x)
+        assert field.float().tensor().dtype == torch.float32 and torch.equal(field.float().tensor(), x.float())
+        for found in (field + x, tiles.added(x, field), field.clamp(0, 1), -field, field - 1, tiles.cat([field, x])):
+            assert tiles.whole(found).dtype == x.dtype
+    assert torch.equal(tiles.whole(tiles.cat([double, tiles.Whole(double)])), torch.cat([double, double], 1))
+
+
+@torch.no_grad()
+def test_maps_are_put_behind_each_other_in_their_order():
+    a, b, c = torch.rand(1, 2, 5, 6), torch.rand(1, 3, 5, 6), torch.rand(1, 1, 10, 12)
+    expected = torch.cat([b, F.avg_pool2d(c, 2), a], 1)
+    with tiles.bounded(40):
+        found = tiles.cat([tiles.Whole(b), tiles.Whole(c).averaged(2), a])
+        assert found.shape == (1, 6, 5, 6)
+        torch.testing.assert_close(found.tensor(), expected)
+        torch.testing.assert_close(
+            (tiles.Whole(a[:, :1]) - tiles.Whole(c).averaged(2)).tensor(), a[:, :1] - expected[:, 3:4]
+        )
+    assert torch.equal(tiles.cat([a, b]), torch.cat([a, b], 1))
+
+
+@torch.no_grad()
+def test_the_upper_left_part_has_its_height_and_its_width():
+    x = torch.rand(1, 3, 9, 14)
+    for maps in (x, tiles.Whole(x)):
+        found = tiles.cut(maps, 4, 7)
+        assert found.shape == (1, 3, 4, 7) and torch.equal(tiles.whole(found), x[..., :4, :7])
+
+
+def test_a_tensor_as_a_field_is_read_as_a_view():
+    x = torch.rand(1, 2, 6, 9)
+    field = tiles.Whole(x)
+    part = field.read((2, 5), (1, 8))
+    assert torch.equal(part, x[..., 2:5, 1:8]) and part._base is x
+    assert field.tensor() is x
+
+
+def test_bytes_are_read_on_the_device_that_is_asked_for():
+    pixels = torch.zeros(1, 3, 6, 7, dtype=torch.uint8)
+    part = tiles.Bytes(pixels, torch.device("meta")).read((0, 2), (3, 6))
+    assert (part.device.type, part.dtype, part.shape) == ("meta", torch.float32, (1, 3, 2, 3))
+
+
+@torch.no_grad()
 def test_bytes_become_floats_when_they_are_read():
     pixels = torch.randint(256, (1, 3, 6, 7), dtype=torch.uint8)
     with tiles.bounded(8):

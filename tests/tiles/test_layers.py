@@ -43,3 +43,56 @@ def test_a_convolution_is_given_what_it_sees_and_at_most_its_padding_more(layer:
     padding, stride = int(layer.padding[0]), layer.stride[0]
     assert given[0] <= first and given[1] == last
     assert first - given[0] <= padding + stride and given[0] % stride == 0
+
+
+LAYERS: list[tuple[nn.Module, tuple[int, int]]] = [
+    # Even kernels with padding "same" have a place more behind than before.
+    (nn.Conv2d(4, 3, (4, 2), padding="same"), (23, 37)),
+    (nn.Conv2d(4, 3, (2, 5), padding="same", dilation=(3, 2)), (23, 37)),
+    (nn.Conv2d(4, 3, (2, 4), padding="valid"), (22, 34)),
+    (nn.Conv2d(4, 3, (5, 3), (3, 2), (1, 4), (1, 2)), (7, 21)),
+    (nn.Conv2d(4, 3, (3, 4), (2, 3), (3, 1), padding_mode="replicate"), (14, 12)),
+    (nn.ConvTranspose2d(4, 3, (5, 2), (2, 3), (2, 0), (1, 2)), (46, 112)),
+    (nn.ConvTranspose2d(4, 3, (3, 4), (3, 2), (0, 3), (2, 0), dilation=(1, 2)), (71, 73)),
+    (nn.PixelShuffle(2), (46, 74)),
+    (
+        nn.Sequential(nn.Conv2d(4, 2, (2, 4), padding="same"), nn.ReLU(), nn.ConvTranspose2d(2, 3, 4, (2, 1), 1)),
+        (46, 38),
+    ),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.parametrize(("layer", "size"), LAYERS)
+@torch.no_grad()
+def test_layers_that_do_other_things_along_rows_than_along_columns(layer: nn.Module, size: tuple[int, int]) -> None:
+    x = torch.randn(1, 4, 23, 37, generator=torch.Generator().manual_seed(0))
+    expected = layer(x)
+    with tiles.bounded(8 * 100):
+        found = tiles.apply(layer, tiles.Whole(x))
+        assert found.shape == expected.shape and tuple(found.shape[2:]) == size
+        assert len(list(found.regions())) > 5  # type: ignore[union-attr]
+        torch.testing.assert_close(tiles.whole(found), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_places_become_channels_of_multiples_alone() -> None:
+    x = torch.rand(1, 2, 24, 36)
+    with tiles.bounded(8 * 60):
+        found = tiles.apply(nn.PixelUnshuffle(3), tiles.Whole(x))
+        assert torch.equal(tiles.whole(found), nn.PixelUnshuffle(3)(x))
+    for size in ((24, 35), (25, 36)):
+        with pytest.raises(ValueError, match=rf"cannot run on maps of {size[0]}x{size[1]} places"):
+            tiles.apply(nn.PixelUnshuffle(3), tiles.Whole(torch.rand(1, 2, *size)))
+
+
+def test_what_a_pixel_shuffle_and_its_inverse_are_given() -> None:
+    opened, packed = (list(tiles.layers_of(layer)) for layer in (nn.PixelShuffle(3), nn.PixelUnshuffle(3)))
+    assert [tiles.halo(opened, span, 50) for span in ((0, 3), (2, 4), (5, 12))] == [(0, 1), (0, 2), (1, 4)]
+    assert [tiles.halo(packed, span, 60) for span in ((0, 1), (2, 5), (19, 20))] == [(0, 3), (6, 15), (57, 60)]
+    (same,) = tiles.layers_of(nn.ReLU())
+    assert tiles.halo([same], (3, 8), 20) == (3, 8)
+    # From the last layer to the first: rows 6 to 8 of three times as many are rows 2 and 3 shuffled, of which each is
+    # made of rows 2 to 5.
+    both = [*tiles.layers_of(nn.Conv2d(4, 9, 3)), *opened]
+    assert tiles.halo(both, (6, 9), 12) == (2, 5)
