@@ -57,6 +57,18 @@ def test_it_has_timms_weights_and_computes_the_same_bits(name: str, options: dic
         assert own.feature_info.channels() == other.feature_info.channels()
 
 
+def test_values_are_cut_at_6_wherever_timm_cuts_them() -> None:
+    own, other = both("tf_efficientnet_lite0", {"num_classes": 3})
+    for network in (own, other):  # every normalisation then gives values of some tens
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.constant_(module.weight, 40)
+    picture = torch.rand(1, 3, 33, 47, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        assert float(own.stem(picture).max()) == 6
+        assert torch.equal(own(picture), other(picture))
+
+
 def test_gradients_and_statistics_are_timms_in_training() -> None:
     own, other = both("tf_efficientnet_lite0", {"num_classes": 3})
     # In float64: means over a batch this small enlarge every rounding.
@@ -79,6 +91,16 @@ def test_weights_are_drawn_as_timm_draws_them() -> None:
         assert value.float().mean().item() == pytest.approx(its[key].float().mean().item(), abs=spread + 1e-6), key
         if value.numel() > 1000:
             assert value.std().item() == pytest.approx(its[key].std().item(), rel=0.2, abs=1e-6), key
+
+
+def test_the_last_layer_starts_uniform_and_the_wider_the_fewer_classes_there_are() -> None:
+    torch.manual_seed(4)
+    own = efficientnet_lite.create("tf_efficientnet_lite0", {"num_classes": 16})
+    assert own is not None
+    values = own.classifier.weight.detach()
+    assert 0.24 < float(values.max()) <= 0.25 and -0.25 <= float(values.min()) < -0.24  # 1 / sqrt(16)
+    assert float(values.std()) == pytest.approx(0.25 / math.sqrt(3), rel=0.03)
+    assert not own.classifier.bias.any()
 
 
 @pytest.mark.parametrize(

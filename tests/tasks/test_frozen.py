@@ -61,3 +61,14 @@ def test_a_frozen_network_can_be_moved_copied_and_pickled() -> None:
         assert torch.equal(other(x), net(x)) and other.device == torch.device("cpu")
         assert next(other.parameters()) is next(other.buffers())
     assert frozen.to("meta").device == torch.device("meta")
+
+
+def test_each_part_of_a_frozen_network_finds_its_own_weights() -> None:
+    outer = Placed()
+    outer.part = Placed()
+    freeze(outer)
+    with_a_place(outer)
+    assert {id(one) for one in outer.part.parameters()} == {id(one) for one in outer.part.buffers()}
+    assert len([*outer.parameters()]) == 2 * len([*outer.part.parameters()])
+    assert [*outer.parameters(recurse=False)] == []
+    assert [*outer.layers.parameters()] == []  # asks nothing, and so is told nothing

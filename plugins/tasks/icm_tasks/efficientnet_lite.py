@@ -97,9 +97,10 @@ class _Conv(nn.Conv2d):
 
 
 def _lacking(side: int, conv: nn.Conv2d) -> int:
+    """Of kernels that reach as far as the stride or farther, as all here do: nothing is left over."""
     stride = conv.stride[0]
     reach = (math.ceil(side / stride) - 1) * stride + (conv.kernel_size[0] - 1) * conv.dilation[0] + 1
-    return max(reach - side, 0)
+    return reach - side
 
 
 class _Norm(nn.BatchNorm2d):
@@ -108,17 +109,18 @@ class _Norm(nn.BatchNorm2d):
 
 
 class _Separable(nn.Module):
+    """The first stage's only block, whose channels change with every width: nothing skips it."""
+
     def __init__(self, enters: int, leaves: int, kernel: int, stride: int, dilation: int) -> None:
         super().__init__()
         self.conv_dw = _Conv(enters, enters, kernel, stride, dilation, enters)
         self.bn1 = _Norm(enters)
         self.conv_pw = _Conv(enters, leaves, 1)
         self.bn2 = _Norm(leaves)
-        self.skips = stride == 1 and enters == leaves
 
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(x)), inplace=True)))
-        return found + x if self.skips else found
+        return found
 
 
 class _Inverted(nn.Module):
