@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import icm_attention
 import icm_core
 from icm_attention import Cross
 from icm_core.testing import AdapterCase, parametrize_with_checks
@@ -77,3 +78,7 @@ def test_segmentation_reads_it_in_the_shipped_pipeline() -> None:
     assert torch.equal(found["fine"].output, shipped.decode(old)["fine"].output)
     head = pipe.task("segmentation").head.state_dict()
     assert all(torch.equal(value, head[key]) for key, value in shipped.task("segmentation").head.state_dict().items())
+
+
+def test_it_brings_a_pipeline() -> None:
+    assert [path.name for path in icm_attention.icm_specs()] == ["icm-attention.json"]

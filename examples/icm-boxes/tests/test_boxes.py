@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 import tempfile
 from pathlib import Path
 
+import icm_boxes
 import numpy as np
 import pytest
 import torch
 from icm_boxes import Grid, Parts
 from icm_boxes.grid import assign
 from PIL import Image
+from torch.nn import functional as F
 
 import icm_core
 from icm_core.testing import DataSetCase, HeadCase, parametrize_with_checks
@@ -224,3 +228,72 @@ def test_a_file_from_before_the_head_existed_has_boxes() -> None:
     found = pipe.decode(old, tasks=["objects"])["objects"]
     assert found.labels == ("car", "pedestrian", "bicyclist")
     pipe.kind("objects").check_prediction(found, (70, 90), 1)
+
+
+def test_every_picture_has_a_class_map_of_its_name(tmp_path: Path) -> None:
+    def keys() -> list[str]:
+        data = Parts(Parts.Params(), tmp_path, "train")
+        return [data[number].key for number in range(len(data))]
+
+    pictures, maps = tmp_path / "train", tmp_path / "trainannot"
+    with pytest.raises(icm_core.InputError, match=f"^{re.escape(str(pictures))}: no such folder; expected pictures in"):
+        keys()
+    (pictures / "more").mkdir(parents=True)  # a folder is no picture
+    with pytest.raises(icm_core.InputError, match=f"^{re.escape(str(maps))}: no such folder"):
+        keys()
+    maps.mkdir()
+    with pytest.raises(
+        icm_core.InputError, match=f"^{re.escape(str(pictures))}: no class map for a picture, or no pic"
+    ):
+        keys()
+    for name in ("b.png", "a.jpg"):
+        Image.new("RGB", (9, 6)).save(pictures / name)
+    Image.new("L", (9, 6)).save(maps / "a.png")
+    with pytest.raises(icm_core.InputError, match=rf"^{re.escape(str(maps))}.b\.png: no class map for a picture"):
+        keys()
+    Image.new("L", (9, 6)).save(maps / "b.png")
+    assert keys() == ["train/a", "train/b"]
+
+
+@pytest.mark.parametrize("objects", [("car",), ("car", "van", "bus")])
+def test_there_are_as_many_names_as_classes(objects: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=f"objects has {len(objects)} names for 2 classes"):
+        Parts.Params(objects=objects, classes=(8, 9))
+
+
+def test_it_brings_a_pipeline_and_a_recipe() -> None:
+    assert [path.name for path in icm_boxes.icm_specs()] == ["icm-boxes.json"]
+    (recipe,) = icm_boxes.icm_recipes()
+    said = json.loads(recipe.read_text())
+    assert recipe.stem == said["recipe"] == "boxes-camvid" and said["pipeline"] == "icm-boxes"
+
+
+@torch.no_grad()
+def test_the_network_is_convolutions_that_see_ever_farther_each_normed_in_four_groups() -> None:
+    generator = torch.Generator().manual_seed(4)
+    head = Grid(Grid.Params(**SOME), {"image": icm_core.Level(5, 1)}).eval()
+    for parameter in head.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    picture = torch.rand(2, 5, 64, 80, generator=generator)
+    x, weights = picture[..., :44, :70], iter(head.body.parameters())  # what is beyond the picture is not seen
+    for stride, dilation in ((4, 1), (2, 1), (1, 1), (1, 2), (1, 4), (1, 8)):
+        weight, bias, scale, shift = (next(weights) for _ in range(4))
+        x = F.conv2d(x, weight, bias, stride, dilation * (weight.shape[2] // 2), dilation)
+        x = F.group_norm(x, 4, scale, shift).relu()
+    assert next(weights, None) is None
+    found = head(Features({"image": picture}, (44, 70)))
+    assert found["classes"].shape == (2, 2, 6, 9) and found["boxes"].shape == (2, 4, 6, 9)
+    for name, layer in (("classes", head.classes), ("boxes", head.boxes)):
+        torch.testing.assert_close(found[name], F.conv2d(x, layer.weight, layer.bias), rtol=1e-4, atol=1e-3)
+
+
+def test_the_loss_moves_the_boxes_of_things_and_wants_a_target_for_each_picture() -> None:
+    head = Grid(Grid.Params(**SOME), {"image": icm_core.Level(3, 1)})
+    said = {"classes": torch.zeros(1, 2, 6, 9), "boxes": torch.zeros(1, 4, 6, 9, requires_grad=True)}
+    thing = {"boxes": torch.tensor([[9.0, 9.0, 14.0, 13.0]]), "labels": torch.tensor([0])}
+    head.loss(said, (thing,)).sum().backward()
+    moved = said["boxes"].grad
+    assert moved is not None and moved[0].abs().sum(0).nonzero().tolist() == [[1, 1]]
+    assert bool((moved[0, 2:, 1, 1] > 0).all())  # the cell is larger than the thing
+    with pytest.raises(ValueError):
+        head.loss(said, (thing, thing))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch.nn import functional as F
 from typer.testing import CliRunner
 
 import icm_core
+import icm_count
 from icm_core.cli import app
 from icm_core.testing import DataSetCase, HeadCase, parametrize_with_checks
 from icm_core.types import Features
@@ -135,3 +138,57 @@ def test_evaluation_gives_the_error_that_numpy_gives(tmp_path: Path) -> None:
         counts = pipe.decode(blob, tasks=["counts"])["counts"].output[0].numpy()
         errors.append(np.abs(counts.astype(np.float64) - sample.target.numpy()))
     assert point["tasks"]["counts"]["mae"] == pytest.approx(np.mean(errors), rel=1e-6)
+
+
+def test_every_picture_has_a_class_map_of_its_name(tmp_path: Path) -> None:
+    def keys() -> list[str]:
+        data = Objects(Objects.Params(), tmp_path, "train")
+        return [data[number].key for number in range(len(data))]
+
+    pictures, maps = tmp_path / "train", tmp_path / "trainannot"
+    with pytest.raises(icm_core.InputError, match=f"^{re.escape(str(pictures))}: no such folder; expected pictures in"):
+        keys()
+    (pictures / "more").mkdir(parents=True)  # a folder is no picture
+    with pytest.raises(icm_core.InputError, match=f"^{re.escape(str(maps))}: no such folder"):
+        keys()
+    maps.mkdir()
+    with pytest.raises(
+        icm_core.InputError, match=f"^{re.escape(str(pictures))}: no class map for a picture, or no pic"
+    ):
+        keys()
+    for name in ("b.png", "a.jpg"):
+        Image.new("RGB", (9, 6)).save(pictures / name)
+    Image.new("L", (9, 6)).save(maps / "a.png")
+    with pytest.raises(icm_core.InputError, match=rf"^{re.escape(str(maps))}.b\.png: no class map for a picture"):
+        keys()
+    Image.new("L", (9, 6)).save(maps / "b.png")
+    assert keys() == ["train/a", "train/b"]
+
+
+@pytest.mark.parametrize("objects", [("car",), ("car", "van", "bus")])
+def test_there_are_as_many_names_as_classes(objects: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=f"objects has {len(objects)} names for 2 classes"):
+        Objects.Params(objects=objects, classes=(8, 9))
+
+
+def test_it_brings_a_pipeline() -> None:
+    assert [path.name for path in icm_count.icm_specs()] == ["icm-count.json"]
+
+
+@torch.no_grad()
+def test_the_network_is_three_convolutions_two_of_them_normed_in_four_groups() -> None:
+    generator = torch.Generator().manual_seed(4)
+    head = Density(Density.Params(objects=("car", "bicyclist"), width=8), {"image": icm_core.Level(5, 1)}).eval()
+    for parameter in head.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    picture = torch.rand(2, 5, 64, 80, generator=generator)
+    x, weights = picture[..., :44, :70], iter(head.body.parameters())  # what is beyond the picture is not seen
+    for stride in (4, 2):
+        weight, bias, scale, shift = (next(weights) for _ in range(4))
+        x = F.group_norm(F.conv2d(x, weight, bias, stride, weight.shape[2] // 2), 4, scale, shift).relu()
+    x = F.conv2d(x, next(weights), next(weights), padding=2, dilation=2).relu()
+    assert next(weights, None) is None
+    found = head.density(Features({"image": picture}, (44, 70)))
+    assert found.shape == (2, 2, 6, 9)
+    expected = F.softplus(F.conv2d(x, head.objects.weight, head.objects.bias))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 import tempfile
 from pathlib import Path
 
+import icm_depth
 import numpy as np
 import pytest
 import torch
 from icm_depth import Maps, Pyramid
 from PIL import Image
+from torch.nn import functional as F
 
 import icm_core
 from icm_core.testing import DataSetCase, HeadCase, parametrize_with_checks
@@ -133,3 +137,59 @@ def test_a_file_from_before_the_head_existed_has_distances() -> None:
     assert pipe.base_fingerprint == before.base_fingerprint
     found = pipe.decode(old, tasks=["depth"])["depth"]
     assert found.output.shape == (1, 1, 70, 90) and 0.5 <= float(found.output.min()) <= float(found.output.max()) <= 10
+
+
+def test_every_picture_has_a_map_of_distances_of_its_name(tmp_path: Path) -> None:
+    def keys() -> list[str]:
+        data = Maps(Maps.Params(), tmp_path, "train")
+        return [data[number].key for number in range(len(data))]
+
+    pictures, maps = tmp_path / "train", tmp_path / "train_depth"
+    with pytest.raises(icm_core.InputError, match=f"^{re.escape(str(pictures))}: no such folder; expected pictures in"):
+        keys()
+    (pictures / "more").mkdir(parents=True)  # a folder is no picture
+    with pytest.raises(icm_core.InputError, match=f"^{re.escape(str(maps))}: no such folder"):
+        keys()
+    maps.mkdir()
+    with pytest.raises(
+        icm_core.InputError, match=f"^{re.escape(str(pictures))}: no distances for a picture, or no pic"
+    ):
+        keys()
+    for name in ("b.png", "a.jpg"):
+        Image.new("RGB", (9, 6)).save(pictures / name)
+    Image.new("L", (9, 6)).save(maps / "a.png")
+    with pytest.raises(icm_core.InputError, match=rf"^{re.escape(str(maps))}.b\.png: no distances for a picture"):
+        keys()
+    Image.new("L", (9, 6)).save(maps / "b.png")
+    assert keys() == ["train/a", "train/b"]
+
+
+def test_it_brings_a_pipeline_and_a_recipe() -> None:
+    assert [path.name for path in icm_depth.icm_specs()] == ["icm-depth.json"]
+    (recipe,) = icm_depth.icm_recipes()
+    said = json.loads(recipe.read_text())
+    assert recipe.stem == said["recipe"] == "depth-nyu" and said["pipeline"] == "icm-depth"
+
+
+@torch.no_grad()
+def test_a_step_is_two_convolutions_each_normed_in_four_groups() -> None:
+    generator = torch.Generator().manual_seed(4)
+    head = Pyramid(Pyramid.Params(width=8), {"image": icm_core.Level(5, 1)}).eval()
+    for step, stride, inputs in ((head.down[0], 2, 5), (head.down[3], 2, 32), (head.up[2], 1, 48)):
+        for parameter in step.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        given = torch.rand(2, inputs, 8, 12, generator=generator)
+        x, weights = given, iter(step.parameters())
+        for of in (stride, 1):
+            weight, bias, scale, shift = (next(weights) for _ in range(4))
+            x = F.group_norm(F.conv2d(x, weight, bias, of, 1), 4, scale, shift).relu()
+        assert next(weights, None) is None
+        torch.testing.assert_close(step(given), x, rtol=1e-4, atol=1e-3)
+
+
+def test_a_map_of_distances_is_as_large_as_its_picture(tmp_path: Path) -> None:
+    for folder, size in (("train", (30, 20)), ("train_depth", (20, 30))):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB" if folder == "train" else "L", size).save(tmp_path / folder / "a.png")
+    with pytest.raises(icm_core.InputError, match="there are 20x30 distances, and the picture has 30x20 pixels"):
+        Maps(Maps.Params(), tmp_path, "train")[0]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tempfile
 from pathlib import Path
 
+import icm_lanes
 import numpy as np
 import pytest
 import torch
 from icm_lanes import Borders, Crossings, Polylines
 from icm_lanes.borders import largest
 from icm_lanes.crossings import link
-from icm_lanes.geometry import clipped, crossings, distances, length, samples
+from icm_lanes.geometry import clipped, crossings, distances, joined, length, samples, split
 from PIL import Image
+from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -417,3 +421,147 @@ def test_a_file_from_before_the_head_existed_has_lines() -> None:
     assert pipe.base_fingerprint == before.base_fingerprint
     found = pipe.decode(old, tasks=["lanes"])["lanes"]
     pipe.kind("lanes").check_prediction(found, (70, 90), 1)
+
+
+def test_every_picture_has_a_class_map_of_its_name(tmp_path: Path) -> None:
+    def keys() -> list[str]:
+        data = Borders(Borders.Params(), tmp_path, "train")
+        return [data[number].key for number in range(len(data))]
+
+    pictures, maps = tmp_path / "train", tmp_path / "trainannot"
+    with pytest.raises(icm_core.InputError, match=f"^{re.escape(str(pictures))}: no such folder; expected pictures in"):
+        keys()
+    (pictures / "more").mkdir(parents=True)  # a folder is no picture
+    with pytest.raises(icm_core.InputError, match=f"^{re.escape(str(maps))}: no such folder"):
+        keys()
+    maps.mkdir()
+    with pytest.raises(
+        icm_core.InputError, match=f"^{re.escape(str(pictures))}: no class map for a picture, or no pic"
+    ):
+        keys()
+    for name in ("b.png", "a.jpg"):
+        Image.new("RGB", (9, 6)).save(pictures / name)
+    Image.new("L", (9, 6)).save(maps / "a.png")
+    with pytest.raises(icm_core.InputError, match=rf"^{re.escape(str(maps))}.b\.png: no class map for a picture"):
+        keys()
+    Image.new("L", (9, 6)).save(maps / "b.png")
+    assert keys() == ["train/a", "train/b"]
+
+
+def test_it_brings_a_pipeline_and_a_recipe() -> None:
+    assert [path.name for path in icm_lanes.icm_specs()] == ["icm-lanes.json"]
+    (recipe,) = icm_lanes.icm_recipes()
+    said = json.loads(recipe.read_text())
+    assert recipe.stem == said["recipe"] == "lanes-camvid" and said["pipeline"] == "icm-lanes"
+
+
+@pytest.mark.parametrize(("beside", "edges"), [(4, 2), (5, 1), (7, 1), (0, 2)])
+def test_every_class_that_hides_the_road_hides_its_edge(tmp_path: Path, beside: int, edges: int) -> None:
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+    classes = np.zeros((32, 40), dtype=np.uint8)
+    classes[:, 10:25], classes[:, 25:] = 2, beside
+    Image.fromarray(classes).convert("RGB").save(tmp_path / "train/a.png")
+    Image.fromarray(classes).save(tmp_path / "trainannot/a.png")
+    found = Borders(Borders.Params(road=2, hiding=(5, 7)), tmp_path, "train")[0].target
+    assert found["labels"].tolist() == [0] * edges
+
+
+@torch.no_grad()
+def test_the_network_is_convolutions_that_see_ever_farther_each_normed_in_four_groups() -> None:
+    generator = torch.Generator().manual_seed(4)
+    params = Crossings.Params(lines=("road edge", "lane"), width=8)
+    head = Crossings(params, {"image": icm_core.Level(5, 1)}).eval()
+    assert head.last.bias[:2].tolist() == [-3.0, -3.0]  # hardly any cell has a line of any class at first
+    assert head.last.bias[2:].abs().max() < 1
+    for parameter in head.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    picture = torch.rand(2, 5, 64, 80, generator=generator)
+    x, weights = picture[..., :44, :70], iter(head.body.parameters())  # what is beyond the picture is not seen
+    for stride, dilation in ((4, 1), (2, 1), (1, 1), (1, 2), (1, 4), (1, 8)):
+        weight, bias, scale, shift = (next(weights) for _ in range(4))
+        x = F.conv2d(x, weight, bias, stride, dilation * (weight.shape[2] // 2), dilation)
+        x = F.group_norm(x, 4, scale, shift).relu()
+    assert next(weights, None) is None
+    found, last = head(Features({"image": picture}, (44, 70))), F.conv2d(x, head.last.weight, head.last.bias)
+    assert last.shape == (2, 4, 6, 9)
+    torch.testing.assert_close(found["crossings"], last[:, :2], rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(found["offsets"], last[:, 2:], rtol=1e-4, atol=1e-3)
+
+
+def test_half_precision_does_not_make_neighbouring_cells_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {name: torch.zeros(1, 1, 4, 9, dtype=torch.bfloat16) for name in ("crossings", "offsets")}
+    said["crossings"][..., 3], said["crossings"][..., 4] = 5.5, 5.53125  # 0.99593 and 0.99606: one value of bfloat16
+    head = Crossings(Crossings.Params(width=8, surely=0.6), {"image": icm_core.Level(3, 1)})
+    monkeypatch.setattr(head, "forward", lambda features: said)
+    (found,) = head.predict(Features({"image": torch.zeros(1, 3, 32, 72)}, (32, 72))).output
+    assert found["points"].tolist() == [[35.5, y] for y in (27.5, 19.5, 11.5, 3.5)]
+    assert found["scores"].tolist() == [pytest.approx(1 / (1 + np.exp(-5.53125)))]
+
+
+def test_lines_are_split_by_their_numbers_and_joined_again() -> None:
+    given = target([(1, 2), (3, 4)], [(5, 6), (7, 8), (9, 1)])
+    first, none, second = split(given["points"], given["lines"] * 2, 3)
+    assert (first.tolist(), none.tolist()) == ([[1, 2], [3, 4]], [])
+    assert second.tolist() == [[5, 6], [7, 8], [9, 1]]
+    points, lines = joined([first, second])
+    assert torch.equal(points, given["points"]) and torch.equal(lines, given["lines"])
+    points, lines = joined([])
+    assert (points.shape, points.dtype, lines.shape, lines.dtype) == ((0, 2), torch.float32, (0,), torch.int64)
+
+
+def test_examples_are_drawn_by_the_generator_all_over_the_picture() -> None:
+    def example(seed: int) -> dict[str, torch.Tensor]:
+        return KIND.example_target((20, 900), NAMES, torch.Generator().manual_seed(seed))
+
+    many = [example(seed) for seed in range(40)]
+    for one in many:
+        KIND.check_target(one, (20, 900), NAMES)
+    points = torch.cat([one["points"] for one in many])
+    assert points[:, 0].max() > 800 and points[:, 1].max() == 19 and points[:, 1].min() == pytest.approx(0.3 * 19)
+    assert {len(one["labels"]) for one in many} == {1, 2, 3}
+    assert torch.cat([one["labels"] for one in many]).unique().tolist() == [0, 1]
+    torch.manual_seed(5)
+    again = example(7)
+    assert all(torch.equal(again[name], many[7][name]) for name in again)
+
+
+def test_an_answer_has_the_lines_of_each_picture_with_their_scores() -> None:
+    right = {**target(*TWO, labels=(0, 1)), "scores": torch.tensor([0.0, 1.0])}
+    unsure = {name: value for name, value in right.items() if name != "scores"}
+
+    def check(*output: object, count: int) -> None:
+        KIND.check_prediction(Prediction("lanes.polylines", list(output), NAMES.labels), (20, 30), count)
+
+    check(right, right, count=2)
+    for wrong, says in (
+        ([right], "it should be a list with a dict for each of 2 pictures"),
+        ([right] * 3, "it should be a list with a dict for each of 2 pictures"),
+        ([right, unsure], "it should be a dict with points, lines, labels, scores"),
+        ([right, {**right, "scores": torch.tensor([0.5, 2.0])}], "has a score that is not between 0 and 1"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            check(*wrong, count=2)
+
+
+def test_lines_are_counted_by_class_the_most_frequent_first() -> None:
+    lines = target(*TWO, [(1, 1), (2, 2)], labels=(0, 1, 1))
+    both = [{**one, "scores": torch.ones(len(one["labels"]))} for one in (lines, target(TWO[0]))]
+    assert KIND.describe(Prediction("lanes.polylines", both, NAMES.labels)) == "2 x lane, 1 x road edge"
+    assert KIND.describe(Prediction("lanes.polylines", both[1:], NAMES.labels)) == "1 x road edge"
+    nothing = {**target(), "scores": torch.zeros(0)}
+    assert KIND.describe(Prediction("lanes.polylines", [nothing], NAMES.labels)) == "no lines"
+
+
+def test_lines_are_drawn_in_their_class_s_colour_on_a_copy_of_the_picture() -> None:
+    picture = Image.new("RGB", (900, 400), (255, 255, 255))
+    legend = Legend(NAMES.labels, colours=((200, 0, 0), (0, 0, 200)))
+    lines = KIND.truth(target([(20, 100), (20, 101)], [(100, 300), (500, 300), (899, 300)], labels=(0, 1)), legend)
+    assert lines.output[0]["scores"].tolist() == [1.0, 1.0] and lines.legend == legend
+    drawn = np.array(KIND.draw(lines, picture))
+    assert np.array(picture).min() == 255
+    column = [tuple(pixel) for pixel in drawn[290:310, 200].tolist()]
+    # A hundredth of the shorter side wide, with a line of ink on either side.
+    assert column.count((0, 0, 200)) == 4 and column.count((25, 28, 33)) == 2
+    assert column.count((255, 255, 255)) == 14 and column[10] == (0, 0, 200)
+    assert tuple(drawn[100, 20]) == (200, 0, 0)
