@@ -49,7 +49,7 @@ class Speaking(Job[str, str]):
             return FinerError("of an item")
         if item == "bug":
             raise ZeroDivisionError("of an item")
-        if item == "end":
+        if item == "end" and callable(signal.getsignal(signal.SIGTERM)):
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
         if item == "place":
@@ -236,12 +236,12 @@ class Ending(Job[str, str]):
 
 
 @pytest.fixture
-def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Processes[str, str]]:
+def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Processes[str, str]]:
     """A crew of copies of this process, which begin at once."""
     if "fork" not in multiprocessing.get_all_start_methods():
         pytest.skip("processes are not copied here")
     monkeypatch.setattr(processes, "process_context", lambda: multiprocessing.get_context("fork"))
-    return lambda workers: Processes(Ending(tmp_path), workers, 2)
+    return lambda workers, each=1: Processes(Ending(tmp_path), workers, each)
 
 
 def heard(crew: Processes[str, str], count: int) -> list[tuple[int, Event[str]]]:
@@ -252,7 +252,7 @@ def heard(crew: Processes[str, str], count: int) -> list[tuple[int, Event[str]]]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_workers_keep_their_numbers_when_they_are_replaced(crew: Callable[[int], Processes[str, str]]) -> None:
+def test_workers_keep_their_numbers_when_they_are_replaced(crew: Callable[..., Processes[str, str]]) -> None:
     with closing(crew(2)) as made:
         assert sorted(heard(made, 2), key=lambda one: one[0]) == [(0, Opened()), (1, Opened())]
         made.give(0, unit("quit"))
@@ -263,13 +263,21 @@ def test_workers_keep_their_numbers_when_they_are_replaced(crew: Callable[[int],
         assert heard(made, 1) == [(0, Opened())]
         for worker in (0, 1):
             made.give(worker, unit("place"))
-            assert heard(made, 1) == [(worker, Done([Outcome(7, f"{worker} 2")]))]
+            assert heard(made, 1) == [(worker, Done([Outcome(7, f"{worker} 1")]))]
     assert made.alive == 0
     assert not multiprocessing.active_children()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_worker_that_is_gone_may_be_given_something(crew: Callable[[int], Processes[str, str]]) -> None:
+def test_each_worker_has_as_many_threads_as_it_is_told(crew: Callable[..., Processes[str, str]]) -> None:
+    with closing(crew(1, 3)) as made:
+        heard(made, 1)
+        made.give(0, unit("place"))
+        assert heard(made, 1) == [(0, Done([Outcome(7, "0 3")]))]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_worker_that_is_gone_may_be_given_something(crew: Callable[..., Processes[str, str]]) -> None:
     with closing(crew(1)) as made:
         heard(made, 1)
         made.give(0, unit("quit"))
@@ -289,7 +297,7 @@ def wait_for(there: Callable[[], Sequence[Path]]) -> list[Path]:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_worker_that_is_told_to_leave_clears_up_what_is_half_written(
-    crew: Callable[[int], Processes[str, str]], tmp_path: Path
+    crew: Callable[..., Processes[str, str]], tmp_path: Path
 ) -> None:
     made = crew(1)
     heard(made, 1)
@@ -301,7 +309,7 @@ def test_a_worker_that_is_told_to_leave_clears_up_what_is_half_written(
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_worker_that_does_not_leave_is_ended_after_a_while(
-    crew: Callable[[int], Processes[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    crew: Callable[..., Processes[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_PATIENCE", 0.1)
     made = crew(1)
