@@ -14,11 +14,11 @@ from torchvision.models.resnet import BasicBlock
 from icm_baselines.still import JPEG
 from icm_core import BitstreamError, Quality, SpecError
 from icm_core.interfaces import Nested, TaskHead
-from icm_core.types import Features, Level, SideInfoLayout
-from icm_related.latent import LatentClassifier
+from icm_core.types import Features, Level, SideInfo, SideInfoLayout
+from icm_related.latent import LatentClassifier, Preview
 from icm_related.lossless import Lossless
 from icm_related.recurrent import Recurrent
-from icm_related.travelling import Told, WithAnswer
+from icm_related.travelling import AnswerAdapter, Told, WithAnswer
 from icm_sicmh.codec import Hyperprior
 
 ONE = Quality.of(1)
@@ -98,6 +98,46 @@ def test_a_latent_is_brought_to_variance_1_before_it_is_read() -> None:
     torch.testing.assert_close(plain, moved, rtol=1e-2, atol=1e-2)
 
 
+def test_an_answer_is_read_where_it_stands_among_the_levels() -> None:
+    layout = SideInfoLayout((Level(3, 1), Level(5, 0), Level(2, 4)), 8)
+    adapter = made(AnswerAdapter, layout)
+    assert adapter.features == {"answer": Level(5, 0)}
+    levels = (torch.zeros(2, 3, 8, 12), torch.rand(2, 5, 1, 1), torch.ones(2, 2, 2, 3))
+    found = adapter(SideInfo(levels, (8, 12)))
+    assert found.size == (8, 12) and torch.equal(found.maps["answer"], levels[1])
+
+
+@pytest.mark.parametrize("cls", [LatentClassifier, Preview])
+@pytest.mark.parametrize(
+    ("features", "named"), [({"image": Level(3, 1), "h1": Level(4, 8)}, "image, h1"), ({}, "nothing")]
+)
+def test_a_head_of_latents_says_what_it_is_given_instead(cls: Any, features: dict[str, Level], named: str) -> None:
+    with pytest.raises(SpecError, match=f"head '{cls.name}' needs 'latent', and its adapter gives {named}$"):
+        made(cls, features)
+
+
+@pytest.mark.parametrize("quality", [1.0, 2.0])
+def test_the_codec_beside_an_answer_codes_at_the_quality_that_is_asked_for(quality: float) -> None:
+    x = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(6))
+    told = made(WithAnswer, codec=Nested.of(JPEG, settings=(5, 90)), head=Nested.of(Stripes), top=2).eval()
+    wanted = Quality.of(quality)
+    payloads = told.encode(x, wanted)
+    assert payloads == told.encode_with_side(x, wanted)[0]
+    assert [payload[told.length :] for payload in payloads] == told.codec.encode(x, wanted)
+
+
+def test_every_picture_has_its_own_answer_the_best_class_in_front() -> None:
+    """Base 5, the best class in front: 2 and 3 are 2 * 5 + 3."""
+    stripes = torch.tensor([0.21, 0.02])[:, None, None, None]
+    x = (0.5 + stripes / 2 * torch.tensor([1.0, -1.0]).repeat(24)).expand(2, 3, 32, 48)
+    told = made(WithAnswer, codec=Nested.of(Lossless), head=Nested.of(Stripes), top=2).eval()
+    payloads = told.encode(x, ONE)
+    assert [payload[: told.length] for payload in payloads] == [bytes([2 * 5 + 3]), bytes([0 * 5 + 1])]
+    scores = [[0, 0, 2, 1, 0], [2, 1, 0, 0, 0]]
+    for side in (told.decode(payloads, (32, 48), ONE), told.encode_with_side(x, ONE)[1]):
+        assert side.levels[-1].flatten(1).tolist() == scores
+
+
 # --- passes ----------------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +163,25 @@ def test_passes_are_whole_numbers_whatever_the_precision_of_the_rest() -> None:
     plain = codec.encode(x, Quality.of(3))
     with torch.autocast("cpu", torch.bfloat16):
         assert codec.encode(x, Quality.of(3)) == plain
+
+
+def test_passes_have_cells_of_their_own_and_no_bias_but_at_their_inputs() -> None:
+    codec = made(Recurrent, width=8, code_channels=16, passes=2)
+    cells = {"given.weight": (32, 8, 3, 3), "given.bias": (32,), "kept.weight": (32, 8, 1, 1)}
+    quarter = {**cells, "given.weight": (32, 2, 3, 3)}
+    expected = {
+        "analysis.enter.weight": (8, 3, 3, 3), "analysis.enter.bias": (8,),
+        "analysis.code.weight": (16, 8, 1, 1), "analysis.code.bias": (16,),
+        "synthesis.enter.weight": (8, 16, 1, 1), "synthesis.enter.bias": (8,),
+        "synthesis.leave.weight": (3, 2, 1, 1), "synthesis.leave.bias": (3,),
+    }  # fmt: skip
+    expected |= {f"analysis.cells.{cell}.{name}": shape for cell in range(3) for name, shape in cells.items()}
+    expected |= {
+        f"synthesis.cells.{cell}.{name}": shape
+        for cell in range(4)
+        for name, shape in (quarter if cell else cells).items()
+    }
+    assert {name: tuple(value.shape) for name, value in codec.named_parameters()} == expected
 
 
 def test_a_pass_too_many_is_refused() -> None:

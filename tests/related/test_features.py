@@ -284,6 +284,16 @@ def test_a_loss_without_a_discriminator_is_refused(registry) -> None:
         Adversarial(Adversarial.Params(), pipe, "picture", Shapes(Shapes.Params(), Path(), ""))
 
 
+def test_an_adversarial_loss_is_of_a_task(registry) -> None:
+    from icm_related.gan import Adversarial
+    from icm_training.shapes import Shapes
+
+    picture = {"adapter": {"use": "baselines.pixels"}, "head": {"use": "related.discriminator", "params": {"width": 4}}}
+    pipe = build(icm_spec({"use": "baselines.jpeg"}, {"realness": picture}), registry)
+    with pytest.raises(SpecError, match=r"loss 'related.adversarial' is of a task whose head is"):
+        Adversarial(Adversarial.Params(), pipe, None, Shapes(Shapes.Params(), Path(), ""))
+
+
 def test_the_discriminator_is_left_out_as_any_task(tmp_path, registry) -> None:
     pipe = extended(tmp_path, registry, "hific-small", tasks={"realness": None})
     assert set(pipe.tasks) == {"segmentation", "classification", "picture"}

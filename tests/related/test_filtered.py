@@ -15,6 +15,7 @@ from icm_core.interfaces import Nested, TaskHead
 from icm_core.types import Features
 from icm_related.filtered import Filtered
 from icm_related.label_map import LabelMap
+from icm_related.recurrent import Recurrent
 from icm_related.travelling import WithAnswer
 from icm_sicmh.coarse_to_fine import CoarseToFine
 from icm_sicmh.codec import Hyperprior
@@ -114,3 +115,27 @@ def test_all_that_is_asked_of_a_filtered_codec_is_the_codecs() -> None:
     filtered.freeze_tables()
     assert bool(filtered.codec.gain_h1.table.all())
     assert list(filtered.prove()) == filtered.codec.prove() != []
+
+
+@pytest.mark.parametrize("layers", [2, 3, 7])
+def test_a_filter_has_as_many_layers_and_channels_as_it_is_told(layers: int) -> None:
+    filtered = made(Filtered, codec=Nested.of(JPEG), channels=6, layers=layers)
+    widths = [(one.in_channels, one.out_channels) for one in filtered.before.change if isinstance(one, nn.Conv2d)]
+    assert widths == [(3, 6), *[(6, 6)] * (layers - 2), (6, 3)]
+
+
+@pytest.mark.parametrize("quality", [1.0, 2.0, 3.0])
+def test_the_codec_codes_and_reads_what_was_filtered_at_the_quality_asked_for(x: Tensor, quality: float) -> None:
+    torch.manual_seed(0)
+    filtered = made(Filtered, codec=Nested.of(Recurrent, width=4, code_channels=8, passes=3)).eval()
+    nn.init.constant_(filtered.before.change[-1].bias, 0.6)
+    for name, parameter in filtered.codec.analysis.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)  # codes are of either sign
+    wanted, codec = Quality.of(quality), filtered.codec
+    payloads = codec.encode((x + 0.6).clamp(max=1), wanted)  # a codec that clamps nothing itself
+    assert payloads != codec.encode(x + 0.6, wanted)
+    assert filtered.encode(x, wanted) == payloads == filtered.encode_with_side(x, wanted)[0]
+    found, expected = (one.decode(payloads, (64, 128), wanted).levels[0] for one in (filtered, codec))
+    assert torch.equal(found, expected)
+    torch.testing.assert_close(filtered.encode_with_side(x, wanted)[1].levels[0], expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -193,6 +194,27 @@ def test_qualities_are_given_by_one_of_the_two_alone() -> None:
             label_map(picture=Nested.of(Hyperprior, **TOY), qualities=qualities)
 
 
+class Asked(Lossless):
+    """Notes the qualities that it is asked for."""
+
+    name = "tests.asked"
+    qualities: list[float]
+
+    def encode(self, x: Tensor, quality: Quality) -> list[bytes]:
+        self.qualities = [*getattr(self, "qualities", []), quality.value]
+        return super().encode(x, quality)
+
+    def decode(self, payloads: Sequence[bytes], size: tuple[int, int], quality: Quality) -> SideInfo:
+        self.qualities = [*getattr(self, "qualities", []), quality.value]
+        return super().decode(payloads, size, quality)
+
+
+def test_a_reduced_pictures_codec_of_one_quality_is_asked_for_no_other(x: Tensor) -> None:
+    codec = label_map(reduction=2, picture=Nested.of(Asked), qualities=4)
+    side = codec.decode(codec.encode(x, Quality.of(3)), (70, 90), Quality.of(3))
+    assert codec.picture.qualities == [1.0, 1.0] and side.size == (70, 90)
+
+
 # --- features --------------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +279,23 @@ def test_a_step_learns_from_what_rounding_leaves(x: Tensor) -> None:
     (found,) = torch.autograd.grad((weights * decoded).sum(), codec.quantiser.log2_step)
     expected = math.log(2) * (weights * (decoded - codec.encoder(x))).sum()
     torch.testing.assert_close(found[0], expected.detach(), rtol=1e-3, atol=1e-4)
+
+
+class Wide(OneStep):
+    """Keeps what it is built for."""
+
+    name = "tests.wide"
+
+    def __init__(self, params: Any, layout: SideInfoLayout) -> None:
+        super().__init__(params, layout)
+        self.given = layout
+
+
+def test_features_begin_with_mean_0_and_a_scale_of_16_and_their_quantiser_sees_the_map() -> None:
+    codec = made(LabelFeatures, segmenter=SEGMENTER, width=12, channels=8, quantiser=Nested.of(Wide))
+    assert codec.log2_sigma.shape == codec.mean.shape == (CLASSES, 8)
+    assert codec.log2_sigma.unique().tolist() == [4.0] and codec.mean.unique().tolist() == [0.0]
+    assert codec.quantiser.given == SideInfoLayout((Level(CLASSES, 1),), 12)
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------
