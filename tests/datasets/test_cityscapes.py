@@ -109,6 +109,16 @@ def test_a_scene_without_annotation_is_named(opened, tree: Path) -> None:
         opened("cityscapes", tree)
 
 
+def test_files_of_other_names_in_a_city_are_left_alone(opened, tree: Path) -> None:
+    for folder, names in (
+        ("leftImg8bit", ["ulm_1_rightImg8bit.png", "ulm_2_LEFTIMG8BIT.PNG", "ulm_3_leftImg8bit.txt"]),
+        ("gtFine", ["ulm_000000_000019_gtFine_color.png", "ulm_1_gtFine_instanceIds.png", "ulm_2_GTFINE_LABELIDS.PNG"]),
+    ):
+        for name in names:
+            (tree / folder / SCENE).with_name(name).touch()
+    assert [sample.key for sample in opened("cityscapes", tree, size="256x512")] == [SCENE]
+
+
 def test_pictures_without_cities(opened, tree: Path) -> None:
     (tree / f"leftImg8bit/{SCENE}_leftImg8bit.png").rename(tree / "leftImg8bit/val/one.png")
     with pytest.raises(InputError, match=r"no <city>/<scene>_leftImg8bit\.png in .*val, but one\.png, ulm"):

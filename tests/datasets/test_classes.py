@@ -35,6 +35,15 @@ def test_folders_are_numbered_in_sorted_order(opened, folders: Path) -> None:
     assert data[0].target.dtype == torch.int64 and data[0].target.shape == ()
 
 
+def test_many_folders_are_numbered_in_sorted_order_too(opened, tmp_path: Path, picture) -> None:
+    """Whatever the order in which the file system gives them."""
+    names = [f"class{number:02}" for number in range(32)]
+    for name in [*names[::3], *names[2::3], *names[1::3]]:
+        picture(tmp_path / "train" / name / "1.png")
+    data = opened("folders", tmp_path, "train")
+    assert data.labels == tuple(names) and _classes(data) == [*range(32)]
+
+
 def test_a_split_without_some_class_has_the_numbers_of_train(opened, folders: Path) -> None:
     data = opened("folders", folders, "val")
     assert [(s.key, int(s.target)) for s in data] == [("val/bird/5", 0), ("val/dog/4", 2)]
@@ -214,6 +223,25 @@ def test_a_listing_may_have_a_byte_order_mark_and_empty_lines(opened, flat: Path
     lines = [f"{VAL.format(number)}.JPEG {number + 6}" for number in (1, 2, 3)]
     (flat / "val.txt").write_text("\ufeff" + "\n\n".join(lines) + "\n \n")
     assert _classes(opened("imagenet", flat)) == [7, 8, 9]
+
+
+def test_the_table_of_kaggle_needs_no_head(opened, flat: Path) -> None:
+    rows = [f"{VAL.format(number)},{SYNSETS[number]} 1 2 3 4\n" for number in (1, 3, 2)]
+    (flat / "LOC_val_solution.csv").write_text("".join(rows))
+    assert _classes(opened("imagenet", flat)) == [1, 217, 701]
+
+
+def test_a_picture_may_be_named_with_any_ending_or_folder_or_without(opened, flat: Path) -> None:
+    names = [f"val/{VAL.format(1)}.JPEG", f"{VAL.format(2)}.jpg", VAL.format(3)]
+    (flat / "val.txt").write_text("".join(f"{name} {number}\n" for number, name in enumerate(names, 4)))
+    assert _classes(opened("imagenet", flat)) == [4, 5, 6]
+
+
+def test_flat_pictures_of_imagenet_may_have_any_format(opened, tmp_path: Path, picture) -> None:
+    for number, ending in enumerate(["jpg", "PNG", "webp", "JPEG"], 1):
+        picture(tmp_path / f"val/{VAL.format(number)}.{ending}")
+    (tmp_path / "val.txt").write_text("".join(f"{VAL.format(number)} {number}\n" for number in range(1, 5)))
+    assert _classes(opened("imagenet", tmp_path)) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("words", [("217", "0", "999"), ("n02102040", "n01440764", "n15075141")])

@@ -8,6 +8,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -180,7 +181,10 @@ def test_classes_with_points_are_numbered_in_the_order_of_their_ids(opened, thin
     assert opened("coco", things(both), targets="keypoints")[1].target["labels"].tolist() == [0, 1]
 
 
-def test_a_thing_without_any_points_is_kept(opened, things) -> None:
+@pytest.mark.parametrize("points", [None, [], [0] * 9], ids=str)
+def test_a_thing_without_any_points_is_kept(opened, things, points: list[int] | None) -> None:
+    data = opened("coco", things(lambda found: found["annotations"][0].update(keypoints=points)), targets="keypoints")
+    assert data[1].target["keypoints"].tolist() == [[[0.0] * 3] * 3]
     data = opened("coco", things(lambda found: found["annotations"][0].pop("keypoints")), targets="keypoints")
     assert data[1].target["keypoints"].tolist() == [[[0.0] * 3] * 3]
 
@@ -207,6 +211,11 @@ def test_areas_are_told_where_all_are_known(opened, things) -> None:
     assert "area" not in data[0].target and "area" not in data[1].target
     data = opened("coco", things(lambda found: found["annotations"][2].update(area=0)))
     assert data[1].target["area"].tolist() == [3.5, 0.0]
+
+
+def test_what_is_not_called_a_crowd_is_none(opened, things) -> None:
+    data = opened("coco", things(lambda found: [entry.pop("iscrowd") for entry in found["annotations"]]))
+    assert [sample.target["iscrowd"].tolist() for sample in data] == [[0], [0, 0], []]
 
 
 def test_files_and_folders_of_another_layout(opened, things, tmp_path: Path) -> None:
@@ -315,6 +324,13 @@ WRONG: dict[str, tuple[Change, str]] = {
     "infinite": (_set("annotations.0.area", float("inf")), "Infinity is not a JSON number"),
     "a negative area": (_set("annotations.0.area", -1), r"annotations\[0\]\.area is -1; it should be a number from 0"),
     "half a crowd": (_set("annotations.0.iscrowd", 2), r"annotations\[0\]\.iscrowd is 2; it should be 0 or 1"),
+    "five numbers": (_set("annotations.0.bbox", [1, 2, 3, 4, 5]), r"annotations\[0\]\.bbox is .* x, y, width"),
+    "a word for a crowd": (_set("annotations.0.iscrowd", "0"), r"annotations\[0\]\.iscrowd is '0'; it should be 0"),
+    "a class of blanks": (_set("categories.0.name", " "), r"categories\[0\]\.name is ' '; it should be a name"),
+    "a file above": (_set("images.0.file_name", "deep/../../b.png"), r"file_name is 'deep/\.\./\.\./b\.png'; it"),
+    "a file of blanks": (_set("images.0.file_name", " "), r"file_name is ' '; it should be a path inside"),
+    "a file with backslashes": (_set("images.0.file_name", "d\\b.png"), r"file_name is .*; it should be a path inside"),
+    "a side of text": (_set("images.0.width", "6"), r"images\[0\]\.width is '6'; it should be 1 to 65535"),
     "a huge number": (_set("annotations.0.bbox", [10**400, 2, 3, 4]), r"annotations\[0\]\.bbox is \[1000.*; it"),
 }  # fmt: skip
 
@@ -480,10 +496,11 @@ def test_patterns_stay_inside_of_the_folder(opened, things, pattern: str) -> Non
 
 
 def test_outlines_say_what_they_need(opened, things, monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     root = things()
-    with pytest.raises(InputError, match=r"datasets\.coco needs the package pycocotools .* pip install 'icm-framework"):
-        opened("coco", root, targets="masks")
+    for broken in (None, ModuleType("pycocotools.coco")):  # not there, and of another version
+        monkeypatch.setitem(sys.modules, "pycocotools.coco", broken)
+        with pytest.raises(InputError, match=r"datasets\.coco needs the package pycocotools .* pip install 'icm-frame"):
+            opened("coco", root, targets="masks")
     assert len(opened("coco", root)) == 3
 
 

@@ -67,3 +67,17 @@ def test_points_may_be_as_far_outside_as_the_picture_is_large(x: float, y: float
 def test_points_further_outside_are_refused(x: float, y: float, what: str) -> None:
     with pytest.raises(ValueError, match=rf"a polygon has {what}, which is no place in or near 10x4 pixels"):
         mask_of([[x, y, 5, 0, 5, 4]], (4, 10), COCO)
+
+
+def test_a_number_has_at_most_as_many_groups_as_64_bits_need() -> None:
+    """Of five bits; those in front of the last one are empty here."""
+    assert unpacked("P" * 12 + "1") == [1 << 60]
+    with pytest.raises(ValueError, match="its counts are no run lengths"):
+        unpacked("P" * 13 + "0")
+
+
+def test_run_lengths_are_in_columns_of_a_picture_of_any_form() -> None:
+    found = mask_of({"size": [2, 3], "counts": [1, 2, 3]}, (2, 3), COCO)
+    assert found.tolist() == [[0, 1, 0], [1, 0, 0]]
+    with pytest.raises(ValueError, match=r"are of the size \[3, 2\], and the picture is \[2, 3\]"):
+        mask_of({"size": [3, 2], "counts": [1, 2, 3]}, (2, 3), COCO)

@@ -118,6 +118,21 @@ def test_patterns_say_what_names_have_in_common(opened, tmp_path: Path, picture,
     assert [sample.key for sample in data] == ["val/deep/y", "val/x"]
 
 
+def test_what_stands_before_and_behind_the_star_does_not_overlap(opened, tmp_path: Path, picture, class_map) -> None:
+    """Of "on_off" nothing would be left in between, and the others have too little of one of the two."""
+    for name in ("on_x_off", "on_off", "on__off", "on_y", "z_off"):
+        picture(tmp_path / f"val/{name}.jpg")
+    class_map(tmp_path / "val_labels/x.png", [[0] * 6] * 4)
+    data = opened("pairs", tmp_path, pictures="{split}/on_*_off", **LABELS)
+    assert [sample.key for sample in data] == ["val/x"]
+
+
+def test_an_ending_may_be_named_in_capitals(opened, tree: Path, picture) -> None:
+    picture(tree / "val/c.png")
+    data = opened("pairs", tree, pictures="{split}/*.JPG", maps="{split}_labels/*.PNG", classes=LABELS["classes"])
+    assert [sample.key for sample in data] == ["val/a", "val/b"]
+
+
 def test_sixteen_bits_of_millimetres(opened, tmp_path: Path, picture) -> None:
     picture(tmp_path / "val/a.png")
     steps(tmp_path / "val_depth/a.png", [[0, 1, 1000, 65535, 256, 2]] * 4)
@@ -209,6 +224,13 @@ PARAMS = {
         {**DEPTH, "scale": 1, "classes": ["a"]},
         "classes is for targets 'classes', and these are 'depth'",
     ),
+    "no scale said aloud": ({**DEPTH, "scale": None}, "scale is needed for depth"),
+    "a unit of classes": ({**LABELS, "unit": "cm"}, "unit is for targets 'depth', and these are 'classes'"),
+    "no value of classes": ({**LABELS, "invalid": 0}, "invalid is for targets 'depth', and these are 'classes'"),
+    "what counts nowhere in depth": (
+        {**DEPTH, "scale": 1, "ignore": 255},
+        "ignore is for targets 'classes', and these are 'depth'",
+    ),
     "a scale of nothing": ({**DEPTH, "scale": 0}, r"params\.scale is 0; it should be greater than or equal to 0"),
     "a class twice": ({"maps": "x", "classes": ["a", "a"]}, "classes should name each class once"),
     "an unknown field": ({"maps": "x", "clases": []}, "unknown field 'clases' .* did you mean 'classes'"),
@@ -253,6 +275,8 @@ def test_a_broken_map_of_distances_is_named(opened, tmp_path: Path, picture, cas
 
 
 def test_a_class_that_has_no_name_is_named(opened, tree: Path) -> None:
+    with pytest.raises(InputError, match=r"val_labels/a\.png holds the value 2; the classes are 0 to 0 and 255"):
+        opened("pairs", tree, maps="{split}_labels", classes=["wall"])[0]
     with pytest.raises(InputError, match=r"val_labels/a\.png holds the value 2; the classes are 0 to 1 and 255"):
         opened("pairs", tree, maps="{split}_labels", classes=["wall", "floor"])[0]
 

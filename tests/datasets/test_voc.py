@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from icm_core import InputError
+from icm_core.types import Legend
 from icm_tasks.kinds import Detection
 
 HOME = "VOCdevkit/VOC2012"
@@ -73,6 +74,22 @@ def test_maps_have_the_background_first(opened, tree: Path) -> None:
     assert data.labels[12] == "dog"
 
 
+def test_among_boxes_no_class_counts_nowhere(opened, tree: Path) -> None:
+    data = opened("voc", tree)
+    assert data.ignore_index is None and data.legend == Legend(data.labels)
+
+
+def test_boxes_and_maps_have_lists_of_their_own(opened, tree: Path) -> None:
+    (tree / HOME / "ImageSets/Segmentation/val.txt").write_text("c\n")
+    assert [sample.key for sample in opened("voc", tree, targets="maps")] == ["val/c"]
+    assert [sample.key for sample in opened("voc", tree)] == ["val/a", "val/b"]
+
+
+def test_a_list_may_have_a_byte_order_mark_and_empty_lines(opened, tree: Path) -> None:
+    (tree / HOME / "ImageSets/Main/val.txt").write_text("\ufeff  b \n\n a\n")
+    assert [sample.key for sample in opened("voc", tree)] == ["val/a", "val/b"]
+
+
 @pytest.mark.parametrize("inner", ["", "VOCdevkit", HOME])
 def test_the_folder_may_be_one_above(opened, tree: Path, inner: str) -> None:
     assert len(opened("voc", tree / inner)) == 2
@@ -125,6 +142,8 @@ def test_a_size_left_at_0_says_nothing(opened, tree: Path, sides: tuple[str, str
 
 def test_boxes_without_a_size_in_the_picture_are_left_out(opened, tree: Path) -> None:
     annotation(tree, XML.replace("<xmin>3<", "<xmin>9<").replace("<xmax>99<", "<xmax>0<"))
+    assert opened("voc", tree)[0].target["labels"].tolist() == [14]
+    annotation(tree, XML.replace("<ymin>2<", "<ymin>11<").replace("<ymax>7.25<", "<ymax>3.5<"))
     assert opened("voc", tree)[0].target["labels"].tolist() == [14]
 
 

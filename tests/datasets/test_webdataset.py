@@ -119,6 +119,22 @@ def test_long_names_are_read_whole(opened, tmp_path: Path) -> None:
     assert opened("webdataset", tmp_path)[0].key == f"val-0/{name}"
 
 
+def test_a_name_that_is_no_text_is_written_out(opened, tmp_path: Path) -> None:
+    write(tmp_path / "val-0.tar", {"\udcff1.png": encoded(), "\udcff1.cls": b"1", "2.png": encoded(), "2.cls": b"1"})
+    assert [s.key for s in opened("webdataset", tmp_path)] == [r"val-0/\udcff1", "val-0/2"]
+
+
+@pytest.mark.parametrize("value", [0, 1, 255])
+def test_a_map_of_one_class_holds_that_class_alone(opened, tmp_path: Path, value: int) -> None:
+    write(tmp_path / "val-0.tar", {"1.png": encoded(), "1.seg.png": encoded(value, mode="L")})
+    data = opened("webdataset_maps", tmp_path, classes=["a"])
+    if value == 1:
+        with pytest.raises(InputError, match="holds the value 1; the classes are 0 to 0 and 255"):
+            data[0]
+    else:
+        assert data[0].target.unique().tolist() == [value]
+
+
 def test_names_of_imagenet(opened, tmp_path: Path) -> None:
     write(tmp_path / "val-0.tar", {"1.png": encoded(), "1.cls": b"999", "2.png": encoded(), "2.cls": b"1000"})
     data = opened("webdataset", tmp_path, classes="imagenet")
@@ -226,6 +242,10 @@ DAMAGE = {
     "no tar": (lambda data: b"no tar" * 1000, r"cannot read .* as a plain"),
     "cut in a member": (lambda data: data[:3400], "val-0.tar"),
     "cut in a header": (lambda data: data[:2300], "is cut or damaged at byte"),
+    "header without a beginning": (
+        lambda data: data[:2048] + b"\0" + data[2049:],
+        "is cut or damaged at byte 2048 of",
+    ),
     "overwritten header": (lambda data: data[:2048] + b"\xaa" * 512 + data[2560:], "is cut or damaged at byte 2048 of"),
 }
 
@@ -243,9 +263,10 @@ def test_a_shard_that_shrinks_while_it_is_in_use(opened, tmp_path: Path) -> None
     path = tmp_path / "val-0.tar"
     whole = _shard(path)
     data = opened("webdataset", tmp_path)
-    path.write_bytes(whole[:2000])
-    with pytest.raises(InputError, match=r"val-0\.tar became shorter while it was in use"):
-        data[2]
+    for kept, number in ((2000, 2), (512 + 20, 0)):  # without a byte of the third picture, and within the first
+        path.write_bytes(whole[:kept])
+        with pytest.raises(InputError, match=rf"val-0\.tar became shorter while .*: the picture of val-0/{number} "):
+            data[number]
 
 
 def test_a_shard_that_disappears(opened, tmp_path: Path) -> None:
