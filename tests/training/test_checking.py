@@ -202,6 +202,13 @@ def test_nothing_is_written_or_trained_before_all_is_looked_at(smoke: Smoke, run
     assert not (tmp_path / "run").exists()
 
 
+def test_every_stages_weights_are_looked_for(smoke: Smoke, installed: Registry) -> None:
+    """Not those of the last alone."""
+    for name, number in (("joint", 0), ("coarse", 2)):
+        recipe = smoke(**{f"stages.{name}.start": [{"weights": "absent.safetensors"}]})
+        assert said(recipe, installed).startswith(f"stages[{number}].start[0]: absent.safetensors: the weights are mis")
+
+
 def test_stages_that_are_not_trained_are_not_looked_at(smoke: Smoke, installed: Registry, tmp_path: Path) -> None:
     recipe = smoke(**{f"{LOSSES}.0.use": "training.nothing", "data.gone": {"use": "datasets.pictures", "root": "gone"}})
     assert isinstance(recipe.pipeline, PipelineSpec)

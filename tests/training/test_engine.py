@@ -153,8 +153,8 @@ def test_a_weight_that_moves_has_its_first_value_at_the_first_step(smoke: Smoke,
     assert weights == pytest.approx([1.0, 2.0, 3.0, 4.0], rel=1e-3)
 
 
-def rows_of(folder: RunFolder) -> list[dict[str, str]]:
-    with (folder.stage(SEG) / "log.csv").open(newline="") as file:
+def rows_of(folder: RunFolder, stage: str = SEG) -> list[dict[str, str]]:
+    with (folder.stage(stage) / "log.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -186,19 +186,25 @@ def test_what_is_random_in_a_step_follows_from_seed_stage_and_step(
 def test_pictures_of_all_feeds_count_as_those_of_a_step(
     smoke: Smoke, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    marks: list[tuple[str, int]] = []
-    mark = Timing.mark
+    marks: list[object] = []
+    mark, restart = Timing.mark, Timing.restart
 
     def noted(timing: Timing, part: str, pictures: int = 0) -> None:
         marks.append((part, pictures))
         mark(timing, part, pictures)
 
+    def begun(timing: Timing) -> None:
+        marks.append("restart")
+        restart(timing)
+
     monkeypatch.setattr(Timing, "mark", noted)
+    monkeypatch.setattr(Timing, "restart", begun)
     feed = {"data": ["shapes"], "batch": 2, "losses": [{"use": "training.mse", "task": "coarse"}]}
     feeds = [feed, {**feed, "data": ["shapes", "others"], "augment": {"crop": [64, 64]}, "batch": 3}]
     own = smoke(**{"stages.coarse.start": [], "stages.coarse.feeds": feeds, "stages.coarse.schedule": {"steps": 2}})
     run(own, tmp_path / "run", stages=("coarse",))
-    assert marks == [("data", 0), ("forward", 0), ("backward", 5)] * 2
+    # What comes between two steps, logs and checkpoints, is no part of either.
+    assert marks == [("data", 0), ("forward", 0), ("backward", 5), "restart"] * 2
 
 
 def test_only_the_stages_that_are_asked_for_are_trained(done: RunFolder) -> None:
@@ -225,10 +231,13 @@ def test_the_time_of_a_run_that_goes_on_counts_from_its_beginning(
 def test_each_group_moves_at_its_own_rate(smoke: Smoke, run: Run, pipe: Pipeline, tmp_path: Path) -> None:
     """The first step of Adam moves each parameter by the rate itself, but for those whose gradient is next to 0."""
     own = smoke(**{"stages.fine.start": [], "stages.fine.schedule": {"steps": 1, "shape": "constant"}})
-    after, before = load_file(run(own, tmp_path / "run", stages=("fine",)).result("fine")), pipe.state_dict()
+    folder = run(own, tmp_path / "run", stages=("fine",))
+    after, before = load_file(folder.result("fine")), pipe.state_dict()
     moved = {key: float((after[key] - value).abs().max()) for key, value in before.items() if "enhancement" in key}
     assert moved["enhancement.gain.log2_gain"] == pytest.approx(1e-2, rel=1e-3)
     assert moved["enhancement.encoder_r.0.weight"] == pytest.approx(1e-3, rel=1e-3)
+    (row,) = rows_of(folder, "fine")
+    assert row["lr"] == "0.001"  # of the first group
 
 
 def test_a_clipped_gradient_is_no_longer_than_that(smoke: Smoke, run: Run, pipe: Pipeline, tmp_path: Path) -> None:
@@ -338,9 +347,11 @@ def test_feeds_of_a_stage_draw_pictures_of_their_own(smoke: Smoke, registry: Reg
     own = smoke(**{f"stages.{SEG}.start": [], f"stages.{SEG}.feeds": feeds})
     assert isinstance(own.pipeline, PipelineSpec)
     options = Options(tmp_path, tmp_path, tmp_path, device="cpu", workers=0)
-    one, other = Trainer(own, own.pipeline, 1, RunFolder(tmp_path), options, registry).streams
+    trainer = Trainer(own, own.pipeline, 1, RunFolder(tmp_path), options, registry)
+    one, other = trainer.streams
     assert one.seed != other.seed and (one.views, other.views) == (3, None)
     assert one.seed == seed_of(own.seed, SEG, 0)
+    assert trainer.schedule.steps == 2 * 24 // 2  # two epochs of the first feed; the other one has 28 pictures
 
 
 def test_epochs_of_pictures_that_are_no_whole_number_of_steps(smoke: Smoke, registry: Registry, tmp_path: Path) -> None:
@@ -461,6 +472,33 @@ def test_the_only_checkpoint_goes_when_the_next_one_is_there(tmp_path: Path) -> 
     assert checkpoints.found(tmp_path) == [first]
     second = checkpoints.write(tmp_path, Checkpoint(2, 2.5, {"x": torch.zeros(4000)}), keep=1)
     assert checkpoints.found(tmp_path) == [second]
+
+
+def test_a_full_disk_costs_no_result_that_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    checkpoints.write_tensors(path, {"x": torch.arange(6.0).view(2, 3).t()})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*weights\.safetensors"):
+            checkpoints.write_tensors(path, {"x": torch.zeros(4000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert load_file(path)["x"].tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_weights_without_their_record_are_no_result_to_start_from(
+    smoke: Smoke, registry: Registry, tmp_path: Path
+) -> None:
+    """A stage that was broken off while it wrote them."""
+    recipe = smoke()
+    assert isinstance(recipe.pipeline, PipelineSpec)
+    (tmp_path / "joint").mkdir()
+    checkpoints.write_tensors(tmp_path / "joint/weights.safetensors", build(recipe.pipeline, registry).state_dict())
+    options = Options(tmp_path, tmp_path, tmp_path, device="cpu", workers=0)
+    with pytest.raises(InputError, match=r"^stages\[1\]\.start: it starts from stage 'joint', which has not been tr"):
+        Trainer(recipe, recipe.pipeline, 1, RunFolder(tmp_path), options, registry)
 
 
 def test_pictures_are_kept_in_memory_as_far_as_may_be(smoke: Smoke, registry: Registry, tmp_path: Path) -> None:

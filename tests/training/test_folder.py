@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import platform
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
+import torch
 
 from icm_core import InputError, Registry, parse_spec
 from icm_core.spec.model import PipelineSpec
 from icm_training import folder as folders
 from icm_training.engine import train
-from icm_training.folder import RunFolder, record_of
+from icm_training.folder import RunFolder, device_name, record_of
 from icm_training.options import Options
 from icm_training.recipe import RecipeSpec
 
@@ -69,8 +73,11 @@ def test_what_differs_from_the_run_in_the_folder_is_named(smoke: Smoke, tmp_path
     assert str(caught.value).endswith("another recipe; what differs: data.shapes.params.size, stages[3].clip")
 
 
-def test_a_record_says_command_seed_and_state_of_the_source(smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_says_command_seed_and_state_of_the_source(
+    smoke: Smoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "argv", ["/bin/icm", "train", "my recipe.json", "-o", "run"])
+    monkeypatch.chdir(tmp_path)  # no checkout, or another one
     record = record_of(smoke(seed=11), "2 threads")
     assert record["command"] == "icm train 'my recipe.json' -o run"
     assert (record["recipe"], record["seed"], record["device"]) == ("smoke", 11, "2 threads")
@@ -85,6 +92,62 @@ def test_a_record_says_command_seed_and_state_of_the_source(smoke: Smoke, monkey
 
     commit, changed = git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", "."))
     assert record["source"] == {"commit": commit, "changed": changed}
+
+
+def test_a_record_says_the_version_of_each_package_or_that_it_is_missing(
+    smoke: Smoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "PACKAGES", ("numpy", "no-such-package"))
+    found = record_of(smoke(), "cpu")
+    assert found["packages"] == {"numpy": numpy.__version__, "no-such-package": "not installed"}
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_where_the_source_is_no_checkout_nothing_is_said_of_it(smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")  # no git either
+    assert record_of(smoke(), "cpu")["source"] is None
+
+
+def test_a_cpu_is_named_by_its_threads_and_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 13)
+    assert device_name(torch.device("cpu")) == f"13 threads of a {platform.machine()} CPU"
+
+
+def test_a_folder_whose_making_was_broken_off_holds_no_run(smoke: Smoke, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(TypeError):
+        run.open(smoke(), pipeline(smoke()), resume=False, record={"no JSON": object()})
+    assert not (run.path / "recipe.json").exists()
+    with pytest.raises(InputError, match="is not empty and holds no run; choose another folder"):
+        run.open(smoke(), pipeline(smoke()), resume=True, record={})
+
+
+def test_a_run_is_begun_once_unless_it_is_resumed(smoke: Smoke, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.open(smoke(), pipeline(smoke()), resume=False, record={"number": 1})
+    with pytest.raises(InputError, match="holds a run already; --resume goes on with it, or choose another folder"):
+        run.open(smoke(), pipeline(smoke()), resume=False, record={"number": 2})
+    assert json.loads((run.path / "run.json").read_text()) == {"number": 1}
+
+
+def test_a_full_disk_costs_no_record(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_json("run.json", {"seed": 5})
+    assert (tmp_path / "run.json").read_text() == '{\n "seed": 5\n}\n'
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*run\.json"):
+            run.write_json("run.json", ["long"] * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    assert json.loads((tmp_path / "run.json").read_text()) == {"seed": 5}
+
+
+def test_a_stages_files_lie_in_a_folder_of_its_name(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    assert (run.stage("joint"), run.result("joint")) == (tmp_path / "joint", tmp_path / "joint/weights.safetensors")
 
 
 def test_a_stage_is_taken_over_once_with_its_log(tmp_path: Path) -> None:

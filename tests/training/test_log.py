@@ -94,8 +94,44 @@ def test_other_devices_write_nothing(tmp_path: Path, opened: Open) -> None:
     log.advance()
     log.row(1, {"loss": 1.0})
     log.picture("picture", torch.rand(3, 8, 8), 1)
+    log.note("nothing")
     log.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_have_six_digits_in_the_table(tmp_path: Path, opened: Open) -> None:
+    log = opened()
+    log.row(4, {"loss": 1234.5678, "lr": 1.23456789e-5})
+    log.close()
+    assert rows(tmp_path) == [{"step": "4", "loss": "1234.57", "lr": "1.23457e-05"}]
+
+
+def test_where_there_is_no_terminal_every_row_is_a_line(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=20)
+    log = Log(tmp_path, "stage", 10, 0, active=True, console=console)
+    log.advance()
+    log.row(4, {"loss": 1.234567, "a [b]": 2.0})
+    log.close()
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == "stage 4 loss 1.235 a [b] 2\n"
+
+
+def test_a_label_in_brackets_stands_beside_the_bar_as_it_is(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    log = Log(tmp_path, "stage", 10, 0, active=True, console=console)
+    log.row(4, {"a [/b]": 2.0})
+    log.close()
+    assert isinstance(console.file, io.StringIO) and "a [/b] 2" in console.file.getvalue()
+
+
+def test_a_note_is_said_once_as_it_stands(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=20)
+    log = Log(tmp_path, "stage", 10, 0, active=True, console=console)
+    for text in ("[0] is no [bold]class[/bold]", "another", "[0] is no [bold]class[/bold]"):
+        log.note(text)
+    log.close()
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == "stage: [0] is no [bold]class[/bold]\nstage: another\n"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -120,7 +156,7 @@ def test_a_full_disk_is_said_of_tensorboard_too(tmp_path: Path, opened: Open) ->
 
 
 def test_times_of_the_parts_add_up_over_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 1.0, 3.0, 7.0, 100.0, 102.0, 103.0, 104.0])
+    clock = iter([50.0, 51.0, 53.0, 57.0, 100.0, 102.0, 103.0, 104.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     timing = Timing(torch.device("cpu"))
     for step in range(2):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from icm_core import InputError
 from icm_training.log import Log
-from icm_training.loggers import check_loggers
+from icm_training.loggers import check_loggers, close, logger_of
 
 
 def log_of(folder: Path, stage: str, name: str, first: int = 0) -> Log:
@@ -23,9 +26,72 @@ def test_a_logger_that_is_unknown_is_named_with_its_nearest_match() -> None:
 
 
 def test_what_a_logger_needs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "mlflow", None)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(InputError, match=r"--logger mlflow needs mlflow; install it with: pip install 'icm-framework"):
         check_loggers(["mlflow"])
+
+
+@pytest.mark.parametrize(("name", "missing"), [("mlflow", "pytorch_lightning"), ("wandb", "pytorch_lightning")])
+def test_lightnings_part_of_a_logger_is_asked_for_too(monkeypatch: pytest.MonkeyPatch, name: str, missing: str) -> None:
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(InputError, match=rf"^--logger {name} needs {missing}; .*'icm-framework\[{name}\]'$"):
+        check_loggers([name])
+
+
+def test_every_logger_that_is_asked_for_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mlflow", "pytorch_lightning"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    check_loggers([])
+    check_loggers(["mlflow"])
+    with pytest.raises(InputError, match="unknown logger 'tensorboard'"):
+        check_loggers(["mlflow", "tensorboard"])
+
+
+def test_a_run_of_wandb_is_told_from_those_of_other_folders_and_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made and not begun: each has one key for good, so that a stage that is resumed goes on in it."""
+    pytest.importorskip("wandb", reason="wandb is not installed: 'icm-framework[wandb]'")
+    pytest.importorskip("pytorch_lightning", reason="pytorch-lightning is not installed: 'icm-framework[wandb]'")
+
+    def given(folder: Path, stage: str) -> dict[str, Any]:
+        found: Any = logger_of("wandb", folder, stage)
+        return dict(found._wandb_init)
+
+    one = given(tmp_path / "a" / "run", "joint")
+    assert (one["name"], one["group"], one["project"]) == ("run/joint", "run", "icm")
+    assert Path(one["dir"]) == tmp_path / "a" / "run" and Path(one["dir"]).is_dir()
+    others = [given(tmp_path / "b" / "run", "joint"), given(tmp_path / "a" / "run", "fine")]
+    assert len({one["id"], *(other["id"] for other in others)}) == 3
+    monkeypatch.chdir(tmp_path / "a")
+    again = given(Path("run"), "joint")
+    assert (again["id"], again["name"], again["group"]) == (one["id"], "run/joint", "run")
+
+
+class Told:
+    """A logger's run, with what it is told at the end."""
+
+    def __init__(self) -> None:
+        self.said: list[object] = []
+        self.experiment = self
+
+    def finalize(self, status: str) -> None:
+        self.said.append(status)
+
+
+class Single(Told):
+    """One of which a process has one at a time, as of W&B."""
+
+    def finish(self, code: int = 0) -> None:
+        self.said.append(code)
+
+
+@pytest.mark.parametrize(("good", "said"), [(True, ["success", 0]), (False, ["failed", 1])])
+def test_the_run_of_a_stage_ends_as_the_stage_did(good: bool, said: list[object]) -> None:
+    for logger, expected in ((Single(), said), (Told(), said[:1])):
+        close(logger, good)
+        assert logger.said == expected
 
 
 def test_mlflow_has_a_run_for_each_stage_and_resumes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,20 @@ def test_letters_of_the_enhancement_need_one(pipe: Pipeline, registry: Registry,
         paths_of(bare, letter)
 
 
+def test_a_single_parameter_is_a_path_too(pipe: Pipeline) -> None:
+    name = "enhancement.gain.log2_gain"
+    (group,) = groups_of(pipe, [train(name)])
+    assert group.names == [name] and group.parameters[0] is pipe.get_parameter(name)
+
+
+def test_what_is_frozen_may_train_from_now_on(pipe: Pipeline) -> None:
+    pipe.requires_grad_(False)
+    (group,) = groups_of(pipe, [train("D")])
+    assert group.names == [name for name, _ in pipe.named_parameters() if name.startswith("enhancement.")]
+    prepare(pipe, [group])
+    assert {name for name, parameter in pipe.named_parameters() if parameter.requires_grad} == {*group.names}
+
+
 def test_the_longest_path_wins(pipe: Pipeline) -> None:
     whole, gain = groups_of(pipe, [train("A"), train("codec.gain_h1", lr=0.1)])
     assert gain.names and all(name.startswith("codec.gain_h1.") for name in gain.names)

@@ -13,7 +13,7 @@ from icm_core import Registry, SpecError
 from icm_core.spec.overrides import with_changes
 from icm_training import plugin as icm_training
 from icm_training.finding import find_recipe
-from icm_training.recipe import parse_recipe, read_recipe
+from icm_training.recipe import Ramp, parse_recipe, read_recipe
 
 STAGE: dict[str, Any] = {
     "name": "head",
@@ -52,6 +52,7 @@ def said(changes: list[str], removed: str = "") -> str:
             'stages.head.start=[{"stage": "fine"}]',
             "stages[0].start: 'fine' is no earlier stage; earlier: there is none",
         ),
+        ('stages.fine.start=[{"stage": "fine"}]', "stages[1].start: 'fine' is no earlier stage; earlier: head"),
         ('stages.fine.start=[{"stage": "haed"}]', "stages[1].start: 'haed' is no earlier stage; earlier: head"),
         ('stages.fine.start=[{"stage": "head", "weights": "x"}]', "give one of stage, weights, pretrained and copy_of"),
         ('stages.fine.start=[{"module": "codec"}]', "give one of stage, weights, pretrained and copy_of"),
@@ -105,9 +106,25 @@ def test_bounds_of_a_field_are_inside_or_outside(field: str, good: list[object],
         assert said([*before, f"{field}={value}"])
 
 
-def test_a_start_that_nothing_would_use_is_refused() -> None:
-    changes = ["start=sicmh-small", 'stages.head.start=[{"weights": "other.safetensors"}]']
+@pytest.mark.parametrize("own", ['[{"weights": "other.safetensors"}]', "[]"])
+def test_a_start_that_nothing_would_use_is_refused(own: str) -> None:
+    changes = ["start=sicmh-small", f"stages.head.start={own}"]
     assert "start is 'sicmh-small', but nothing would start from it: stages[0].start names" in said(changes)
+    fine = with_changes(RECIPE, ["start=sicmh-small", f"stages.fine.start={own}"])
+    assert parse_recipe(fine).start == "sicmh-small"
+
+
+def test_an_editors_schema_key_is_allowed_and_no_other_of_its_sort() -> None:
+    data = {"$schema": "https://example.org/recipe.json", **RECIPE}
+    assert parse_recipe(data) == parse_recipe(RECIPE) and "$schema" in data
+    with pytest.raises(SpecError, match=r"unknown field '\$id'"):
+        parse_recipe({"$id": "https://example.org/recipe.json", **RECIPE})
+
+
+def test_a_ramp_is_a_straight_line_and_then_its_end() -> None:
+    up, down = Ramp(start=1.0, end=3.0, over=0.5), Ramp(start=4.0, end=0.0, over=1.0)
+    assert [up.at(done) for done in (0.0, 0.125, 0.5, 0.75, 1.0)] == [1.0, 1.5, 3.0, 3.0, 3.0]
+    assert [down.at(done) for done in (0.0, 0.25, 1.0)] == [4.0, 3.0, 0.0]
 
 
 @pytest.mark.parametrize("field", ["name", "train", "feeds", "schedule"])

@@ -383,12 +383,12 @@ def test_each_feed_has_targets_and_kept_views_of_its_own(pipe: Pipeline, shapes:
 def test_terms_of_several_feeds_have_the_names_of_their_data(
     pipe: Pipeline, shapes: Shapes, registry: Registry
 ) -> None:
-    def labels(*feeds: list[str]) -> list[str]:
+    def labels(*feeds: list[str], loss: object = CE) -> list[str]:
         stage = StageSpec.model_validate(
             {
                 "name": "one",
                 "train": [{"modules": ["D"], "lr": 1}],
-                "feeds": [{"data": data, "batch": 2, "losses": [CE]} for data in feeds],
+                "feeds": [{"data": data, "batch": 2, "losses": [loss]} for data in feeds],
                 "schedule": {"steps": 1},
             }
         )
@@ -400,6 +400,10 @@ def test_terms_of_several_feeds_have_the_names_of_their_data(
         "road+rail: cross_entropy/segmentation",
         "air: cross_entropy/segmentation",
     ]
+    labelled = {**CE, "label": "classes"}
+    assert labels(["road"], ["air"], loss=labelled) == ["road: classes", "air: classes"]
+    assert labels(["road"], loss=labelled) == ["classes"]
+    assert labels(["road"], ["air"], loss={**CE, "input": "clean"})[1] == "air: cross_entropy/segmentation/clean"
 
 
 @torch.no_grad()

@@ -104,6 +104,24 @@ def test_weights_that_a_pipeline_takes_from_another_are_looked_for(
         check_starts(pipe, [start(weights=str(tmp_path / "own.json"))], tmp_path, registry)
 
 
+def test_what_goes_wrong_with_weights_before_the_first_step_is_not_kept_back(
+    pipe: Pipeline, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for a component that only real parameters can be filled of: it is filled in its turn."""
+
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("a mistake of somebody's component")
+
+    bias(tmp_path, "w.safetensors", 1.0)
+    for name in ("adopt", "start_from"):
+        monkeypatch.setattr(type(pipe.codec), name, fails)
+    with pytest.raises(ZeroDivisionError):
+        check_starts(pipe, [start(weights="w.safetensors", module="codec")], tmp_path, registry)
+    check_starts(pipe, [start(pretrained="klt", module="codec")], tmp_path, registry)
+    with pytest.raises(ZeroDivisionError):
+        filled(pipe, registry, tmp_path, start(pretrained="klt", module="codec"))
+
+
 def test_a_stage_may_start_from_one_that_is_done(recipe: RecipeSpec, registry: Registry, tmp_path: Path) -> None:
     folder = tmp_path / "run/segmentation"
     folder.mkdir(parents=True)

@@ -72,6 +72,14 @@ def test_without_it_both_layers_have_one(smoke: Any, registry: Registry, pipe: P
             {"stages.joint.quality": {"base": [1, 2]}},
             r"stages\[0\].quality.base is for stages that train an enhancement behind a codec that stays; here the",
         ),
+        (
+            {
+                "stages.fine.quality": {"base": [1, 2]},
+                "stages.fine.train": [{"modules": ["D"], "lr": 1e-3}, {"modules": ["codec.gain_h1"], "lr": 1e-3}],
+            },
+            r"stages\[3\].quality.base is for stages that train .* stays; here the codec trains as well$",
+        ),
+        ({"stages.fine.quality": {"base": [2, 1]}}, r"stages\[3\].quality.base is 2 to 1; the codec has 1 to 2"),
     ],
 )
 def test_a_base_quality_that_makes_no_sense_is_refused(

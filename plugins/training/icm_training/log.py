@@ -72,7 +72,7 @@ class Log:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
@@ -102,7 +102,7 @@ class Log:
         if self._progress is not None:
             self._progress.update(self._task, figures=text)
             if self._progress.disable:
-                self._console.print(f"{self.stage} {step} {text}", highlight=False, soft_wrap=True)
+                self._console.print(f"{self.stage} {step} {text}", highlight=False, markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A sentence for whoever looks on; the same one once."""
