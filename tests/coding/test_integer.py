@@ -279,6 +279,53 @@ def test_on_patches_gives_what_each_patch_alone_gives(size: int, shape: tuple[in
     assert torch.equal(exact.on_patches(n, size), exact(patches))
 
 
-def test_patches_need_a_first_layer_that_can_share() -> None:
-    with pytest.raises(TypeError, match="kernel of 3"):
-        IntegerNetwork("net", nn.Sequential(nn.Conv2d(1, 1, 1))).on_patches(example().double(), 3)
+@pytest.mark.parametrize(
+    "first",
+    [
+        nn.Conv2d(4, 1, 1),
+        nn.Conv2d(4, 1, 1, padding=1),
+        nn.Conv2d(4, 1, 3),
+        nn.Conv2d(4, 1, 3, 2, 1),
+        nn.Conv2d(4, 1, 3, padding=2),
+        nn.Conv2d(4, 1, 5, padding=1),
+        nn.ReLU(),
+    ],
+    ids=str,
+)
+def test_patches_need_a_first_layer_that_can_share(first: nn.Module) -> None:
+    with pytest.raises(TypeError, match="patches need a first layer with a kernel of 3, stride 1 and padding 1"):
+        IntegerNetwork("net", nn.Sequential(first)).on_patches(example().double(), 3)
+
+
+@pytest.mark.parametrize("most", [1, 200, 2000])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_large_product_of_matrices_is_formed_row_by_row(
+    most: int, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    exact = IntegerNetwork("net", nn.Conv2d(4, 3, 3, stride, 1))
+    n = to_fixed(torch.randn(2, 4, 11, 6) * 40).double()
+    whole = exact(n)
+    monkeypatch.setattr("icm_core.coding.integer._NUMBERS_AT_ONCE", most)
+    assert torch.equal(exact(n), whole)
+
+
+def test_large_weights_keep_their_digits() -> None:
+    layer = nn.Conv2d(1, 1, 1)
+    assert layer.bias is not None
+    nn.init.constant_(layer.weight, 70_001)
+    nn.init.constant_(layer.bias, 1 + STEP)
+    n = torch.tensor([3.0, -2.0], dtype=torch.float64).view(1, 1, 1, 2)
+    assert IntegerNetwork("net", layer)(n).flatten().tolist() == [3 * 70_001 + 4097, -2 * 70_001 + 4097]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_any_type_are_read_as_what_they_are(dtype: torch.dtype) -> None:
+    layer = nn.Conv2d(1, 2, 1)
+    assert layer.bias is not None
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([0.75, -40.0]).view(2, 1, 1, 1))
+        layer.bias.copy_(torch.tensor([0.5, 100.0]))
+    n = torch.tensor([4096.0, -6.0], dtype=torch.float64).view(1, 1, 1, 2)
+    expected = [[3072 + 2048, round(-4.5 + 0.01) + 2048], [-163_840 + 409_600, 240 + 409_600]]
+    assert IntegerNetwork("net", layer.to(dtype))(n).flatten(2)[0].tolist() == expected

@@ -33,6 +33,18 @@ def test_the_worst_input_attains_the_bound() -> None:
     assert bound.largest == abs(total) + 2 ** (shift - 1)
 
 
+def test_of_several_sums_the_one_that_reaches_farthest_counts() -> None:
+    """The weights of one sum are larger, and the bias of another is so large that it reaches farther."""
+    layer = nn.Conv2d(2, 3, 1)
+    assert layer.bias is not None
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[0.5, 0.5], [-0.25, 0.5], [0.0, 0.0]]).view(3, 2, 1, 1))
+        layer.bias.copy_(torch.tensor([0.0, -1024.0, 7.0]))
+    (bound,) = IntegerNetwork("net", nn.Sequential(layer)).prove()  # weights at 2**15, sums at 2**27
+    assert bound.largest == (2**13 + 2**14) * LIMIT + 1024 * 2**27 + 2**14
+    assert bound.arithmetic == "float64 sum"
+
+
 def test_a_bound_grows_with_the_weights() -> None:
     narrow, wide = nn.Linear(4, 1, bias=False), nn.Linear(4000, 1, bias=False)
     for layer in (narrow, wide):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from icm_core import BitstreamError
-from icm_core.coding import CdfTables, StreamDecoder, StreamEncoder, gaussian_tables
+from icm_core.coding import CdfTables, StreamDecoder, StreamEncoder, gaussian_tables, rans
 from icm_core.coding.rans import MAX_SYMBOL
 
 symbols = st.integers(-8, 8) | st.integers(-MAX_SYMBOL, MAX_SYMBOL) | st.sampled_from([-MAX_SYMBOL, MAX_SYMBOL])
@@ -223,3 +223,53 @@ def test_a_row_that_is_almost_all_escape_survives_noise() -> None:
     for payload in (b"\xff" * 4000, source.randbytes(4000), b"\xff\xff\xff\x7f" * 1000):
         with pytest.raises(BitstreamError):
             pull_all(payload, rows, table)
+
+
+def test_a_stream_does_not_depend_on_the_shape_of_what_is_pushed(tables: CdfTables) -> None:
+    values, rows = torch.arange(6) - 2, torch.arange(6) % 3
+    flat = code((values, rows, tables))
+    for shape in ((1, 6), (2, 3), (3, 1, 2)):
+        assert code((values.reshape(shape), rows.reshape(shape), tables)) == flat
+        assert torch.equal(pull_all(flat, rows.reshape(shape), tables), values.reshape(shape))
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 23, 24, 100])
+def test_a_large_message_goes_in_parts_and_comes_back_whole(
+    tables: CdfTables, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values, rows = torch.arange(24) % 9 - 4, torch.arange(24) % 3
+    whole = code((values, rows, tables))
+    monkeypatch.setattr(rans, "_AT_ONCE", at_once)
+    assert code((values, rows, tables)) == whole
+    assert torch.equal(pull_all(whole, rows, tables), values)
+    found = torch.zeros(4, 6, dtype=torch.int16)
+    StreamDecoder(whole, 24).pull_into(found, rows.reshape(4, 6).to(torch.int16), tables)
+    assert torch.equal(found, values.reshape(4, 6).to(torch.int16))
+
+
+def test_rows_of_the_table_may_be_given_in_any_whole_numbers(tables: CdfTables) -> None:
+    many = CdfTables(tables.cdfs * 100, tables.sizes * 100, tables.offsets * 100)
+    values, rows = torch.tensor([0, 4, 0, -1, 1]), torch.tensor([0, 1, 299, 150, 297])
+    payload = code((values, rows, many))
+    for dtype in (torch.int16, torch.int32, torch.int64):
+        assert torch.equal(pull_all(payload, rows.to(dtype), many), values)
+
+
+@pytest.mark.parametrize(("capacity", "words"), [(0, 0), (5, 5), (1000, 1000), (2**20, 2**20), (2**22, 2**20 + 16)])
+def test_the_coder_never_reads_behind_what_it_was_given(
+    capacity: int, words: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads on without looking for the end: a word a symbol, of as many as are asked for at once."""
+    given: list[bytes] = []
+
+    class Watched:
+        def set_stream(self, stream: bytes) -> None:
+            given.append(stream)
+
+    monkeypatch.setattr(rans._ans, "RansDecoder", Watched)
+    payload = bytes(range(12))
+    StreamDecoder(payload, capacity)
+    (stream,) = given
+    assert stream.startswith(payload)
+    assert not any(stream[12:])
+    assert len(stream) - 12 >= 4 * words + 16 * 12

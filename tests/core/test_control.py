@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from icm_core import BitstreamError, Pipeline
-from icm_core.bitstream.container import LayerKind, read, write
-from icm_core.bitstream.control_hash import control_hash
+from icm_core.bitstream.container import Layer, LayerKind, read, write
+from icm_core.bitstream.control_hash import check_control, control_hash
 
 
 @pytest.fixture
@@ -104,3 +104,21 @@ def test_every_flipped_bit_of_a_file_with_hashes_is_noticed(pipeline: Pipeline, 
             flipped[bit // 8] ^= 1 << bit % 8
             with pytest.raises(BitstreamError):
                 read(bytes(flipped))
+
+
+@pytest.mark.parametrize("own", [b"\1\2\3\4", b"\0\0\0\0", b"\1\2\0\0", b"\0\0\3\4"])
+def test_a_hash_is_compared_to_its_last_byte(own: bytes) -> None:
+    layer = Layer(LayerKind.ENHANCEMENT, b"abcd", b"payload", own)
+    check_control(layer, own)
+    for place in range(4):
+        found = bytearray(own)
+        found[place] ^= 5
+        with pytest.raises(BitstreamError, match=rf"the enhancement layer .* is {own.hex()}, .* have {found.hex()}$"):
+            check_control(layer, bytes(found))
+
+
+def test_numbers_count_in_the_shape_that_they_have() -> None:
+    x = torch.arange(6.0)
+    assert len({control_hash([x.reshape(shape)]) for shape in ((6,), (1, 6), (6, 1), (2, 3), (3, 2))}) == 5
+    assert control_hash([x[:2], x[2:]]) != control_hash([x[:4], x[4:]])
+    assert control_hash([torch.zeros(0, 3)]) != control_hash([torch.zeros(3, 0)]) != control_hash([])

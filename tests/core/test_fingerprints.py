@@ -109,6 +109,18 @@ def test_weights_may_be_of_any_type(pipeline: Pipeline, dtype: torch.dtype) -> N
     assert len(found) == 2
 
 
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [(torch.int64, (2**24, 2**24 + 1)), (torch.float64, (1.0, 1.0 + 2.0**-40)), (torch.float32, (0.0, -0.0))],
+)
+def test_every_bit_of_a_weight_counts(pipeline: Pipeline, dtype: torch.dtype, values: tuple[float, float]) -> None:
+    found = set()
+    for value in values:
+        pipeline.task("coarse").register_buffer("extra", torch.tensor([value, 3], dtype=dtype))
+        found.add(both(pipeline)[1])
+    assert len(found) == 2
+
+
 def test_layouts_in_memory_do_not_count(pipeline: Pipeline) -> None:
     before = both(pipeline)
     assert both(pipeline.to(memory_format=torch.channels_last)) == before

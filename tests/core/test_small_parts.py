@@ -92,6 +92,13 @@ def test_a_value_belongs_to_all_of_its_modules_in_their_order() -> None:
     assert [memo.get(modules, compute) for modules in ([one, other], [one, other], [other, one], [one])] == [1, 1, 2, 3]
 
 
+def test_other_numbers_in_the_same_memory_are_other_weights() -> None:
+    made, compute, memo = nn.Linear(3, 3, bias=False), Counted(), Memo[int]()
+    assert memo.get([made], compute) == 1
+    made.weight = nn.Parameter(made.weight.detach().t())  # at the same address, and nobody has written to it
+    assert [memo.get([made], compute) for _ in range(2)] == [2, 2]
+
+
 def test_a_value_is_forgotten_on_request_and_is_not_copied() -> None:
     made, compute, memo = layer(), Counted(), Memo[int]()
     memo.get([made], compute)
