@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, field_validator
 
 from icm_core.errors import SpecError
 from icm_core.validation.messages import explain
@@ -128,3 +129,55 @@ def test_objects_are_levels_as_well() -> None:
 def test_the_place_of_a_mistake_is_its_line_and_its_column() -> None:
     with pytest.raises(SpecError, match=r"\(line 3, column 11\)"):
         parse_json('{\n"a": 1,\n"b": 1000 22\n}')
+
+
+def test_a_list_that_is_all_there_is_begins_with_its_number() -> None:
+    wheels = RootModel[list[Wheel]]
+    with pytest.raises(ValidationError) as caught:
+        wheels.model_validate([{}, {"spokes": "x"}])
+    assert explain(caught.value, wheels, [{}, {"spokes": "x"}]).startswith("[1].spokes is 'x'; ")
+    assert explain(caught.value, wheels, [{}, {"spokes": "x"}], "cart").startswith("cart[1].spokes is 'x'; ")
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_in_json_is_refused_though_python_reads_it(name: str) -> None:
+    with pytest.raises(SpecError, match=f"^{name} is not a JSON number"):
+        parse_json(f'{{"a": [1, {name}]}}')
+
+
+def test_keys_are_told_apart_to_the_letter() -> None:
+    assert parse_json('{"a": 1, " a": 2, "A": 3}') == {"a": 1, " a": 2, "A": 3}
+    with pytest.raises(SpecError, match=r"^the key 'b' stands twice in one object"):
+        parse_json('[{"b": 0}, {"a": 1, "c": {"b": 1, "d": 2, "b": 1}}]')
+    assert parse_json('[{"b": 1}, {"b": 2}, {}]') == [{"b": 1}, {"b": 2}, {}]
+
+
+def test_a_number_of_thousands_of_digits_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"^not valid JSON: Exceeds the limit"):
+        parse_json("1" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b'{"a": "\xff"}', r"a\.json: not UTF-8 text \(byte 7\)"),
+        (b"[1,", r"a\.json: not valid JSON: Expecting value \(line 1, column 4\)"),
+        (b"", r"a\.json: not valid JSON: Expecting value"),
+        (b'{"a": 1, "a": 2}', r"a\.json: the key 'a' stands twice"),
+    ],
+)
+def test_a_file_that_is_no_json_is_named(tmp_path: Any, content: bytes, says: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(SpecError, match=says):
+        read_json(path)
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Any) -> None:
+    for path in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(SpecError, match=re.escape(f"{path}: no such file")):
+            read_json(path)
+    with pytest.raises(SpecError, match=r"(no such file|cannot be read)"):
+        read_json(tmp_path / "a\0b.json")
+    with pytest.raises(SpecError, match=r"(no such file|cannot be read)"):
+        read_json(tmp_path / ("a" * 5000))

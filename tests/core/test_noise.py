@@ -71,3 +71,24 @@ def test_a_batch_of_another_size_has_the_global_noise() -> None:
 def test_it_has_the_type_of_what_it_is_added_to(dtype: torch.dtype) -> None:
     with noise_of(SEEDS):
         assert noise(3, 2, dtype=dtype).dtype == noise(1, 2, dtype=dtype).dtype == dtype
+
+
+def test_seeds_go_to_pictures_in_their_order_and_not_by_size() -> None:
+    order = [7, 2, 7, 5]
+    with noise_of(order):
+        together = noise(4, 6)
+    alone = []
+    for seed in order:
+        with noise_of((seed,)):
+            alone.append(noise(1, 6))
+    assert torch.equal(together, torch.cat(alone))
+    assert torch.equal(together[0], together[2]) and not torch.equal(together[0], together[1])
+
+
+def test_a_seeded_draw_leaves_the_global_generator_as_it_was() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    with noise_of(SEEDS):
+        noise(3, 5)
+    assert torch.equal(torch.rand(4), expected)
