@@ -11,7 +11,8 @@ import torch
 from icm_made import made, of_pictures, pictured
 
 from icm_core import build, build_registry, load, parse_spec
-from icm_core.errors import InputError
+from icm_core.errors import InputError, SpecError
+from icm_core.interfaces import TaskKind
 from icm_core.pipeline.pipeline import Pipeline
 from icm_evaluation.agreement import check_asked, read_agreeing, same_pipeline, same_system
 from icm_evaluation.kinds import Kinds
@@ -160,3 +161,60 @@ def test_pipelines_are_one_if_components_and_weights_are() -> None:
     with torch.no_grad():
         next(other.codec.parameters()).add_(1e-3)
     assert not same_pipeline(pipe, other)
+
+
+def test_settings_of_both_layers_are_told_apart() -> None:
+    def of_fixed(system: str, *psnr: float) -> Result:
+        row = pictured("a", [(100, 60), (200, 60)], of_pictures(psnr), fixed=2)
+        return made(system, [row], whole=("seen",))
+
+    assert same_system(of_fixed("one", 30, 33), of_fixed("two", 30, 33))
+    assert not same_system(of_fixed("one", 30, 33), of_fixed("two", 31, 33))
+    assert not same_system(of_fixed("one", 30, 33), of_fixed("two", 30, 34))
+
+
+def test_a_longer_header_makes_no_other_system() -> None:
+    """Names of a pipeline stand in the files' headers."""
+    one = of("one")
+    longer = [
+        row.model_copy(update={"points": [own.model_copy(update={"bytes": own.bytes + 4}) for own in row.points]})
+        for row in one.pictures
+    ]
+    assert same_system(one, one.model_copy(update={"system": "longer", "weights": "w", "pictures": longer}))
+
+
+@pytest.mark.parametrize("counted", ["file", "payload"])
+def test_rates_are_made_of_the_bytes_that_count(tmp_path: Path, counted: str) -> None:
+    """Payloads are 10 bytes less than whole files here, whatever the layer."""
+    result = of("one", counted=counted)
+    rates = {"file": [(1.0, 0.6), (2.0, 0.9)], "payload": [(0.9, 0.9), (1.9, 1.9)]}[counted]
+    assert [(point.bpp, point.base_bpp) for point in result.points] == [pytest.approx(pair) for pair in rates]
+    path = tmp_path / "one.json"
+    write_result(path, result)
+    assert read_agreeing(path, Kinds()) == result
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [({"9x9": 1, "40x20": 1}, "1 of 40x20, 1 of 9x9"), ({"20x40": 2}, "2 of 20x40"), ({}, "none")],
+)
+def test_pictures_of_other_sizes_than_those_that_are_there_are_told(
+    tmp_path: Path, sizes: dict[str, int], said: str
+) -> None:
+    path = written(tmp_path / "one.json", lambda data: data["data"].update(sizes=sizes))
+    with pytest.raises(InputError, match=f"it says that its pictures are {said}, and they are 2 of 40x20$"):
+        read_agreeing(path, Kinds())
+
+
+class Nothing(Kinds):
+    """Where no kind is installed."""
+
+    def get(self, name: str, where: str = "") -> TaskKind:
+        raise SpecError(f"{where}unknown kind {name!r}")
+
+
+def test_whether_a_kind_is_installed_is_asked_of_those_that_are_given(tmp_path: Path) -> None:
+    path = written(tmp_path / "one.json", lambda data: data["points"][0]["tasks"]["seen"].update(psnr=29.0312))
+    assert read_agreeing(path, Nothing()).points[0].tasks["seen"]["psnr"] == 29.0312
+    with pytest.raises(InputError, match=r"says seen psnr 29\.0312, and its own pictures give 29; it was changed"):
+        read_agreeing(path, Kinds())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from icm_core.errors import InputError
 from icm_evaluation.agreement import same_system
@@ -46,8 +46,19 @@ def groups_of(name: str, wanted: Curves, results: Sequence[Result], sizes: Sizes
     for some in enough.values():
         _check(name, of, some)
     if enough:
-        return {describe_data(some[0].result, classes=True): some for some in enough.values()}
+        return _described(enough.values())
     raise InputError(_too_few(name, wanted, groups))
+
+
+def _described(groups: Iterable[list[Curve]]) -> Groups:
+    """Groups by their data in words; other pictures in the same words are told apart."""
+    found: Groups = {}
+    for some in groups:
+        about = describe_data(some[0].result, classes=True)
+        while about in found:
+            about += ", others"
+        found[about] = some
+    return found
 
 
 def side_rate(curve: Curve) -> tuple[float, float]:
