@@ -24,7 +24,7 @@ from icm_core.cli import app
 from icm_core.errors import InputError
 from icm_core.plugins.registry import Registry, build_registry
 from icm_training.engine import Options, train
-from icm_training.export import Exported, export
+from icm_training.export import Exported, _is_bare, export
 from icm_training.finding import find_recipe
 from icm_training.folder import RunFolder
 from icm_training.shapes import Shapes
@@ -150,6 +150,18 @@ def test_an_earlier_stage_can_be_exported(run: Path, registry: Registry, tmp_pat
     found = export(run, tmp_path, registry, stage="joint", name="early")
     assert found.spec.name == "early.json"
     assert icm_core.load(found.spec, device="cpu").name == "early"
+
+
+@pytest.mark.parametrize(
+    ("tables", "bare"),
+    [([0, 0], True), ([0, 3], False), ([3, 0], False), ([3, 5], False), ([], False)],
+)
+def test_a_part_is_bare_where_none_of_its_tables_is_filled(tables: list[int], bare: bool) -> None:
+    part = torch.nn.Module()
+    part.register_buffer("mean", torch.zeros(2))
+    for number, value in enumerate(tables):
+        part.register_buffer(f"table{number}", torch.tensor([0, value]))
+    assert _is_bare(part) is bare
 
 
 @pytest.mark.parametrize(("stage", "words"), [("head", "stage 'head' is not done"), (None, "holds no run")])

@@ -258,6 +258,63 @@ def test_each_picture_has_the_loss_that_it_has_alone(make: Any, batch: CodedBatc
             torch.testing.assert_close(loss(alone), loss(batch)[own], rtol=1e-3, atol=1e-5)
 
 
+@torch.no_grad()
+def test_squared_error_grows_beyond_black_and_white(make: Any, batch: CodedBatch) -> None:
+    """What is beyond them has a gradient back."""
+    batch.pipe.task(COARSE).head.register_forward_hook(lambda _, __, found: found * 20 - 9.5)
+    found = batch.output(COARSE)
+    assert isinstance(found, Tensor) and float(found.min()) < -0.1 and float(found.max()) > 1.1
+    by_hand = [((found[b] - batch.pictures[b]) * 255).pow(2).mean() for b in range(3)]
+    torch.testing.assert_close(make("mse", COARSE)(batch), torch.stack(by_hand))
+
+
+def test_a_heads_own_loss_may_be_below_0(make: Any, batch: CodedBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.tensor([-1.0, 0.5, -3.0])
+    monkeypatch.setattr(batch.pipe.task(SEG).head, "loss", lambda *_: values)
+    weights = [weight for weight, _ in batch.outputs(SEG)]
+    assert weights[0] != weights[1]
+    torch.testing.assert_close(make("head", SEG)(batch), sum(weights) * values)
+
+
+def test_a_heads_own_loss_needs_targets_of_its_kind(make: Any) -> None:
+    class Plain(Shapes):
+        kind = "pictures"
+
+    data = Plain(Plain.Params(), Path(), "")
+    with pytest.raises(SpecError, match="is of kind segmentation, and the feed's data sets have no targets in common"):
+        make("head", SEG, data)
+    make("head", COARSE, data)
+
+
+@torch.no_grad()
+def test_answers_are_cooled_in_whole_precision(make: Any, batch: CodedBatch) -> None:
+    loss = make("distillation", SEG, temperature=3.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        teacher, outputs, found = clean(batch).output(SEG), batch.outputs(SEG), loss(batch)
+    assert isinstance(teacher, Tensor) and teacher.dtype == torch.bfloat16
+    sure = (teacher.double() / 3).softmax(1)
+    by_hand = torch.zeros(3, dtype=torch.float64)
+    for weight, logits in outputs:
+        student = (logits.double() / 3).softmax(1)
+        by_hand += weight * 9 * (sure * (sure / student).log()).sum(1).mean((1, 2))
+    torch.testing.assert_close(found.double(), by_hand, rtol=1e-4, atol=1e-7)
+
+
+@torch.no_grad()
+def test_errors_of_features_are_taken_in_whole_precision(make: Any, batch: CodedBatch) -> None:
+    loss = make("features", SEG)
+    with torch.autocast("cpu", torch.bfloat16):
+        shown = batch.features(SEG).cropped("image")
+        maps = [loss.net(loss.normalise(pictures)) for pictures in (shown, batch.pictures)]
+        found = loss(batch)
+    assert maps[0][-1].dtype == torch.bfloat16
+    by_hand = torch.zeros(3, dtype=torch.float64)
+    for one, other in zip(*maps, strict=True):
+        error = (one.double() - other.double()).square().flatten(1).mean(1)
+        by_hand += error / (other.double().square().flatten(1).mean(1) + 1e-6) / 3
+    torch.testing.assert_close(found.double(), by_hand, rtol=1e-5, atol=1e-8)
+
+
 def test_what_a_loss_cannot_be_had_of_is_one_sentence(make: Any, batch: CodedBatch) -> None:
     with pytest.raises(SpecError, match="needs the task that it is about"):
         make("cross_entropy")

@@ -21,8 +21,8 @@ from torchvision.transforms import v2
 import icm_datasets
 import icm_sicmh
 import icm_tasks
-from icm_core import InputError, Pipeline, Registry, SpecError, build, build_registry, parse_spec
-from icm_core.interfaces import ComponentParams, DataSet, Nest, Sample
+from icm_core import InputError, Pipeline, Registry, SpecError, build, build_registry, hookimpl, parse_spec
+from icm_core.interfaces import ComponentParams, DataSet, Nest, Sample, TaskKind
 from icm_core.nests import Column, map_tensors, same, tensors
 from icm_core.plugins import own
 from icm_core.types import Legend
@@ -30,7 +30,7 @@ from icm_training import plugin as icm_training
 from icm_training.batch import CleanBatch, CodedBatch, Kept
 from icm_training.feed import Item, RawBatch, Steps, Stream, batches, collate, moved, seed_of
 from icm_training.losses import Distillation, HeadLoss
-from icm_training.mixture import InMemory, Mixture, in_memory
+from icm_training.mixture import InMemory, Mixture, in_memory, served
 from icm_training.parts import groups_of, prepare
 from icm_training.recipe import AugmentSpec, QualitySpec, StageSpec
 from icm_training.shapes import Shapes
@@ -305,6 +305,128 @@ def test_every_tensor_of_a_target_counts_in_memory(kind: str) -> None:
     assert all(same(kept[number].target, data[number].target) for number in range(len(data)))
 
 
+class Placed(icm_things.Heights):
+    """A kind that says for which pictures it was asked."""
+
+    name = "things.placed"
+
+    def wrap(self, target: Nest, size: tuple[int, int]) -> Nest:
+        return {"map": super().wrap(target, size), "before": torch.tensor(size)}
+
+    def unwrap(self, target: Nest, size: tuple[int, int], legend: Legend) -> Nest:
+        return {**super().unwrap(target, size, legend), "after": torch.tensor(size)}
+
+
+def test_a_kind_is_told_the_size_before_and_after_augmentation() -> None:
+    sample, target = things("things.heights", height=48, width=80)[0], cast(Any, None)
+    picture, target = moved(sample, Placed(), AugmentSpec.model_validate({"crop": (24, 40)}), Legend())
+    assert picture.shape == (3, 24, 40) and target["map"].shape == (24, 40)
+    assert (target["before"].tolist(), target["after"].tolist()) == ([48, 80], [24, 40])
+    alone, none = moved(sample, None, AugmentSpec.model_validate({"resize": (16, 96)}), Legend())
+    assert alone.shape == (3, 16, 96) and none is None
+
+
+def test_a_batch_goes_to_a_device_whole_and_of_its_types() -> None:
+    target = {"boxes": (torch.zeros(2, 4), torch.zeros(0, 4)), "labels": torch.arange(2), "text": Column(["a", "b"])}
+    pictures = torch.zeros(2, 3, 8, 16, dtype=torch.uint8)
+    batch = RawBatch(pictures, target, (1.0, 2.5), (11, 12), (3, 4), (-1, 7))
+    there: Any = batch.to(torch.device("meta"))
+    assert (there.pictures.device.type, there.pictures.dtype, there.pictures.shape) == (
+        "meta",
+        torch.uint8,
+        (2, 3, 8, 16),
+    )
+    assert {tensor.device.type for tensor in tensors(there.target)} == {"meta"}
+    assert [tensor.dtype for tensor in tensors(there.target)] == [torch.float32, torch.float32, torch.int64]
+    assert isinstance(there.target["boxes"], tuple) and there.target["text"] == target["text"]
+    assert (there.quality, there.seeds, there.numbers, there.views) == ((1.0, 2.5), (11, 12), (3, 4), (-1, 7))
+    assert batch.pictures.device.type == "cpu" and target["labels"].tolist() == [0, 1]
+
+
+def test_items_are_a_batch_in_their_order_with_all_that_they_have() -> None:
+    items = [
+        Item(
+            torch.full((3, 2, 4), value, dtype=torch.uint8), torch.tensor(value), value / 2, 100 + value, value, -value
+        )
+        for value in (7, 3, 5)
+    ]
+    batch: Any = collate(items, installed().kind("classification"))
+    assert batch.pictures[:, 0, 0, 0].tolist() == [7, 3, 5] and batch.pictures.shape == (3, 3, 2, 4)
+    assert batch.target.tolist() == [7, 3, 5]
+    assert (batch.quality, batch.seeds) == ((3.5, 1.5, 2.5), (107, 103, 105))
+    assert (batch.numbers, batch.views) == ((7, 3, 5), (-7, -3, -5))
+    assert collate(items, None).target is None
+    for height, width in ((2, 5), (3, 4)):
+        other = Item(torch.zeros(3, height, width, dtype=torch.uint8), None, 1.0, 1, 1, -1)
+        with pytest.raises(InputError, match=f"have the sizes 2x4 and {height}x{width}; give the feed a crop or a res"):
+            collate([*items, other], None)
+
+
+class Named(Things):
+    """A data set with a legend of its own."""
+
+    @property
+    def legend(self) -> Legend:
+        return Legend(("a", "b"), (("c", "d"),), ((1, 2, 3), (4, 5, 6)), "m", -1.0)
+
+
+def test_what_stands_for_a_data_set_has_its_whole_legend() -> None:
+    data = Named(Named.Params.model_validate({"kind": "things.heights"}))
+    for held in (InMemory(data, 1), Mixture([data], installed()), Mixture([data, data], installed())):
+        assert held.legend == data.legend
+        assert (held.labels, held.unit, held.ignore_index) == (("a", "b"), "m", -1.0)
+
+
+def test_each_picture_of_a_mixture_has_the_kind_of_its_own_target() -> None:
+    parts = [things("things.outlined", count=2), things("things.boxes", count=1), things("things.outlined", count=2)]
+    kinds = [Mixture(parts, installed()).kind_at(number) for number in range(5)]
+    assert [kind and kind.name.removeprefix("things.") for kind in kinds] == [
+        "outlined", "outlined", "boxes", "outlined", "outlined",
+    ]  # fmt: skip
+    nothing = Mixture([*parts, things("things.table", count=1)], installed())
+    assert [nothing.kind_at(number) for number in range(6)] == [None] * 6
+
+
+def test_data_serve_their_kind_and_those_that_it_names() -> None:
+    outlined = things("things.outlined")
+    assert served(things("things.boxes")) == ("things.boxes",)
+    assert served(InMemory(outlined, 1)) == ("things.outlined",)
+    assert served(Mixture([outlined], installed())) == ("things.outlined", "things.boxes")
+    table = Mixture([outlined, things("things.table")], installed())
+    assert served(table) == served(InMemory(table, 1)) == ()
+
+
+class Left(icm_things.Table):
+    name = "things.left"
+    also = ("things.table", "things.heights")
+
+
+class Right(icm_things.Table):
+    name = "things.right"
+    also = ("things.heights", "things.table")
+
+
+class Sides:
+    @staticmethod
+    @hookimpl
+    def icm_kinds() -> list[type[TaskKind]]:
+        return [Left, Right]
+
+
+def test_a_mixture_is_of_the_first_kind_that_its_first_data_set_serves() -> None:
+    registry = build_registry(path=[], extra={"things": icm_things, "core": own, "sides": Sides})
+
+    def data(kind: str) -> Things:
+        found = things("things.table")
+        found.params = found.params.model_copy(update={"kind": kind})
+        return found
+
+    for first, kind in (("left", "things.table"), ("right", "things.heights")):
+        other = {"left": "right", "right": "left"}[first]
+        mixed = Mixture([data(f"things.{first}"), data(f"things.{other}")], registry)
+        assert (mixed.kind, mixed.serves) == (kind, (kind,))
+
+
 def test_a_mixture_is_of_the_kind_that_serves_for_all() -> None:
     outlined, boxes, table = (things(f"things.{name}") for name in ("outlined", "boxes", "table"))
     alone = Mixture([outlined], installed())
@@ -411,10 +533,11 @@ def test_any_answer_that_is_compared_can_be_distilled() -> None:
     expected = (batch.output("things")["mean"] - clean.output("things")["mean"]).abs()
     torch.testing.assert_close(loss(batch), expected)
     assert bool((expected > 0).all())
-    with pytest.raises(
-        SpecError, match=r"temperature is 2, and task 'things' is of kind things\.heights; it should be 1"
-    ):
-        Distillation(Distillation.Params(temperature=2), pipe, "things", data)
+    for heat in (2, 0.5):
+        with pytest.raises(
+            SpecError, match=rf"temperature is {heat}, and task 'things' is of kind things\.heights; it should be 1"
+        ):
+            Distillation(Distillation.Params(temperature=heat), pipe, "things", data)
     other = pipeline(kind="things.boxes")
     with pytest.raises(SpecError, match=r"cannot be distilled: answers of kind things\.boxes are not compared"):
         Distillation(Distillation.Params(), other, "things", Mixture([things("things.boxes")], installed()))

@@ -221,6 +221,45 @@ def test_a_task_behind_the_fine_picture_is_validated_on_that_of_its_quality(
     assert all((float(shown.min()), float(shown.max())) == (0.0, 1.0) for shown in ends)
 
 
+def test_modules_go_on_as_they_were_when_a_validation_fails(
+    pipe: Pipeline, shapes: Shapes, registry: Registry, seen: Seen
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    pipe.train()
+    pipe.task("coarse").head.eval()
+    before = {module: module.training for module in pipe.modules()}
+    pipe.codec.register_forward_pre_hook(fails)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        validate(pipe, Mixture([shapes(1)], registry), SPEC, seen.log, 1)
+    assert {module: module.training for module in pipe.modules()} == before
+
+
+def test_an_answer_that_is_none_of_its_kind_is_said_and_not_measured(
+    pipe: Pipeline, shapes: Shapes, registry: Registry, seen: Seen
+) -> None:
+    """A class map of another size, of which the kind could still count something."""
+    pipe.task("segmentation").head.register_forward_hook(lambda _, __, found: found[..., :-1, :])
+    found = validate(pipe, Mixture([shapes(1)], registry), SPEC, seen.log, 1)
+    assert [name for name in found if "q1" in name] == ["val bpp q1", "val coarse q1"]
+    assert seen.lines()[0].startswith("stage: task 'segmentation' is not validated: its answer ")
+
+
+class Nothing(Things):
+    """Pictures without a thing in them."""
+
+    def __getitem__(self, number: int) -> Sample:
+        sample = super().__getitem__(number)
+        return Sample(sample.key, sample.picture, {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long()})
+
+
+def test_a_figure_of_0_is_a_figure(installed: Registry, seen: Seen) -> None:
+    data = Mixture([Nothing(Nothing.Params.model_validate({"kind": "things.boxes"}))], installed)
+    found = validate(pipeline(installed, things=head("boxes")), data, SPEC, seen.log, 1)
+    assert found["val things q1"] == found["val things many q1"] == 0.0
+
+
 def test_modules_go_on_as_they_were(pipe: Pipeline, shapes: Shapes, registry: Registry, seen: Seen) -> None:
     pipe.eval()
     pipe.codec.train()
