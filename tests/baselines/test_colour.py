@@ -50,6 +50,19 @@ def test_colour_planes_are_halved_with_lanczos_and_enlarged_bicubically() -> Non
         assert np.abs(found[..., channel] - (255 * colour).clip(0, 255)).max() <= 0.51
 
 
+def test_colour_planes_are_rounded_once_after_they_are_halved() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    red, green, blue = (pixels[..., channel] / 255 for channel in range(3))
+    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    found = np.frombuffer(to_planes(pixels, True), "<u2")
+    assert np.abs(found[: 16 * 24].reshape(16, 24) - 1023 * luma).max() <= 0.5 + 1e-6
+    whole = (blue - luma) / 1.8556, (red - luma) / 1.5748
+    for difference, half in zip(whole, found[16 * 24 :].reshape(2, 8, 12), strict=True):
+        plane = Image.fromarray((1023 * difference + 512).astype(np.float32))
+        expected = np.asarray(plane.resize((12, 8), Image.Resampling.LANCZOS)).clip(0, 1023)
+        assert np.abs(expected - half).max() <= 0.5 + 1e-3
+
+
 @pytest.mark.parametrize("halved", [False, True])
 def test_smooth_pictures_come_back(halved: bool) -> None:
     rows, columns = np.mgrid[0:32, 0:48]

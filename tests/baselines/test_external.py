@@ -74,7 +74,7 @@ def test_payloads_that_the_codec_never_wrote(codec, picture, what) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("size", [(64, 128), (1000, 1000), (128, 64)], ids=str)
+@pytest.mark.parametrize("size", [(64, 128), (72, 64), (1000, 1000), (128, 64)], ids=str)
 def test_a_picture_of_another_size_than_the_files(codec, picture, size) -> None:
     payloads = codec.encode(picture(64, 64) if size != (128, 64) else picture(64, 128), Quality.of(3))
     with pytest.raises(BitstreamError):
@@ -161,6 +161,18 @@ def test_missing_packages_are_answered_with_the_way_out(cls, module, monkeypatch
         codec.encode(picture(64, 64), Quality.of(1))
 
 
+def test_packages_that_are_there_and_do_not_work_are_answered_alike(monkeypatch, picture, tmp_path) -> None:
+    """A plugin whose library is of another system, and an ffmpeg that the wheel did not bring."""
+    (tmp_path / "pillow_jxl.py").write_text("raise ImportError('libjxl.so.0: cannot open shared object file')")
+    (tmp_path / "imageio_ffmpeg.py").write_text("def get_ffmpeg_exe(): raise RuntimeError('No ffmpeg exe was found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for cls, module in ((JPEGXL, "pillow_jxl"), (HEVC, "imageio_ffmpeg")):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        with pytest.raises(InputError, match=r"needs the .*: pip install 'icm-framework\[baselines\]'"):
+            cls(cls.Params()).encode(picture(64, 64), Quality.of(1))
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+
 @pytest.mark.parametrize("cls", [JPEG2000, WebP, AVIF], ids=lambda cls: cls.name)
 def test_a_pillow_without_the_format(cls, monkeypatch, picture) -> None:
     monkeypatch.setattr("icm_baselines.still.features.check", lambda feature: False)
@@ -175,6 +187,30 @@ def test_missing_programs_are_answered_with_where_they_are(monkeypatch, picture,
         codec.encode(picture(8, 8), Quality.of(1))
     with pytest.raises(InputError, match="needs the program bpgdec"):
         codec.decode([b"BPG\xfb"], (8, 8), Quality.of(1))
+
+
+@pytest.mark.parametrize(
+    ("error", "says"), [(MemoryError(), "MemoryError"), (ValueError(" two\nlines\n"), "two lines")], ids=str
+)
+def test_what_pillow_raises_is_told_in_one_line(monkeypatch, picture, error, says) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    codec = JPEG(JPEG.Params())
+    payloads = codec.encode(picture(8, 9), Quality.of(1))
+    monkeypatch.setattr("icm_baselines.still.Image.open", fail)
+    with pytest.raises(BitstreamError, match=rf"^the baselines\.jpeg stream is damaged: {says}$"):
+        codec.decode(payloads, (8, 9), Quality.of(1))
+    monkeypatch.setattr("icm_baselines.still.Image.Image.save", fail)
+    with pytest.raises(InputError, match=rf"^baselines\.jpeg cannot code a picture of 9x8 pixels: {says}$"):
+        codec.encode(picture(8, 9), Quality.of(1))
+
+
+def test_decoded_pictures_lie_where_the_codec_was_put(picture) -> None:
+    codec = JPEG(JPEG.Params())
+    payloads = codec.encode(picture(8, 9), Quality.of(1))
+    (found,) = codec.to("meta").decode(payloads, (8, 9), Quality.of(1)).levels
+    assert found.device.type == "meta" and found.shape == (1, 3, 8, 9)
 
 
 def test_a_picture_that_a_format_cannot_hold() -> None:

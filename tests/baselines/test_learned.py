@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from icm_baselines.attention import Cheng2020AttentionCodec
 from icm_baselines.latent import LatentAdapter
 from icm_baselines.learned import LearnedCodec, ScaleHyperpriorCodec
 from icm_core import BitstreamError, InputError, Quality, SpecError, WeightsError
+from icm_core.coding.rans import MAX_SYMBOL
 from icm_core.pipeline.weights import load_weights, metadata
 from icm_core.types import Level, SideInfo, SideInfoLayout
 
@@ -143,6 +146,30 @@ def test_context_models_say_scales_first_and_then_means(cls, picture) -> None:
     assert bool(symbols.any()) and float((symbols - symbols.round()).abs().max()) < 1e-5
 
 
+def test_what_autocast_and_the_pictures_numbers_are_changes_no_byte(codec, picture) -> None:
+    x = picture(64, 64).bfloat16().float()
+    payloads = codec.encode(x, ONE)
+    decoded = codec.decode(payloads, (64, 64), ONE).levels[0]
+    assert codec.encode(x.double(), ONE) == codec.encode(x.bfloat16(), ONE) == payloads
+    with torch.autocast("cpu", torch.bfloat16):
+        assert codec.encode(x, ONE) == payloads
+        assert torch.equal(codec.decode(payloads, (64, 64), ONE).levels[0], decoded)
+
+
+def test_another_process_can_be_given_a_codec(codec, picture) -> None:
+    copy = pickle.loads(pickle.dumps(codec))
+    assert copy.encode(picture(64, 64), ONE) == codec.encode(picture(64, 64), ONE)
+    assert copy.coding_state() == codec.coding_state()
+
+
+def test_values_beyond_what_the_coder_holds_are_the_nearest_that_it_does(hyperprior, picture) -> None:
+    hyperprior.net.g_a[-1].bias[:2] = torch.tensor([1e7, -1e7])
+    (latent,) = (
+        with_weights_of(hyperprior, "latent").decode(hyperprior.encode(picture(64, 64), ONE), (64, 64), ONE).levels
+    )
+    assert latent[:, 0].unique().tolist() == [MAX_SYMBOL] and latent[:, 1].unique().tolist() == [-MAX_SYMBOL]
+
+
 def test_damaged_payloads(codec, picture) -> None:
     (good,) = codec.encode(picture(64, 64), ONE)
     for bad in (b"", good[:4], good[:-4], good + bytes(4), bytes(len(good)), good[::-1]):
@@ -197,6 +224,15 @@ def test_import_of_a_checkpoint(tmp_path, picture, model, use, params) -> None:
     assert torch.equal(pipe.codec.net.g_a[-1].weight, original.g_a[-1].weight.half().float())
     out = pipe.decode(pipe.encode(picture(64, 64)[0], quality=1))
     assert set(out) == {"segmentation", "classification", "picture"}
+    name = use.removeprefix("baselines.").replace("_", "-")
+    assert json.loads((tmp_path / "imported.json").read_text()) == {
+        "icm": 1,
+        "name": "imported",
+        "description": f"CompressAI's {name}, and the task networks of sicmh-small on its decoded pictures",
+        "extends": "jpeg-camvid",
+        "codec": {"use": use, "params": params},
+        "weights": "imported.codec.safetensors",
+    }
     stored = metadata(tmp_path / "imported.codec.safetensors")
     assert stored["icm.fingerprint.base"] == pipe.base_fingerprint.hex() and stored["icm.name"] == "imported"
 
@@ -209,11 +245,18 @@ def test_checkpoints_that_cannot_be(tmp_path) -> None:
     bomb, other, text = tmp_path / "bomb.pth", tmp_path / "other.pth", tmp_path / "text.pth"
     torch.save({"state_dict": Bomb()}, bomb)
     torch.save({"layer.weight": torch.zeros(1)}, other)
+    mixed, wrapped, listed = tmp_path / "mixed.pth", tmp_path / "wrapped.pth", tmp_path / "listed.pth"
+    torch.save({"layer.weight": torch.zeros(1), "epoch": 3}, mixed)
+    torch.save({"state_dict": [torch.zeros(1)]}, wrapped)
+    torch.save([torch.zeros(1)], listed)
     text.write_text("no checkpoint")
     for path, says in (
         (bomb, "not a checkpoint of tensors alone"),
         (text, "not a checkpoint of tensors alone"),
         (other, "it is none of bmshj2018-hyperprior, mbt2018 and cheng2020-anchor"),
+        (mixed, "it holds no state dict"),
+        (wrapped, "it holds no state dict"),
+        (listed, "it holds no state dict"),
         (tmp_path / "missing.pth", "no such file"),
     ):
         with pytest.raises(WeightsError, match=says):
@@ -238,9 +281,25 @@ def test_weights_are_parameters_without_tables(hyperprior, tmp_path) -> None:
 
 def with_side(side: str) -> LearnedCodec:
     """The hyperprior's weights with other side information."""
+    return with_weights_of(make(ScaleHyperpriorCodec), side)
+
+
+def with_weights_of(other: LearnedCodec, side: str) -> LearnedCodec:
     codec = ScaleHyperpriorCodec(ScaleHyperpriorCodec.Params(n=12, m=18, side=side)).eval().requires_grad_(False)
-    codec.load_trained(make(ScaleHyperpriorCodec).net.state_dict())
+    codec.load_trained(other.net.state_dict())
     return codec
+
+
+@pytest.mark.parametrize(
+    ("side", "levels", "width"),
+    [
+        ("picture", (Level(3, 1),), 3),
+        ("latent", (Level(18, 16),), 12),
+        ("both", (Level(3, 1), Level(18, 16)), 12),
+    ],
+)
+def test_the_layout_says_what_is_handed_on_and_how_wide_the_codec_is(side, levels, width) -> None:
+    assert with_side(side).layout == SideInfoLayout(levels, width)
 
 
 @pytest.mark.parametrize(("side", "shapes"), [("latent", [(2, 18, 5, 7)]), ("both", [(2, 3, 80, 112), (2, 18, 5, 7)])])

@@ -32,6 +32,13 @@ def test_the_adapter_hands_the_picture_on(picture) -> None:
     assert adapter.state_dict() == {}
 
 
+def test_the_adapter_hands_on_the_first_of_several_levels(picture) -> None:
+    x = picture(48, 64)
+    adapter = PixelsAdapter(PixelsAdapter.Params(), SideInfoLayout((Level(3, 1), Level(18, 16)), 12))
+    found = adapter(SideInfo((x, torch.ones(1, 18, 3, 4)), (40, 60)))
+    assert list(found.maps) == ["image"] and torch.equal(found.maps["image"], x) and found.size == (40, 60)
+
+
 def test_the_adapter_refuses_side_information_that_is_no_picture() -> None:
     with pytest.raises(
         SpecError, match=r"takes a codec whose side information begins with the decoded picture.*\(96, 32\)"

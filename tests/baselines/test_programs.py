@@ -95,6 +95,26 @@ def test_a_bpg_file_of_another_size_is_not_decoded(programs: Programs, picture: 
     assert len(programs.told) == runs
 
 
+def test_a_bpg_file_that_holds_another_picture_than_its_header_says(programs: Programs, picture: Any) -> None:
+    codec = BPG(BPG.Params.model_validate({}))
+    (payload,), (other,) = (codec.encode(picture(40, width), Quality.of(1)) for width in (300, 200))
+    with pytest.raises(BitstreamError, match="holds a picture of 200x40 pixels, and the file's is 300x40"):
+        codec.decode([payload[:10] + other[10:]], (40, 300), Quality.of(1))
+
+
+def test_a_program_that_does_not_start_is_told(
+    programs: Programs, picture: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (programs.folder / "bpgenc").write_text("#!/no/such/interpreter\n")
+    with pytest.raises(InputError, match="cannot code a picture of 9x8 pixels: it does not start: No such file"):
+        BPG(BPG.Params.model_validate({})).encode(picture(8, 9), Quality.of(1))
+    monkeypatch.setattr(ffmpeg, "program", lambda codec: str(programs.folder / "bpgenc"))
+    with pytest.raises(
+        InputError, match=r"^some\.codec: ffmpeg does not start: No such file .*; pip install 'icm-frame"
+    ):
+        ffmpeg.run("some.codec", [], b"", 64)
+
+
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Programs that are not started: their time limits, and what comes of them."""
@@ -145,6 +165,17 @@ def test_what_ffmpeg_says_is_told(started: SimpleNamespace, status: int, out: by
 def test_ffmpeg_that_says_something_and_ends_well_has_done_its_work(started: SimpleNamespace) -> None:
     started.answer = subprocess.CompletedProcess([], 0, b"coded", b"deprecated pixel format\n")
     assert ffmpeg.run("some.codec", [], b"", 64) == b"coded"
+
+
+def test_what_a_video_coder_refuses_is_told_with_the_pictures_own_size(started: SimpleNamespace, picture: Any) -> None:
+    started.answer = subprocess.CompletedProcess([], 1, b"", b"no such encoder\n")
+    codec = VVC(VVC.Params.model_validate({}))
+    with pytest.raises(InputError, match=r"^baselines\.vvc cannot code a picture of 83x50 pixels: no such encoder$"):
+        codec.encode(picture(50, 83), Quality.of(1))
+    with pytest.raises(BitstreamError, match=r"^the baselines\.vvc stream is damaged: no such encoder$"):
+        codec.decode([b"x"], (50, 83), Quality.of(1))
+    # Of what is coded, 88x64 pixels.
+    assert started.limits == [120 + 88 * 64 / 2000] * 2
 
 
 HEAD = b"YUV4MPEG2 W72 H64 F25:1 Ip A0:0 C420p10 XYSCSS=420P10 XCOLORRANGE=FULL\nFRAME\n"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 
+from icm_baselines.external import Pixels
 from icm_baselines.learned import ScaleHyperpriorCodec
 from icm_baselines.residual import CodecResidual
 from icm_baselines.still import JPEG
@@ -34,6 +36,47 @@ def test_a_decoded_picture_is_within_0_and_1_and_that_of_training_is_not(picture
     assert float(trained.min()) < 0 and float(trained.max()) > 1
     torch.testing.assert_close(found, trained.clamp(0, 1))
     assert bits.tolist() == [8 * len(residual.encode(x, coarse, side, BEST)[0])]
+
+
+class Kept(JPEG):
+    """A codec that keeps every pixel, and what it was given."""
+
+    name: ClassVar[str] = "tests.kept"
+    given: ClassVar[list[list[float]]] = []
+
+    def encode(self, x: torch.Tensor, quality: Quality) -> list[bytes]:
+        self.given.append(x[0, 0, 0].tolist())
+        return super().encode(x, quality)
+
+    def compress(self, pixels: Pixels, setting: float) -> bytes:
+        return pixels.tobytes()
+
+    def decompress(self, payload: bytes, size: tuple[int, int]) -> Pixels:
+        return np.frombuffer(payload, np.uint8).reshape(*size, 3)
+
+
+@pytest.mark.parametrize(
+    ("gain", "given", "refined"),
+    [  # residues of 0, 20, -20, 127, -128 and 200 grey levels on 100
+        (1.0, [128, 148, 108, 255, 0, 255], [100, 120, 80, 227, 0, 227]),
+        (4.0, [128, 208, 48, 255, 0, 255], [100, 120, 80, 131.75, 68, 131.75]),
+    ],
+)
+def test_a_residue_is_multiplied_around_mid_grey_and_cut_to_a_picture(
+    gain: float, given: list[float], refined: list[float]
+) -> None:
+    residual, residues = behind(Nested.of(Kept), gain), [0, 20, -20, 127, -128, 200]
+    coarse = torch.full((1, 3, 2, 6), 100 / 255)
+    x = coarse + torch.tensor(residues) / 255
+    side = SideInfo((coarse,), (2, 6))
+    Kept.given.clear()
+    payloads = residual.encode(x, coarse, side, BEST)
+    trained, _ = residual(x, coarse, side, torch.tensor([6.0]))
+    assert Kept.given == [pytest.approx([level / 255 for level in given], abs=1e-6)] * 2
+    found = residual.decode(payloads, coarse, side, BEST)
+    assert (255 * found[0, 2, 1]).tolist() == pytest.approx(refined, abs=1e-3)
+    refined[4] = -28 if gain == 1 else refined[4]
+    assert (255 * trained[0, 2, 1]).tolist() == pytest.approx(refined, abs=1e-3)
 
 
 class Proved(JPEG):
