@@ -14,106 +14,30 @@ of bugs by hand has ``"wider"``, the tests that are run where the module's let a
 ``module``, ``was`` and ``becomes`` (text that stands once in the module, and what it becomes), ``tests`` of its own if
 those of the module are not the ones, and ``no_bug`` with the reason once it was judged to be none.
 
-No bug is ever on the disk: each is planted in a process of its own, by the import of the module, so the tree can be
-worked in meanwhile. A test that starts a process does not see the bug, therefore. The processes are copies of one
-that has imported PyTorch and the like, and none of what is tested.
+No bug is ever on the disk: each is planted in a process of its own, so the tree can be worked in meanwhile. A test
+that starts a process does not see the bug, therefore. How that is done: benchmarks/planting.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import contextlib
 import hashlib
-import importlib
-import importlib.abc
-import importlib.machinery
 import json
-import os
 import random
-import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from planting import LATE, NOTICED, ROOT, SURVIVED, Collected, Outcome, dotted, prepare, tried
+
 CONFIGURATION = ROOT / "benchmarks/mutants.json"
 RESULTS = ROOT / "benchmarks/results/mutants"
 BY_HAND, BY_HAND_RESULTS = ROOT / "benchmarks/by_hand", ROOT / "benchmarks/results/by_hand"
 PAGE, TEXT = ROOT / "docs/testing.md", ROOT / "benchmarks/testing.md.in"
-ROOTS = [
-    ROOT,
-    ROOT / "registry",
-    *(path for folder in ("plugins", "examples") for path in sorted((ROOT / folder).iterdir()) if path.is_dir()),
-]
-HEAVY = (
-    "torch",
-    "torchvision",
-    "torchmetrics",
-    "timm",
-    "compressai",
-    "pydantic",
-    "pytest",
-    "hypothesis",
-    "typer",
-    "PIL",
-)
-# The plug-ins of schemathesis and anyio take seconds to load, and no test uses them.
-WITHOUT = ("-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:anyio")
-QUIET = ("-q", "-x", "--no-header", *WITHOUT, "-W", "ignore", f"--rootdir={ROOT}")
-
-NOTICED, SURVIVED, LATE = "noticed", "survived", "late"
-
-
-class Planted(importlib.abc.MetaPathFinder):
-    """Imports a module from a source of its own, and everything else as ever."""
-
-    def __init__(self, name: str, path: Path, source: str) -> None:
-        self.name, self.used = name, False
-        planted = self
-
-        class Loader(importlib.machinery.SourceFileLoader):
-            def get_code(self, fullname: str) -> Any:
-                del fullname
-                planted.used = True
-                return compile(source, str(path), "exec", dont_inherit=True)
-
-        self._loader = Loader(name, str(path))
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Of this module alone."""
-        del path, target
-        if fullname != self.name:
-            return None
-        return importlib.util.spec_from_file_location(fullname, self._loader.path, loader=self._loader)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one run of the tests.
-
-    Attributes:
-        what: ``"noticed"``, ``"survived"``, or ``"late"`` where they took much longer than without a bug.
-        seconds: how long they took.
-        said: the end of what they printed.
-    """
-
-    what: str
-    seconds: float
-    said: str
-
-
-def dotted(path: Path) -> str:
-    """The name by which a file is imported."""
-    root = next(root for root in sorted(ROOTS, key=lambda root: -len(root.parts)) if path.is_relative_to(root))
-    return ".".join(path.relative_to(root).with_suffix("").parts)
 
 
 def configuration() -> dict[str, dict[str, Any]]:
@@ -136,72 +60,6 @@ def chosen(names: Sequence[str]) -> list[str]:
     return found
 
 
-def start(module: str, source: str, tests: Sequence[str], output: Path) -> int:
-    """A process that runs tests with a source in a module's place; gives its number.
-
-    Its exit code: that of pytest, or 99 where the tests did not import the module.
-    """
-    child = os.fork()
-    if child:
-        return child
-    try:
-        os.setpgid(0, 0)
-        sink = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for stream in (1, 2):
-            os.dup2(sink, stream)
-        os.chdir(ROOT)
-        code = _tested(module, source, tests)
-        sys.stdout.flush()
-    except BaseException as error:  # nothing may return into the parent's code
-        os.write(2, repr(error).encode())
-        code = 98
-    os._exit(code)
-
-
-def _tested(module: str, source: str, tests: Sequence[str]) -> int:
-    import hypothesis
-    import pytest
-    import torch
-
-    torch.set_num_threads(1)
-    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # nobody reads the smallest example of a bug
-    hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None, phases=phases)
-    hypothesis.settings.load_profile("mutants")
-    sys.path[:0] = map(str, ROOTS)
-    sys.dont_write_bytecode = True
-    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, ROOTS))
-    planted = Planted(dotted(ROOT / module), ROOT / module, source)
-    sys.meta_path.insert(0, planted)
-    code = int(pytest.main([*QUIET, *tests]))
-    return code if planted.used else 99
-
-
-def finished(child: int, limit: float) -> tuple[int | None, float]:
-    """The exit code of a process, None if it took too long and was ended; and its seconds."""
-    began = time.monotonic()
-    while time.monotonic() - began < limit:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status), time.monotonic() - began
-        time.sleep(0.02)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None, time.monotonic() - began
-
-
-def tried(module: str, source: str, tests: Sequence[str], limit: float, *, imported: bool = True) -> Outcome:
-    """Runs the tests with a source in the module's place, which they have to import unless ``imported`` is False."""
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "said"
-        code, seconds = finished(start(module, source, tests, output), limit)
-        said = output.read_text(errors="replace")[-6000:]
-    if code == 99 and not imported:
-        return Outcome(SURVIVED, seconds, said)
-    if code in (98, 99):
-        sys.exit(f"{module}: its tests do not import it\n{said}" if code == 99 else said)
-    return Outcome(LATE if code is None else NOTICED if code else SURVIVED, seconds, said)
-
-
 def drawn(count: int, sample: int | None, seed: int) -> list[int]:
     """Numbers of the bugs that are planted, from 0: all, or so many of them by chance, in order."""
     if sample is None or sample >= count:
@@ -214,21 +72,22 @@ def measured(module: str, tests: Sequence[str], sample: int | None, seed: int) -
     from mutations import mutants
 
     source = (ROOT / module).read_text()
-    plain = tried(module, source, tests, 1200)
-    if plain.what != SURVIVED:
-        sys.exit(f"{module}: its tests fail without any bug\n{plain.said}")
     found = mutants(source)
     numbers = drawn(len(found), sample, seed)
     some = f"{len(numbers)} of " if len(numbers) < len(found) else ""
-    print(f"{module}: {some}{len(found)} bugs, {plain.seconds:.1f} s a run without one", flush=True)
     began, survivors, late = time.monotonic(), [], 0
-    for number in numbers:
-        one = found[number]
-        outcome = tried(module, one.source, tests, 30 + 5 * plain.seconds)
-        late += outcome.what == LATE
-        if outcome.what == SURVIVED:
-            survivors.append({"line": one.line, "was": one.was, "becomes": one.becomes})
-            print(f"  {number + 1}: survived, line {one.line}: {one.was}  ->  {one.becomes}", flush=True)
+    with Collected(tests) as collected:
+        plain = collected.tried(module, source, 1200)
+        if plain.what != SURVIVED:
+            sys.exit(f"{module}: its tests fail without any bug\n{plain.said}")
+        print(f"{module}: {some}{len(found)} bugs, {plain.seconds:.1f} s a run without one", flush=True)
+        for number in numbers:
+            one = found[number]
+            outcome = collected.tried(module, one.source, 30 + 5 * plain.seconds)
+            late += outcome.what == LATE
+            if outcome.what == SURVIVED:
+                survivors.append({"line": one.line, "was": one.was, "becomes": one.becomes})
+                print(f"  {number + 1}: survived, line {one.line}: {one.was}  ->  {one.becomes}", flush=True)
     return {
         "module": module,
         "tests": list(tests),
@@ -255,8 +114,12 @@ def by_hand(area: str, new: bool) -> int:
     given = json.loads((BY_HAND / f"{area}.json").read_text())
     target = BY_HAND_RESULTS / f"{area}.json"
     results = {_key(one): one for one in json.loads(target.read_text())} if target.exists() else {}
-    believed: set[tuple[str, ...]] = set()
     BY_HAND_RESULTS.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(_Runs()) as runs:
+        return _by_hand(given, target, results, runs, new)
+
+
+def _by_hand(given: dict[str, Any], target: Path, results: dict[tuple[str, ...], Any], runs: _Runs, new: bool) -> int:
     unnoticed = 0
     for number, bug in enumerate(given["bugs"], 1):
         before = results.get(_key(bug), {})
@@ -270,7 +133,7 @@ def by_hand(area: str, new: bool) -> int:
         source = source.replace(bug["was"], bug["becomes"])
         compile(source, bug["module"], "exec", dont_inherit=True)
         try:
-            found, said = _planted_by_hand(bug, source, given["wider"], believed)
+            found, said = _planted_by_hand(bug, source, given["wider"], runs)
         except SystemExit as error:
             sys.exit(f"{number}: {error}")
         unnoticed += found != NOTICED and "no_bug" not in bug
@@ -289,21 +152,42 @@ def _key(bug: dict[str, Any]) -> tuple[str, ...]:
     return tuple(_named(bug).values())
 
 
-def _planted_by_hand(
-    bug: dict[str, Any], source: str, wider: Sequence[str], believed: set[tuple[str, ...]]
-) -> tuple[str, str]:
-    """What became of a bug, and which test noticed it. Tests are believed if they pass without a bug."""
+class _Runs:
+    """The last lists of tests, collected; they are believed if they pass without a bug."""
+
+    def __init__(self) -> None:
+        self._collected: dict[tuple[str, ...], Collected] = {}
+        self._believed: set[tuple[str, ...]] = set()
+
+    def tried(self, module: str, source: str, tests: Sequence[str], limit: float, *, imported: bool = True) -> Outcome:
+        collected = self._of(tuple(tests))
+        outcome = collected.tried(module, source, limit, imported=imported)
+        if outcome.what != SURVIVED and collected.tests not in self._believed:
+            plain = collected.tried(module, (ROOT / module).read_text(), limit)
+            if plain.what != SURVIVED:
+                sys.exit(f"{', '.join(tests)}: they fail without any bug\n{plain.said}")
+            self._believed.add(collected.tests)
+        return outcome
+
+    def _of(self, tests: tuple[str, ...], most: int = 3) -> Collected:
+        kept = self._collected.pop(tests, None) or Collected(tests)
+        self._collected[tests] = kept
+        while len(self._collected) > most:
+            self._collected.pop(next(iter(self._collected))).close()
+        return kept
+
+    def close(self) -> None:
+        for collected in self._collected.values():
+            collected.close()
+
+
+def _planted_by_hand(bug: dict[str, Any], source: str, wider: Sequence[str], runs: _Runs) -> tuple[str, str]:
+    """What became of a bug, and which test noticed it."""
     module = bug["module"]
     tests = bug.get("tests") or configuration()[module]["tests"]
-    outcome = tried(module, source, tests, 600)
+    outcome = runs.tried(module, source, tests, 600)
     if outcome.what == SURVIVED:
-        tests = wider
-        outcome = tried(module, source, tests, 1200, imported=False)
-    if outcome.what != SURVIVED and tuple(tests) not in believed:
-        plain = tried(module, (ROOT / module).read_text(), tests, 1200)
-        if plain.what != SURVIVED:
-            sys.exit(f"{', '.join(tests)}: they fail without any bug\n{plain.said}")
-        believed.add(tuple(tests))
+        outcome = runs.tried(module, source, wider, 1200, imported=False)
     failed = [line for line in outcome.said.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return outcome.what, next(iter(failed), "")[:120]
 
@@ -420,9 +304,7 @@ def main() -> None:
                     print(f"line {one.line}: {one.was}  ->  {one.becomes}", flush=True)
                     print(tried(module, one.source, configuration()[module]["tests"], 1200).said)
         return
-    for name in HEAVY:
-        importlib.import_module(name)
-    gc.freeze()  # the garbage collector of a copy does not look at all that again
+    prepare()
     RESULTS.mkdir(parents=True, exist_ok=True)
     open_ones = sum(by_hand(area, given.new) for area in given.by_hand or ())
     for module in modules:

@@ -20,7 +20,9 @@ def imported(name: str) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[f"icm_{name}"] = module
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        spec.loader.exec_module(module)
     return module
 
 
@@ -115,3 +117,35 @@ def test_what_became_of_a_bug_by_hand_the_first_time_stays_on_record(tmp_path: P
         ("survived", "survived"),
     ]
     assert "| area | 1 | 0 | 1 | 0 | 1 | 1 |" in done.stdout
+
+
+def test_bugs_in_functions_and_outside_are_planted_in_copies_of_what_has_collected_the_tests() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import planting\n"
+        "module = 'icm_core/quality.py'\n"
+        "source = (planting.ROOT / module).read_text()\n"
+        "with planting.Collected(['tests/core/test_quality.py']) as collected:\n"
+        "    for was, becomes in (\n"
+        "        ('', '# a line more\\n'),\n"
+        "        ('return self.step - STEPS_PER_UNIT', 'return self.step'),\n"
+        "        ('return self.step - STEPS_PER_UNIT', 'import time; time.sleep(60)'),\n"
+        "        ('STEPS_PER_UNIT = ', 'STEPS_PER_UNIT = 1 + '),\n"
+        "        ('', ''),\n"
+        "    ):\n"
+        "        assert source.count(was) == 1 or not was\n"
+        "        outcome = collected.tried(module, source.replace(was, becomes, 1), 8)\n"
+        "        print(outcome.what, outcome.said.rpartition('FAILED ')[2][:30].strip())\n"
+        "    try:\n"
+        "        collected.tried('plugins/serve/icm_serve/app.py', '', 8)\n"
+        "    except SystemExit as error:\n"
+        "        print(str(error).splitlines()[0])\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "survived ",
+        "noticed tests/core/test_quality.py::te",
+        "late ",
+        "noticed tests/core/test_quality.py::te",
+        "survived ",
+        "plugins/serve/icm_serve/app.py: its tests do not import it",
+    ]
