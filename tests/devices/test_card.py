@@ -157,3 +157,59 @@ def test_modules_move_there_and_back_with_what_they_share() -> None:
             torch.optim.Adam(each.parameters(), 1e-3).step()
         assert all(one.device.type == "cpu" for one in net.cpu().parameters())
         assert all(one.device == CARD for one in net.to("cuda").parameters())
+
+
+def test_types_are_those_that_are_asked_for_with_the_device() -> None:
+    with card():
+        for found in (HERE.to(CARD, torch.float64), HERE.to("cuda", torch.float64), HERE.to(0, dtype=torch.float64)):
+            assert (found.device, found.dtype) == (CARD, torch.float64)
+        copied = on_card(HERE)
+        assert copied.to(CARD, torch.float32, False, True) is not copied
+
+
+def test_a_tensor_says_in_every_way_where_it_is() -> None:
+    with card():
+        there = on_card(HERE)
+        assert (there.device, there.is_cuda, there.is_cpu) == (CARD, True, False)
+        assert (HERE.device.type, HERE.is_cuda, HERE.is_cpu) == ("cpu", False, True)
+        assert torch.zeros(2, device="cuda:1").device == CARD  # there is one card
+        assert torch.zeros(2, device="cuda").device == torch.zeros(2, device=0).device == CARD
+        assert torch.zeros(2, device="meta").device.type == "meta"
+
+
+def test_gradients_come_back_from_wherever_a_tensor_was_moved() -> None:
+    moves: list[Callable[[Tensor], Tensor]] = [
+        lambda x: x.cuda(),
+        lambda x: x.to("cuda"),
+        lambda x: x.to("cuda").cpu(),
+        lambda x: off_card(on_card(x)),
+        lambda x: x.to(on_card(HERE).requires_grad_()),
+        lambda x: x.type_as(on_card(HERE).requires_grad_()),
+    ]
+    for number, move in enumerate(moves):
+        with card():
+            x = HERE.clone().requires_grad_()
+            moved = move(x)
+            assert moved.device.type == ("cpu" if number in (2, 3) else "cuda")
+            (moved * 3).sum().backward()  # type: ignore[no-untyped-call]
+        assert x.grad is not None and torch.equal(off_card(x.grad), torch.full((3, 4), 3.0))
+
+
+def test_two_generators_know_each_its_own_place() -> None:
+    with card():
+        there, here = torch.Generator("cuda").manual_seed(1), torch.Generator().manual_seed(1)
+        assert torch.rand(2, generator=there, device="cuda").device == CARD
+        assert torch.rand(2, generator=here).device.type == "cpu"
+        with pytest.raises(RuntimeError, match="Expected a 'cpu' device type for generator but found 'cuda'"):
+            torch.rand(2, generator=there)
+    assert type(torch.Generator()) is torch.Generator
+
+
+def test_names_of_arguments_count_where_no_card_is_asked_for() -> None:
+    """Tensors that are on the card go on as such when the context is over."""
+    there = on_card(HERE.clone())
+    assert torch.sum(there, dim=1).shape == (3,)
+    found = torch.sum(there, dim=1, keepdim=True)
+    assert off_card(found).tolist() == [[6.0], [22.0], [38.0]] and isinstance(found, type(there))
+    with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
+        torch.add(there, other=HERE)

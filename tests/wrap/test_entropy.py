@@ -115,3 +115,50 @@ def test_a_payload_of_a_large_picture_is_read_to_its_end(codec: Ladder) -> None:
     with torch.no_grad():
         expected = codec._models()[1].eval()(x)["x_hat"].clamp(0, 1)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_twin_shares_weights_and_buffers_and_nothing_else(codec: Ladder) -> None:
+    model = codec._models()[0].train()
+    twin = entropy.twin(model)
+    assert {id(tensor) for tensor in twin.parameters()} == {id(tensor) for tensor in model.parameters()}
+    assert {id(tensor) for tensor in twin.buffers()} == {id(tensor) for tensor in model.buffers()}
+    assert model.training and not twin.training
+    part: Any = model.get_submodule("entropy_bottleneck")
+    coder = part.entropy_coder
+    entropy.read_strictly(twin)
+    twin.update(force=True)  # type: ignore[operator]
+    assert part.entropy_coder is coder and part._quantized_cdf.numel() == 0
+
+
+def test_a_models_state_is_all_that_was_trained(codec: Ladder) -> None:
+    names = {name.rpartition(".")[2] for name in codec.net.state_dict() if "entropy_bottleneck" in name}
+    assert "quantiles" in names and names.isdisjoint({"_offset", "_quantized_cdf", "_cdf_length"})
+    assert not any(name.endswith("quantiles") for name, _ in codec.named_parameters())
+
+
+def test_the_ends_and_the_median_leave_so_much_on_either_side(codec: Ladder) -> None:
+    codec.freeze_tables()
+    for part in bottlenecks(codec):
+        found = part._logits_cumulative(part.quantiles, stop_gradient=True)[:, 0].sigmoid()
+        tail = torch.full_like(found[:, 0], part.tail_mass / 2)
+        torch.testing.assert_close(found[:, 1], torch.full_like(tail, 0.5), atol=1e-3, rtol=0)
+        torch.testing.assert_close(found[:, 0], tail, atol=0, rtol=0.05)
+        # What is left above is a difference of numbers near 1.
+        torch.testing.assert_close(1 - found[:, 2], tail, atol=1e-7, rtol=0.05)
+
+
+def test_what_has_no_entropy_models_is_read_as_it_is() -> None:
+    assert not entropy.read_strictly(nn.Conv2d(3, 3, 1))
+    followed = entropy.Followed.by_zeros(b"abc", 10)
+    assert followed.string == b"abc" and followed[:3] == b"abc" and not any(followed[3:])
+    # A word of four bytes for each symbol, and 16 bytes of an escape for each byte of the string.
+    assert len(followed) - 3 >= 4 * 10 + 16 * 3
+
+
+def test_shapes_are_found_though_a_model_fails_and_values_are_again_afterwards(codec: Ladder) -> None:
+    model = codec._models()[0]
+    (part,) = (module for module in model.modules() if isinstance(module, EntropyBottleneck))
+    with pytest.raises(KeyError), entropy.shapes_alone(model):
+        assert part(torch.zeros(1, 4, 2, 2, device="meta"))[1].shape == (1, 4, 2, 2)
+        raise KeyError
+    assert "forward" not in vars(part)

@@ -132,6 +132,14 @@ def test_what_is_decoded_has_the_pictures_size() -> None:
     torch.testing.assert_close(side.levels[0][:, :, ::10, ::28], means[:, :, :, [0, 3]], rtol=0, atol=1 / 400)
 
 
+def test_pictures_are_coded_in_full_precision() -> None:
+    codec = One(One.Params())
+    just_above = torch.full((1, 3, 8, 8), 100.51 / 200)
+    for x in (just_above, just_above.double()):
+        assert codec.encode(x, FIRST) == [bytes([101] * 3)]
+    assert codec.encode(torch.full((1, 3, 8, 8), 100.49 / 200), FIRST) == [bytes([100] * 3)]
+
+
 def test_bits_are_logarithms_to_base_2_of_each_picture_by_name() -> None:
     bits = One(One.Params())(WIDE, torch.ones(2)).bits
     assert {name: each.tolist() for name, each in bits.items()} == {"y": [2 * 3 * 2 * 4] * 2}
