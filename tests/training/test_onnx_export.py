@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 from typer.testing import CliRunner
 
 import icm_core
@@ -17,12 +18,13 @@ from icm_baselines.pixels import Picture
 from icm_core import Pipeline, build, build_registry, parse_spec
 from icm_core.bitstream.container import read
 from icm_core.cli import app
+from icm_core.interfaces import ComponentParams
 from icm_core.pictures import to_picture
 from icm_core.testing.cases.examples import pictures
-from icm_core.types import Features, SideInfo
-from icm_training.onnx_export import export_onnx
+from icm_core.types import FeatureLayout, Features, SideInfo
+from icm_training.onnx_export import Network, export_onnx
 
-pytest.importorskip("onnx", reason="pip install icm-framework[onnx]")
+onnx = pytest.importorskip("onnx", reason="pip install icm-framework[onnx]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install icm-framework[onnx]")
 
 SIZE = (128, 192)
@@ -188,16 +190,112 @@ class Odd(Picture):
         return x
 
 
-def test_a_network_of_which_one_pixel_is_off_is_not_written(tmp_path: Path) -> None:
+class Lost(Picture):
+    """A pixel that is no number any more in a file that was traced for another picture."""
+
+    name = "tests.lost"
+
+    def forward(self, features: Features) -> torch.Tensor:
+        x = super().forward(features).clone()
+        off = x[0, 0, 1, 2] - float(x[0, 0, 1, 2])
+        x[..., 3, 4] += torch.sqrt(-off.square())
+        return x
+
+
+class Grid(Picture):
+    """Through means of a grid of 2 rows and 4 columns, enlarged to three quarters of the height and half the width."""
+
+    name = "tests.grid"
+
+    def forward(self, features: Features) -> torch.Tensor:
+        x = super().forward(features)
+        means = functional.adaptive_avg_pool2d(x, (2, 4))
+        size = (int(x.shape[-2]) * 3 // 4, int(x.shape[-1]) // 2)
+        small = functional.interpolate(x, size, mode="bilinear", antialias=True)
+        return small * means.mean((-2, -1), keepdim=True) + functional.interpolate(means, size, mode="bilinear")
+
+
+class Sums(Picture):
+    """Means of a grid that does not divide the picture, and none else."""
+
+    name = "tests.sums"
+
+    def forward(self, features: Features) -> torch.Tensor:
+        return functional.adaptive_avg_pool2d(super().forward(features), (5, 7))
+
+
+class Turned(Picture):
+    """Twice as large, by a transposed convolution of a subclass that is only faster."""
+
+    name = "tests.turned"
+
+    class Faster(torch.nn.ConvTranspose2d):
+        pass
+
+    def __init__(self, params: ComponentParams, features: FeatureLayout) -> None:
+        super().__init__(params, features)
+        self.enlarge = self.Faster(3, 3, 2, stride=2)
+
+    def forward(self, features: Features) -> torch.Tensor:
+        found: torch.Tensor = self.enlarge(super().forward(features))
+        return found
+
+
+def odd(head: type[Picture]) -> Pipeline:
+    """A pipeline of one task, whose head is another."""
     tasks = {"odd": {"adapter": {"use": "baselines.pixels"}, "head": {"use": "baselines.picture"}}}
     pipe = build(
         parse_spec({"icm": 1, "name": "odd", "codec": {"use": "baselines.jpeg"}, "tasks": tasks}), build_registry()
     )
     own = pipe.task("odd").head
-    pipe.task("odd").head = Odd(own.params, own.features)
-    found, _, left = export_onnx(pipe, tmp_path, (48, 64))
+    torch.manual_seed(0)
+    pipe.task("odd").head = head(own.params, own.features)
+    return pipe.eval()
+
+
+@pytest.mark.parametrize(("head", "by"), [(Odd, ""), (Lost, "nan")])
+def test_a_network_of_which_one_pixel_is_off_is_not_written(tmp_path: Path, head: type[Picture], by: str) -> None:
+    found, _, left = export_onnx(odd(head), tmp_path, (48, 64))
     assert not found and not [*tmp_path.iterdir()]
-    assert "is off PyTorch's (1, 3, 48, 64) by" in left["odd"]
+    assert f"is off PyTorch's (1, 3, 48, 64) by {by}" in left["odd"]
+
+
+@pytest.mark.parametrize(("head", "size"), [(Grid, (36, 32)), (Sums, (5, 7)), (Turned, (96, 128))])
+@torch.no_grad()
+def test_a_file_answers_as_the_network_and_says_which_sizes_it_takes(
+    tmp_path: Path, head: type[Picture], size: tuple[int, int]
+) -> None:
+    pipe = odd(head)
+    before = [type(module) for module in pipe.modules()]
+    (network,), more, left = export_onnx(pipe, tmp_path, (48, 64))
+    assert (left, more) == ({"encoder": "codec baselines.jpeg has no latents of its own"}, [])
+    any_size = head is Turned
+    assert network == Network(tmp_path / "odd.odd.onnx", ("level0",), ("output",), "any" if any_size else "48x64")
+    for height, width in ((48, 64), *([(8, 24)] if any_size else [])):
+        x = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(height))
+        (found,) = session(network.path).run(None, {"level0": x.numpy()})
+        wanted = pipe.task("odd").head(Features({"image": x}, (height, width)))
+        np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)
+        assert found.shape[-2:] == (size if height == 48 else (16, 48))
+    # The pipeline is what it was.
+    assert [type(module) for module in pipe.modules()] == before
+    assert onnx.load(network.path).opset_import[0].version == 17
+
+
+def test_a_camera_takes_pictures_of_any_size_in_whole_steps(tmp_path: Path) -> None:
+    codec = {
+        "use": "sicmh.hyperprior",
+        "params": {"width": 12, "h1_channels": 16, "h2_channels": 8, "groups": 4, "context_channels": 8},
+    }
+    tasks = {"coarse": {"adapter": {"use": "sicmh.one_scale"}, "head": {"use": "sicmh.coarse"}}}
+    pipe = build(parse_spec({"icm": 1, "name": "toy", "codec": codec, "tasks": tasks}), build_registry())
+    found, more, left = export_onnx(pipe, tmp_path / "new", (65, 1))
+    encoder, coarse = found
+    assert encoder == Network(tmp_path / "new/toy.encoder.onnx", ("picture",), ("h1", "h2"), "any")
+    assert (coarse.path.name, coarse.inputs, coarse.outputs) == ("toy.coarse.onnx", ("h1", "h2"), ("output",))
+    assert coarse.sizes in ("any", "128x64") and not left
+    assert [path.name for path in more] == ["toy.camera.npz"]
+    assert [one.name for one in session(encoder.path).get_outputs()] == ["h1", "h2"]
 
 
 def test_a_task_that_reads_the_fine_picture_is_named_with_the_reason(tmp_path: Path) -> None:

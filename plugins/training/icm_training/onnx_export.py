@@ -140,13 +140,7 @@ class _Answer(nn.Module):
         return tuple(found.values())
 
 
-def _written(
-    path: Path,
-    module: _Latents | _Answer,
-    inputs: list[str],
-    examples: list[tuple[Tensor, ...]],
-    traced: _Answer | None = None,
-) -> Network:
+def _written(path: Path, module: _Latents | _Answer, inputs: list[str], examples: list[tuple[Tensor, ...]]) -> Network:
     """A file that was compared with PyTorch: of any size if it can, else of the first example's.
 
     Args:
@@ -155,14 +149,13 @@ def _written(
         inputs: their names.
         examples: inputs, two of one size and one of another. The first is traced: what tracing takes for a constant
             shows in the second.
-        traced: what is exported, where that is another module.
     """
     module.eval()
     problem = ""
     for free in (True, False):
         try:
             module(*examples[0])  # for the names of what comes out
-            blob = _traced(traced or module, inputs, module.names, examples[0], free)
+            blob = _traced(module, inputs, module.names, examples[0], free)
             problem = _difference(blob, module, examples if free else examples[:2])
         except Exception as error:  # the exporter and onnxruntime have exceptions of many kinds
             problem = " ".join(str(error).split())[:200] or type(error).__name__
