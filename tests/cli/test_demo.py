@@ -384,7 +384,7 @@ def learned(boxed: Path) -> Path:
 @pytest.mark.parametrize(("shows", "left"), [
     ((), {"segmentation": "pictures of streets (one drive)"}),
     (("--shows", "streets"), {"classification": "pictures of objects (a catalogue)"}),
-    (("--shows", " objects, streets"), {}),
+    (("--shows", " objects, streets,"), {}),
 ])  # fmt: skip
 def test_tasks_that_learned_from_other_pictures_are_not_asked(
     tmp_path: Path, photo: Path, learned: Path, run: Run, shows: tuple[str, ...], left: dict[str, str]

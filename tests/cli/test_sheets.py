@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +20,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from icm_core import load
 from icm_core.bitstream.container import read
+from icm_core.jpeg import Jpeg
 from icm_core.spec.model import TrainedOn
-from icm_demo.collect import Answer, Demo, Sample, Step, collect, qualities_of
-from icm_demo.command import _place, _print_left
+from icm_demo.collect import Answer, Demo, Sample, Step, collect, qualities_of, warm_up
+from icm_demo.command import _place, _print, _print_left, _row
 from icm_demo.page import page
 from icm_demo.samples import Given
 from icm_demo.sheet import CELL, GAP, _fitting, caption, sheet_of_all, sheet_of_one
@@ -134,6 +137,94 @@ def test_what_is_too_long_for_a_column_keeps_its_beginning_and_its_end(begin: fl
     assert abs(len(first) - len(last)) <= 1 if begin == 0.5 else last == ""
     assert draw.textlength(f"{text[: len(first) + 1]}...{last}", font) > CELL - 10  # no more is left out than has to be
     assert _fitting(draw, "short", font, begin) == "short"
+
+
+def test_what_the_picture_says_is_not_written_under_the_original() -> None:
+    red, blue = plain((400, 100), "red"), plain((400, 100), "blue")
+    answers = {"drawn": answer(blue, "two boxes"), "said": answer(text="a cat"), "silent": answer(blue)}
+    original, drawn, silent = (_cell(sheet_of_one(sample(red, step(answers))), number) for number in range(3))
+    only_said = _cell(sheet_of_one(sample(red, step({"said": answers["said"]}))), 0)
+    assert np.array_equal(original, only_said)
+    assert (drawn[22 : 22 + 18] != 255).any() and (silent[22 : 22 + 18] == 255).all()
+
+
+def _cell(sheet: Image.Image, number: int) -> np.ndarray[Any, Any]:
+    """A column of a sheet of one row."""
+    left = GAP + number * (CELL + GAP)
+    return np.asarray(sheet)[GAP:-GAP, left : left + CELL]
+
+
+def test_the_table_and_the_sheet_of_all_are_of_the_middle_quality(capsys: pytest.CaptureFixture[str]) -> None:
+    answers = [{"one": answer(plain((400, 100), colour), colour)} for colour in ("red", "blue", "green")]
+    steps = [step(told, quality) for quality, told in enumerate(answers, 2)]
+    found = Demo("tiny", "cpu", "fp32", [sample(plain((400, 100), "white"), *steps)])
+    middle = sheet_of_one(sample(plain((400, 100), "white"), steps[1]))
+    assert sheet_of_all(found).tobytes() == middle.tobytes()
+    _print(found)
+    _, said = " ".join(capsys.readouterr().out.split()).split("What the networks say at quality 3")
+    assert "blue" in said and "red" not in said and "green" not in said
+
+
+def test_a_picture_of_0_db_has_a_distance_and_an_answer_without_one_has_none() -> None:
+    blue = plain((8, 8), "blue")
+    one = step({"bad": answer(blue, psnr=0.0), "equal": answer(blue, psnr=math.inf), "said": answer(text="a")})
+    assert one.psnr == {"bad": 0.0, "equal": math.inf}
+    assert (one.texts, list(one.pictures)) == ({"said": "a"}, ["bad", "equal"])
+
+
+def test_json_has_null_for_what_is_infinite_and_times_in_their_place() -> None:
+    given = replace(
+        step({"bad": answer(psnr=0.0), "equal": answer(psnr=math.inf)}),
+        jpeg=Jpeg(77, 900, math.inf, plain((8, 8), "red")),
+        encode_seconds=1.23456,
+        decode_seconds=2.00004,
+    )
+    row = _row(sample(plain((8, 8), "red"), given), given)
+    assert row["psnr"] == {"bad": 0.0, "equal": None}
+    assert row["jpeg"] == {"quality": 77, "bytes": 900, "psnr": None}
+    assert (row["encode_seconds"], row["decode_seconds"]) == (1.2346, 2.0)
+    assert (row["bytes"], row["base_bytes"], row["bpp"], row["base_bpp"]) == (20_000, 12_345, 0.5, 0.25)
+
+
+@pytest.mark.parametrize(("low", "first"), [(1.0, 1.0), (2.5, 3.0)])
+def test_one_picture_is_coded_beforehand_at_a_quality_that_there_is(
+    low: float, first: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = load("tiny-model", device="cpu")
+    seen: list[float] = []
+    encode = pipe.encode
+    monkeypatch.setattr(type(pipe.codec), "quality_range", property(lambda _: (low, 4.0)))
+
+    def remember(picture: Image.Image, quality: float) -> bytes:
+        seen.append(quality)
+        return encode(picture, quality=quality)
+
+    monkeypatch.setattr(pipe, "encode", remember)
+    warm_up(pipe)
+    assert seen == [first]
+
+
+def test_what_a_kind_draws_is_shown_in_rgb_and_not_where_words_say_it(
+    tmp_path: Path, photo: Path, boxed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = load(boxed, device="cpu")
+    kind = type(pipe.kind("boxes"))
+    monkeypatch.setattr(kind, "draw", lambda self, prediction, picture: picture.convert("L"))
+    for in_words in (False, True):
+        monkeypatch.setattr(kind, "in_words", in_words)
+        told = collect(pipe, Given(photo, frozenset()), tmp_path).steps[0].answers["boxes"]
+        assert told.text == "2 boxes" and told.psnr is None
+        if in_words:
+            assert told.picture is None
+        else:
+            assert told.picture is not None and told.picture.mode == "RGB"
+            assert told.picture.tobytes() == Image.open(photo).convert("L").convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize(("option", "says"), [("--precision", "precision"), ("--device", "device")])
+def test_the_demo_runs_where_and_how_it_is_told(photo: Path, fail: Run, option: str, says: str) -> None:
+    said = fail("demo", photo, "-m", "tiny-model", option, "fp8")
+    assert says in said and "'fp8'" in said
 
 
 def test_threads_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

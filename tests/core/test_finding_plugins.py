@@ -6,7 +6,7 @@ import importlib.metadata
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pluggy
@@ -205,6 +205,18 @@ def test_a_hook_returns_a_list(returned: object) -> None:
     assert catalogue.entries == []
     if returned is not None:  # to pluggy, None is no answer
         assert f"it returned {type(returned).__name__}, not a list" in catalogue.absent[0][1]
+
+
+class Nameless:
+    name = None
+
+
+def test_what_is_refused_is_listed_under_some_name() -> None:
+    items = [SimpleNamespace(name=3), Nameless, SimpleNamespace(name="lab.x"), len, 7]
+    plugins = load_plugins("demo", Hooks, "demo.plugins", path=[], extra={"a": giving(things=items)})
+    entries = plugins.collect("things", "thing", named).entries
+    assert {entry.problem for entry in entries} == {"it is not text"}
+    assert [entry.name for entry in entries] == ["7", "Nameless", "lab.x", "len", "namespace(name=3)"]
 
 
 def test_a_plugin_with_an_unknown_hook_is_not_asked_for_anything() -> None:
