@@ -69,14 +69,10 @@ def drawing(registry: Registry, data: dict[str, Any], **size: int) -> Drawing:
             parts.append((element, []))
         elif element.tag == f"{SVG}text" and len(parts) > 1:  # the first rectangle is the paper
             parts[-1][1].append(element.text or "")
-    boxes = [
-        Box(
-            element.get("class", ""),
-            *(float(element.get(key, "")) for key in ("x", "y", "width", "height")),
-            texts=(*texts,),
-        )
-        for element, texts in parts[1:]
-    ]
+    boxes = []
+    for element, texts in parts[1:]:
+        left, top, width, height = (float(element.get(key, "")) for key in ("x", "y", "width", "height"))
+        boxes.append(Box(element.get("class", ""), left, top, width, height, (*texts,)))
     paths = [(element.get("class", ""), element.get("d", "")) for element in root.iter(f"{SVG}path")]
     return Drawing(
         float(root.get("width", "")),
