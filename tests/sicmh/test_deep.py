@@ -90,6 +90,7 @@ def test_it_is_its_layers_one_after_the_other() -> None:
     net = DeepCorrection(6, 4, 8).eval()
     blocks = [*net.blocks_16, *net.blocks_32]
     assert (len(net.blocks_16), len(net.blocks_32)) == (2, 4)
+    assert len({id(parameter) for part in blocks for parameter in part.parameters()}) == 6 * 8  # none is shared
     assert not any(part.narrow.weight.any() or part.narrow.bias.any() for part in blocks)
     for parameter in (net.last.weight, *(part.narrow.weight for part in blocks)):
         torch.nn.init.normal_(parameter, std=0.5)

@@ -407,3 +407,93 @@ def test_channels_are_halved_as_often_as_there_are_groups_but_one() -> None:
     made(ContextResidual, layout, groups=3)
     with pytest.raises(SpecError, match="halves the 12 channels of y_r 3 times for 4 groups; take a multiple of 8"):
         made(ContextResidual, layout, groups=4)
+
+
+@pytest.mark.parametrize("quality", [1, 4])
+def test_latents_hundreds_of_steps_away_come_back_within_half_a_step(codec: Any, quality: int) -> None:
+    """Beyond the rows of h2's tables and the coder's Gaussians."""
+    generator = torch.Generator().manual_seed(0)
+    wanted = Quality.of(quality)
+    h1 = 100 * torch.randn(2, 16, 4, 6, generator=generator)
+    h2 = 40 * torch.randn(2, 8, 2, 3, generator=generator)
+    payloads, written = codec.encode_latents(h1, h2, wanted)
+    side = codec.decode(payloads, (100, 130), wanted)
+    for latent, mine, theirs, unit in zip((h1, h2), written, side.levels, (codec.gain_h1, codec.gain_h2), strict=True):
+        assert torch.equal(mine, theirs)
+        gain = unit.log2(torch.tensor([float(quality)])).exp2()
+        assert 150 < float((latent * gain).abs().max()) < 4000 and float(((theirs - latent).abs() * gain).max()) < 0.6
+
+
+def test_tables_of_h2_are_in_steps_of_the_gains_that_are_coded_with(codec: Any) -> None:
+    """Gains beyond what integers allow are held there, and so are the steps of the tables."""
+    codec.gain_h2.log2_gain.fill_(-12.0)  # held at -7
+    codec.freeze_tables()
+    medians = codec.h2_first.double() + codec_module._H2_HALF_SUPPORT
+    rows, first = codec.density.tables(torch.full_like(medians, 2.0**-7), codec_module._H2_HALF_SUPPORT)
+    assert torch.equal(codec.h2_cdf, rows) and torch.equal(codec.h2_first, first)
+    assert int((codec.h2_cdf.diff(dim=-1) > 20_000).sum(-1).max()) >= 1  # a step holds most of the density
+
+
+# --- parts that are no other part ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda codec: CoarseToFine(codec.params),
+        lambda codec: MultiScale(MultiScale.Params(), codec.layout),
+        lambda codec: Coarse(Coarse.Params(), MultiScale(MultiScale.Params(), codec.layout).features),
+        lambda codec: ContextResidual(ContextResidual.Params(groups=3, context_channels=8), codec.layout),
+    ],
+    ids=["coarse to fine", "adapter", "head", "enhancement"],
+)
+def test_no_two_networks_share_their_weights(codec: Any, make: Callable[[Any], nn.Module]) -> None:
+    network = make(codec)
+    once = [name for name, _ in network.named_parameters()]
+    assert [name for name, _ in network.named_parameters(remove_duplicate=False)] == once
+
+
+def test_the_codec_that_sends_y_has_the_deep_encoder_too(codec: Any, picture: Any) -> None:
+    torch.manual_seed(0)
+    params = {**codec.params.model_dump(), "deep": 16}
+    made_of = CoarseToFine(CoarseToFine.Params.model_validate(params)).eval().requires_grad_(False)
+    made_of.load_state_dict(codec.state_dict(), strict=False)
+    made_of.freeze_tables()
+    assert made_of.deep is not None
+    nn.init.constant_(made_of.deep.last.bias, 2.0)  # steps
+    x, quality = picture(64, 100), Quality.of(3)
+    fast, deep = (made_of.with_encoder(name).encode(x, quality) for name in ("fast", "deep"))
+    streams = [payload[4 : 4 + int.from_bytes(payload[:4], "big")] for (payload,) in (fast, deep)]
+    h1 = [Hyperprior.decode(made_of, [stream], (64, 100), quality).levels[0] for stream in streams]
+    moved = (h1[1] - h1[0]) * made_of.gain_h1.log2(torch.tensor([3.0])).exp2()
+    assert float(moved.median()) == pytest.approx(2, abs=0.3)
+
+
+def test_a_second_start_is_the_first(codec: Any) -> None:
+    """Biases are written, and not added to: what a start finds there does not matter."""
+    adapter = made(OneScale, codec.layout)
+    adapter.start_from("klt")
+    biases = [name for name, _ in adapter.named_parameters() if name.startswith("decoder_side1") and "bias" in name]
+    before = {name: adapter.get_parameter(name).detach().clone() for name in biases}
+    adapter.start_from("klt")
+    assert any(bool(value.any()) for value in before.values())
+    assert all(torch.equal(adapter.get_parameter(name), value) for name, value in before.items())
+
+
+def test_divisive_normalisation_begins_with_a_tenth_of_its_own_square() -> None:
+    layer = GDN(3)
+    gamma = layer.gamma_root.detach().square()
+    expected = torch.full((3, 3), 1e-4)
+    expected.fill_diagonal_(0.32**2)
+    torch.testing.assert_close(gamma, expected)
+    assert layer.beta_root.tolist() == [1, 1, 1]
+
+
+def test_halves_are_rounded_to_even_in_training() -> None:
+    found = round_ste(torch.tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5]))
+    assert found.tolist() == [-2, -2, 0, 0, 2, 2]
+
+
+def test_the_contexts_integers_are_made_once(settled_context: Any) -> None:
+    before = settled_context._context()
+    assert settled_context._context() is before
