@@ -5,8 +5,11 @@ There is no network in them, so that one check takes milliseconds.
 
 from __future__ import annotations
 
+import itertools
 import socket
 from collections.abc import Sequence
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -17,6 +20,8 @@ from torch.nn import functional as F
 from icm_core import BitstreamError, Quality, testing
 from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter
 from icm_core.testing import AdapterCase, Case, CodecCase, EnhancementCase
+from icm_core.testing.card import card
+from icm_core.testing.checks.components import _try_cuda, step
 from icm_core.types import CodecOutput, Features, Level, SideInfo, SideInfoLayout
 
 
@@ -486,8 +491,217 @@ class Calling(Wide):
             line.connect(("127.0.0.1", 9))
 
 
+class Trembling(Blocks):
+    """Decodes other last bits every second time."""
+
+    turn = 0
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        self.turn = (self.turn + 1) % 2
+        (level,) = super().decode(payloads, size, quality).levels
+        return SideInfo((level * (1 + self.turn * 2e-7),), tuple(size))
+
+
+class Checked(Blocks):
+    """A byte that counts the others, without mistakes; `told` is what becomes of another count."""
+
+    told: ClassVar[type[Exception]] = BitstreamError
+
+    def encode(self, x: Tensor, quality: Any) -> list[bytes]:
+        return [payload + bytes([sum(payload) % 256]) for payload in super().encode(x, quality)]
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        if any(not payload for payload in payloads):
+            raise BitstreamError("there is nothing")
+        side = super().decode([payload[:-1] for payload in payloads], size, quality)
+        if any(sum(payload[:-1]) % 256 != payload[-1] for payload in payloads):
+            raise self.told("the count is another")
+        return side
+
+    def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
+        out = super().forward(x, quality)
+        return CodecOutput(out.side, {"means": out.bits["means"] + 8})
+
+
+class Wondering(Checked):
+    """Tells of damage as of a mistake of its user's."""
+
+    told = ValueError
+
+
+class Rare(Blocks):
+    """Stumbles over what is nearly right: a payload with one flipped bit."""
+
+    good: Sequence[bytes] = ()
+
+    def encode(self, x: Tensor, quality: Any) -> list[bytes]:
+        found = super().encode(x, quality)
+        self.good = found
+        return found
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        for good, one in itertools.product(self.good, payloads):
+            if len(good) == len(one) and self.odd(sum(a != b for a, b in zip(good, one, strict=True)), len(one)):
+                raise KeyError("odd")
+        return super().decode(payloads, size, quality)
+
+    def odd(self, others: int, length: int) -> bool:
+        return others == 1
+
+
+class Sweeping(Rare):
+    """Stumbles over a payload in which most bytes are others."""
+
+    def odd(self, others: int, length: int) -> bool:
+        return others > length // 2
+
+
+class Empty(Blocks):
+    """Stumbles over zeros alone."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        if any(payload and not any(payload) for payload in payloads):
+            raise KeyError("zeros")
+        return super().decode(payloads, size, quality)
+
+
+class Soaring(Checked):
+    """Decodes damage to what is beyond all numbers."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        try:
+            return super().decode(payloads, size, quality)
+        except BitstreamError as error:
+            if "count" not in str(error):
+                raise
+            (level,) = Blocks.decode(self, [payload[:-1] for payload in payloads], size, quality).levels
+            return SideInfo((level / 0,), tuple(size))
+
+
+class Indexing(Blocks):
+    """Reads on where the payload ends."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        for payload in payloads:
+            payload[48 * (-(-size[0] // 16)) * (-(-size[1] // 16)) - 1]
+        return super().decode(payloads, size, quality)
+
+
+class Complaining(Blocks):
+    """Tells of an end that it does not know as of a mistake of its user's."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        try:
+            return super().decode(payloads, size, quality)
+        except BitstreamError as error:
+            raise ValueError("another length") from error
+
+
+class Swapping(Blocks):
+    """Estimates of each picture what the other takes."""
+
+    def encode(self, x: Tensor, quality: Any) -> list[bytes]:
+        return [bytes(index * 200) + one for index, one in enumerate(super().encode(x, quality))]
+
+    def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
+        out = super().forward(x, quality)
+        turned = torch.arange(len(x)).flip(0)
+        return CodecOutput(out.side, {"means": out.bits["means"] + 1600 * turned})
+
+
+class Searching(Blocks):
+    """Looks for darker pictures: writes half of every value, without mistakes. What it was asked is kept."""
+
+    searches = True
+    asked: Any = None
+
+    def search(self, x: Tensor, quality: Any, objective: Any, steps: int) -> list[bytes]:
+        self.asked = steps
+        sides = [self.side(self.values(part), part.shape[-2:]) for part in (x, x / 2)]
+        one, two = (objective(side, torch.zeros(len(x))) for side in sides)
+        assert bool((two < one).all()) and one.shape == (len(x),)
+        torch.testing.assert_close(one, sides[0].levels[0].square().sum((1, 2, 3)))
+        return self.encode(x / 2, quality)
+
+
+class Brightening(Searching):
+    """Finds what is brighter by a tenth in the second picture."""
+
+    def search(self, x: Tensor, quality: Any, objective: Any, steps: int) -> list[bytes]:
+        factors = torch.tensor([1.0, 1.15]).view(2, 1, 1, 1)
+        return self.encode((x * factors).clamp(0, 1), quality)
+
+
+class Overshooting(Residue):
+    """Refines to a picture of another size in training."""
+
+    def forward(self, x: Tensor, coarse: Tensor, side: Any, quality: Tensor) -> tuple[Tensor, Tensor]:
+        refined, bits = super().forward(x, coarse, side, quality)
+        return F.pad(refined, (0, -x.shape[-1] % 64)), bits
+
+
+class Inside(Wide):
+    """A tensor as an attribute of a part."""
+
+    def __init__(self, params: Any, layout: Any) -> None:
+        super().__init__(params, layout)
+        self.part = Keeper()
+
+
+class Keeper(nn.Module):
+    """Keeps a tensor in a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = [torch.zeros(1)]
+
+
+class Homely(Wide):
+    """Gives its map on the CPU, wherever it runs."""
+
+    def forward(self, side: SideInfo) -> Features:
+        (image,) = super().forward(side).maps.values()
+        return Features({"image": torch.zeros(image.shape, device="cpu")}, side.size)
+
+
+class Waking(Wide):
+    """Another bias when it comes out of a pickle."""
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            self.conv.bias.add_(1)  # type: ignore[union-attr]
+
+
+class Steep(Wide):
+    """A gradient without end."""
+
+    def __init__(self, params: Any, layout: Any) -> None:
+        super().__init__(params, layout)
+        self.extra = nn.Parameter(torch.zeros(1))
+
+    def forward(self, side: SideInfo) -> Features:
+        found = super().forward(side)
+        return Features({"image": found.maps["image"] + self.extra.abs().sqrt()}, side.size)
+
+
 SIZES = ((64, 64), (20, 70))
 CODECS = [
+    (Trembling, testing.check_decoding_is_exact, "decodes other bits of .* the second time"),
+    (
+        Wondering,
+        testing.check_damaged_input,
+        "met a damaged payload and raised ValueError: the count is another",
+    ),
+    (Rare, testing.check_damaged_input, "met a damaged payload and raised KeyError"),
+    (Sweeping, testing.check_damaged_input, "met a damaged payload and raised KeyError"),
+    (Empty, testing.check_damaged_input, "met a damaged payload and raised KeyError"),
+    (Soaring, testing.check_damaged_input, r"side.levels\[0\] of a damaged payload is not finite"),
+    (Indexing, testing.check_truncated_input, "met a payload cut to 0 of 768 bytes and raised IndexError"),
+    (Complaining, testing.check_truncated_input, "met a payload cut to 0 of 768 bytes and raised ValueError"),
+    (Complaining, testing.check_stream_is_exhausted, "met a payload with 1 bytes added and raised ValueError"),
+    (Swapping, testing.check_rate_estimate, "writes 1536 bits where it estimates 3136"),
+    (Brightening, testing.check_search, "searched for a small value and found .* for picture 1; encode has "),
     (Double, testing.check_round_trip, r"decoded side.levels\[0\] is torch.float64 or not finite"),
     (
         Endless,
@@ -515,11 +729,21 @@ CODECS = [
     (Turned, testing.check_encode_with_side, r"of the size \(70, 20\), and decode .* of \(20, 70\)"),
 ]
 ENHANCEMENTS = [
+    (
+        Overshooting,
+        testing.check_shapes,
+        r"has the shape \(2, 3, 20, 128\) .* should have \(2, 3, 20, 70\)",
+    ),
     (Addressed, testing.check_stored_weights, "its coding_state is another after its weights were stored and loaded"),
     (Padding, testing.check_round_trip, r"refined pictures are decoded as \(2, 3, 64, 70\), not \(2, 3, 64, 64\)"),
     (Negative, testing.check_round_trip, "decoded refined pictures is off the training pass"),
 ]
 ADAPTERS = [
+    (Inside, testing.check_device_moves, "keeps tensors as plain attributes: part.kept. Make them parameters"),
+    (Homely, testing.check_builds_on_meta, "run on the meta device gave other outputs: image"),
+    (Homely, testing.check_device_moves, "on meta gives image elsewhere. Make tensors like the inputs"),
+    (Waking, testing.check_pickling, "after pickling it gives another image. Keep no lambdas"),
+    (Steep, testing.check_gradients, "the gradient of extra is not finite. Bound what is divided by"),
     (Cropping, testing.check_shapes, r"image has the shape \(2, 3, 20, 70\) .* and should have \(2, 3, 64, 128\)"),
     (Generous, testing.check_shapes, r"gives \['image', 'more'\] where it announces \['image'\]"),
     (Generous, testing.check_builds_on_meta, "run on the meta device gave other outputs: more"),
@@ -550,7 +774,7 @@ def test_a_mistake_is_found_and_the_message_says_what_was_seen(case: Case, check
         check(case)
 
 
-@pytest.mark.parametrize("cls", [Blocks, Choosing, Ahead, OneOnly])
+@pytest.mark.parametrize("cls", [Blocks, Choosing, Ahead, OneOnly, Checked, Searching])
 def test_codecs_without_mistakes_pass(cls: type[Codec]) -> None:
     assert testing.run_checks(CodecCase(cls, sizes=SIZES)) == []
 
@@ -573,3 +797,85 @@ def test_the_number_of_threads_is_what_it_was() -> None:
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_search_is_asked_for_some_steps() -> None:
+    asked = []
+
+    class Asked(Searching):
+        """Tells how it was asked."""
+
+        def search(self, x: Tensor, quality: Any, objective: Any, steps: int) -> list[bytes]:
+            asked.append((steps, tuple(x.shape), quality.value))
+            return super().search(x, quality, objective, steps)
+
+    testing.check_search(CodecCase(Asked, sizes=SIZES))
+    assert asked == [(4, (2, 3, 64, 64), 1.5)]
+
+
+def test_a_step_gives_the_objective_before_it_and_forgets_older_gradients() -> None:
+    class Line(nn.Module):
+        """One weight, 3."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor(3.0))
+
+    line = Line()
+    line.weight.grad = torch.tensor(100.0)
+    case: Any = SimpleNamespace(objective=lambda component, example: component.weight**2 * example)
+    optimizer = torch.optim.SGD(line.parameters(), lr=0.25)
+    example: Any = 1.0
+    assert step(case, line, optimizer, example) == 9.0
+    assert float(line.weight.detach()) == 3 - 0.25 * 2 * 3
+    assert step(case, line, optimizer, example) == 1.5**2
+    assert float(line.weight.detach()) == 1.5 - 0.25 * 2 * 1.5
+
+
+class Nearly(Wide):
+    """Differs on a GPU by so many places of a hundred, and may leave its map on the CPU."""
+
+    places = 0
+    stays = False
+
+    def forward(self, side: SideInfo) -> Features:
+        (image,) = super().forward(side).maps.values()
+        if image.is_cuda:
+            image = image.clone()
+            image.flatten()[: self.places * image.numel() // 100] += 100
+        return Features({"image": image.cpu() if self.stays else image}, side.size)
+
+
+@pytest.mark.parametrize(
+    ("places", "stays", "says"),
+    [(0, False, None), (3, False, "3% of image differs on a GPU"), (0, True, "on cuda gives image elsewhere")],
+)
+def test_a_card_gives_what_the_cpu_gives(places: int, stays: bool, says: str | None) -> None:
+    case = AdapterCase(Nearly, sizes=SIZES)
+    component = case.build()
+    component.places, component.stays = places, stays
+    example = case.example(component, SIZES[0], 1)
+    with card(), pytest.raises(testing.ConformanceError, match=says) if says else nullcontext():
+        _try_cuda(case, component, example)
+
+
+def test_of_codecs_a_few_places_may_be_rounded_the_other_way_on_a_card() -> None:
+    class Rounding(Blocks):
+        """As `Nearly`."""
+
+        places = 0
+
+        def side(self, values: Tensor, size: Any) -> SideInfo:
+            (level,) = super().side(values, size).levels
+            if level.is_cuda:
+                level = level.clone()
+                level.flatten()[: self.places * level.numel() // 100] += 100
+            return SideInfo((level,), tuple(size))
+
+    case = CodecCase(Rounding, sizes=SIZES)
+    for places, says in ((3, None), (7, r"7% of side.levels\[0\] differs on a GPU")):
+        component = case.build()
+        component.places = places
+        example = case.example(component, SIZES[0], 1)
+        with card(), pytest.raises(testing.ConformanceError, match=says) if says else nullcontext():
+            _try_cuda(case, component, example)
