@@ -225,7 +225,7 @@ class Sums(Picture):
 
 
 class Turned(Picture):
-    """Twice as large, by a transposed convolution of a subclass that is only faster."""
+    """Twice as large by a transposed convolution of a subclass that is only faster, and once more by plain resizing."""
 
     name = "tests.turned"
 
@@ -238,7 +238,7 @@ class Turned(Picture):
 
     def forward(self, features: Features) -> torch.Tensor:
         found: torch.Tensor = self.enlarge(super().forward(features))
-        return found
+        return functional.interpolate(found, scale_factor=2.0, mode="bilinear", antialias=False)
 
 
 def odd(head: type[Picture]) -> Pipeline:
@@ -260,7 +260,7 @@ def test_a_network_of_which_one_pixel_is_off_is_not_written(tmp_path: Path, head
     assert f"is off PyTorch's (1, 3, 48, 64) by {by}" in left["odd"]
 
 
-@pytest.mark.parametrize(("head", "size"), [(Grid, (36, 32)), (Sums, (5, 7)), (Turned, (96, 128))])
+@pytest.mark.parametrize(("head", "size"), [(Grid, (36, 32)), (Sums, (5, 7)), (Turned, (192, 256))])
 @torch.no_grad()
 def test_a_file_answers_as_the_network_and_says_which_sizes_it_takes(
     tmp_path: Path, head: type[Picture], size: tuple[int, int]
@@ -276,26 +276,40 @@ def test_a_file_answers_as_the_network_and_says_which_sizes_it_takes(
         (found,) = session(network.path).run(None, {"level0": x.numpy()})
         wanted = pipe.task("odd").head(Features({"image": x}, (height, width)))
         np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)
-        assert found.shape[-2:] == (size if height == 48 else (16, 48))
+        assert found.shape[-2:] == (size if height == 48 else (32, 96))
     # The pipeline is what it was.
     assert [type(module) for module in pipe.modules()] == before
     assert onnx.load(network.path).opset_import[0].version == 17
 
 
-def test_a_camera_takes_pictures_of_any_size_in_whole_steps(tmp_path: Path) -> None:
+def test_a_camera_takes_pictures_of_any_size_and_other_networks_that_of_the_padded_one(tmp_path: Path) -> None:
     codec = {
         "use": "sicmh.hyperprior",
         "params": {"width": 12, "h1_channels": 16, "h2_channels": 8, "groups": 4, "context_channels": 8},
     }
-    tasks = {"coarse": {"adapter": {"use": "sicmh.one_scale"}, "head": {"use": "sicmh.coarse"}}}
-    pipe = build(parse_spec({"icm": 1, "name": "toy", "codec": codec, "tasks": tasks}), build_registry())
+    behind = {"use": "core.decoded_picture", "params": {"of": "coarse"}}
+    spec = {
+        "icm": 1,
+        "name": "toy",
+        "codec": codec,
+        "tasks": {
+            "coarse": {"adapter": {"use": "sicmh.one_scale"}, "head": {"use": "sicmh.coarse"}},
+            "seen": {"adapter": behind, "head": {"use": "baselines.picture"}},
+        },
+        "enhancement": {"use": "sicmh.residual", "over": "coarse"},
+    }
+    pipe = build(parse_spec(spec), build_registry())
+    own = pipe.task("seen").head
+    pipe.task("seen").head = Sums(own.params, own.features)
     found, more, left = export_onnx(pipe, tmp_path / "new", (65, 1))
-    encoder, coarse = found
-    assert encoder == Network(tmp_path / "new/toy.encoder.onnx", ("picture",), ("h1", "h2"), "any")
-    assert (coarse.path.name, coarse.inputs, coarse.outputs) == ("toy.coarse.onnx", ("h1", "h2"), ("output",))
-    assert coarse.sizes in ("any", "128x64") and not left
+    names, folder = ("h1", "h2"), tmp_path / "new"
+    assert left == {} and found == [
+        Network(folder / "toy.encoder.onnx", ("picture",), names, "any"),
+        Network(folder / "toy.coarse.onnx", names, ("output",), "any"),
+        Network(folder / "toy.seen.onnx", names, ("output",), "128x64"),
+    ]
     assert [path.name for path in more] == ["toy.camera.npz"]
-    assert [one.name for one in session(encoder.path).get_outputs()] == ["h1", "h2"]
+    assert [one.name for one in session(found[0].path).get_outputs()] == ["h1", "h2"]
 
 
 def test_a_task_that_reads_the_fine_picture_is_named_with_the_reason(tmp_path: Path) -> None:
