@@ -361,6 +361,46 @@ def test_a_work_without_a_result_is_done_alone_and_then_failed() -> None:
         futures[2].result(0)
 
 
+def test_a_work_that_fails_fails_alone_whatever_the_failure() -> None:
+    done: list[list[int]] = []
+
+    def fragile(items: Sequence[int]) -> Sequence[int]:
+        done.append(list(items))
+        if 1 in items:
+            raise KeyError("one")
+        return [10 * item for item in items]
+
+    one = batcher()
+    futures = [one.submit(Work("a", number, fragile, 1), float("inf")) for number in range(3)]
+    one.start()
+    one.stop()
+    assert done == [[0, 1, 2], [0], [1], [2]]
+    assert [futures[0].result(0), futures[2].result(0)] == [0, 20]
+    with pytest.raises(KeyError):
+        futures[1].result(0)
+
+
+def test_what_waits_at_the_end_is_done() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(items: Sequence[Any]) -> Sequence[Any]:
+        begun.set()
+        assert go.wait(10)
+        return items
+
+    one = batcher()
+    futures = [one.submit(Work(number, number, slow, 1), float("inf")) for number in range(3)]
+    one.start()
+    assert begun.wait(10)
+    ending = threading.Thread(target=one.stop)
+    ending.start()
+    time.sleep(0.05)
+    assert ending.is_alive()  # it waits for them
+    go.set()
+    ending.join(10)
+    assert [future.result(0) for future in futures] == [0, 1, 2]
+
+
 # --- connections -----------------------------------------------------------------------------------------------------
 
 
