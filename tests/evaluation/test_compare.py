@@ -124,6 +124,11 @@ def test_a_point_that_another_beats_is_left_out_of_the_rate() -> None:
     assert bd_value(ANCHOR, bumpy).value < bd_value(ANCHOR, bumpy.front()).value
 
 
+def test_one_point_in_front_reaches_no_level() -> None:
+    falling = Points.of(RATES, list(reversed(VALUES)))
+    assert [bits_at(falling, level) for level in (34.5, 33.0, 28.0)] == [None] * 3
+
+
 def test_values_that_fall_with_the_rate_leave_one_point() -> None:
     assert bd_rate(ANCHOR, Points.of(RATES, list(reversed(VALUES)))).note == TOO_FEW
 
@@ -502,6 +507,44 @@ def test_heads_that_differ_on_clean_pictures_are_told_the_anchors_first() -> Non
 
     (found,) = compare([of("one", 18), of("other", 8)], count=0)
     assert found.note == "different heads: 90.0 and 80.0 on clean pictures"
+
+
+def test_a_head_that_sees_nothing_is_another_head_than_one_that_does() -> None:
+    def of(system: str, hits: int) -> Result:
+        tallies = [{"it": {"confusion": found}} for found in ([3, 1, 1, 3], [8, 1, 1, 8])]
+        clean = {"it": {"confusion": [hits, 9 - hits, 9 - hits, hits]}}
+        return made(system, [pictured("a", [(99, 10), (99, 20)], tallies, clean=clean)], {"it": "segmentation"})
+
+    for one, other, said in ((0, 9, "0.0 and 100.0"), (9, 0, "100.0 and 0.0")):
+        (found,) = compare([of("one", one), of("other", other)], count=0)
+        assert found.note == f"different heads: {said} on clean pictures"
+    assert compare([of("one", 0), of("other", 0)], count=0)[0].note == ""
+
+
+def test_systems_that_are_equally_good_have_an_interval_all_the_same() -> None:
+    one = uneven("one", 3)
+    (found,) = compare([one, one.model_copy(update={"system": "other"})], count=8)
+    assert (found.bd_rate, found.bd_rate_interval) == (0.0, (0.0, 0.0))
+    assert (found.bd_value, found.bd_value_interval) == (0.0, (0.0, 0.0))
+
+
+def test_the_table_has_each_interval_beside_its_value(run, tmp_path) -> None:
+    both = [uneven("one", 3), uneven("other", 4)]
+    for result in both:
+        write_result(tmp_path / f"{result.system}.json", result)
+    (found,) = compare(both, count=30)
+    rate, value = found.bd_rate_interval, found.bd_value_interval
+    shown = run("compare", tmp_path / "one.json", tmp_path / "other.json", "--draws", 30)
+    (row,) = (" ".join(line.split()) for line in shown.splitlines() if line.split()[:1] == ["psnr"])
+    assert row == (
+        f"psnr one other {found.bd_rate:+.1f} % [{rate[0]:+.1f}, {rate[1]:+.1f}] "
+        f"{found.bd_value:+.3g} dB [{value[0]:+.3g}, {value[1]:+.3g}] {found.overlap:.0%} {found.left_out}"
+    )
+    shown = run("compare", tmp_path / "one.json", tmp_path / "other.json", "--draws", 0)
+    (row,) = (" ".join(line.split()) for line in shown.splitlines() if line.split()[:1] == ["psnr"])
+    assert row == (
+        f"psnr one other {found.bd_rate:+.1f} % {found.bd_value:+.3g} dB {found.overlap:.0%} {found.left_out}"
+    )
 
 
 def test_results_of_other_pictures_are_not_compared(measure, result) -> None:

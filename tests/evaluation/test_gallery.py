@@ -110,3 +110,19 @@ def test_what_is_drawn_is_not_said_as_well(pipe: Pipeline, data: DataSet) -> Non
     assert cell.picture is not None and re.fullmatch(r"quality [\d.]+, [\d,]+ bytes", cell.caption)
     (words,) = (cell for cell in step.cells if cell.title == "single: classification")
     assert re.fullmatch(r"quality [\d.]+, [\d,]+ bytes: class \d.*", words.caption)
+
+
+def test_codecs_with_files_of_their_own_count_these_whatever_is_drawn(data: DataSet) -> None:
+    pipe = load("spots-jpeg", device="cpu")
+    whole, base = (shoot([pipe], data, 4, [1.0], base_only=base_only).steps for base_only in (False, True))
+    assert [cell.caption for cell in whole[0].cells] == [cell.caption for cell in base[0].cells]
+    blob = pipe.encode(data[4].picture, quality=1)
+    (first, *_) = shoot([pipe], data, 4, base_only=True).steps
+    assert first.title == "spots-jpeg at quality 1" and first.bytes == len(read(blob).base.payload) < len(blob)
+
+
+def test_a_system_that_cannot_be_so_small_says_so(pipe: Pipeline, data: DataSet) -> None:
+    (step,) = shoot([pipe], data, 0, [0.001]).steps
+    assert [(cell.title, cell.kind, cell.picture, cell.caption) for cell in step.cells] == [
+        ("single", "", None, "cannot be so small"), ("JPEG", "", None, "cannot be so small"),
+    ]  # fmt: skip

@@ -62,3 +62,19 @@ def test_an_empty_file_is_a_beginning(tmp_path: Path) -> None:
     path.touch()
     assert Journal(path, {"weights": "w"}).rows == {}
     assert path.read_bytes() == b'{"weights": "w"}\n'
+
+
+def test_a_row_that_cannot_be_written_is_told(path: Path) -> None:
+    journal = Journal(path, {"weights": "w", "data": [1, 2]})
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError, match=r"^cannot write .*a\.journal: Is a directory$"):
+        journal.add(5, ROWS[0])
+
+
+def test_a_row_is_on_the_disk_when_it_was_added_and_a_second_one_of_a_picture_counts(path: Path) -> None:
+    journal = Journal(path, {"weights": "w", "data": [1, 2]})
+    other = pictured("\u00fcber/p0", [(200, 90)], of_pictures((35.0,)), fixed=2)
+    journal.add(0, other)
+    assert journal.rows == Journal(path, {"weights": "w", "data": [1, 2]}).rows == {**ROWS, 0: other}
+    assert path.read_bytes().count(b"\n") == 5

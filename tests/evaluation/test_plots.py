@@ -13,9 +13,20 @@ from icm_made import made, of_pictures, pictured
 from PIL import Image
 
 from icm_core.errors import InputError
+from icm_evaluation.curves import curves_of
 from icm_evaluation.gallery import Shot
-from icm_evaluation.plots import Line, Mark, Panel, clean_levels, figure, panels_of, pictures_figure, write_plot
-from icm_evaluation.report import report
+from icm_evaluation.plots import (
+    Line,
+    Mark,
+    Panel,
+    clean_levels,
+    curves_plot,
+    figure,
+    panels_of,
+    pictures_figure,
+    write_plot,
+)
+from icm_evaluation.report import columns_of, report
 from icm_evaluation.results import Result
 from icm_evaluation.styles import styles
 
@@ -189,3 +200,59 @@ def test_points_of_a_fine_picture_count_the_whole_file() -> None:
     for whole, rates in ((("seen",), [4.0, 8.0]), ((), [0.8, 1.6])):
         (panel,) = panels_of([made("one", rows, whole=whole)])
         assert list(panel.lines[0].rates) == pytest.approx(rates)
+
+
+def test_a_line_rises_in_its_rates_and_has_the_best_of_each() -> None:
+    row = pictured("a", [(50, 20), (50, 10), (50, 20)], of_pictures((30, 31, 33)), 10, 10)
+    (panel,) = panels_of([made("one", [row])])
+    assert (panel.lines[0].rates, panel.lines[0].values) == ([0.8, 1.6], [31, 33])
+
+
+def test_a_head_that_sees_nothing_on_clean_pictures_has_its_level() -> None:
+    (curve,) = curves_of(of_classes("one", 0))
+    assert clean_levels([curve]) == [("clean pictures", 0.0)]
+
+
+def test_curves_of_two_data_sets_have_both_in_their_title() -> None:
+    row = pictured("a", [(50, 10)], of_pictures((30,)), 10, 10)
+    drawn = curves_plot([made("one", [row]), made("two", [row]), made("three", [row], name="far")])
+    said = " ".join(drawn.get_suptitle().split())
+    assert said == "made val, 1 pictures of 10x10; far val, 1 pictures of 10x10"
+
+
+def test_rates_are_written_as_plain_numbers_at_one_two_and_five(axes: Any) -> None:
+    ticks = [value for value in axes.xaxis.get_major_locator().tick_values(0.04, 3) if 0.04 < value < 3]
+    assert ticks == pytest.approx([0.05, 0.1, 0.2, 0.5, 1, 2])
+    write = axes.xaxis.get_major_formatter()
+    assert [write(value, 0) for value in (0.05, 0.1, 0.5, 2.0, 20.0)] == ["0.05", "0.1", "0.5", "2", "20"]
+    assert axes.xaxis.get_minor_formatter()(0.07, 0) == ""
+
+
+@pytest.mark.parametrize(("entries", "wide"), [(6, 5.6), (7, 8.0)])
+def test_a_long_legend_stands_beside_its_panel_each_label_once(entries: int, wide: float) -> None:
+    lines = [Line("one", f"line {number}", [0.1, 0.4], [30, 36]) for number in range(entries - 2)]
+    drawn = figure([Panel("a", lines, [Mark("m", 0.1, 30), Mark("m", 0.4, 36)], [("l", 35.0)][: entries - 6])], "t")
+    (found,) = drawn.axes
+    texts = [text.get_text() for text in found.get_legend().get_texts()]
+    assert texts == [*(line.label for line in lines), "m", *["l"][: entries - 6]]
+    assert drawn.get_size_inches().tolist() == [pytest.approx(wide), pytest.approx(4.7)]
+
+
+def test_a_note_stands_under_all_panels_and_nothing_to_draw_is_told() -> None:
+    drawn = figure([Panel("a", [Line("one", "one", [0.1], [30])])], "word " * 30, "a note " * 30)
+    assert " ".join(drawn.get_supxlabel().split()) == " ".join(["a note"] * 30)
+    assert " ".join(drawn.get_suptitle().split()) == " ".join(["word"] * 30)
+    assert max(map(len, drawn.get_suptitle().split("\n"))) <= 62
+    with pytest.raises(InputError, match="there is nothing to draw: no result has a figure"):
+        figure([], "t")
+
+
+def test_columns_of_the_pages_table_go_task_by_task_the_main_figure_first() -> None:
+    tallies = [{"b": {"psnr": 30, "ms_ssim": None}, "a": {"confusion": [3, 1, 1, 3]}}]
+    own = {"a": {"confusion": [9, 1, 1, 9]}}
+    result = made("one", [pictured("p", [(99, 10)], tallies, clean=own)], {"b": "reconstruction", "a": "segmentation"})
+    columns = columns_of(result)
+    assert [(task, name) for task, name, _ in columns] == [
+        ("b", "psnr"), ("b", "ms_ssim"), ("a", "miou"), ("a", "clean"), ("a", "drop"),
+    ]  # fmt: skip
+    assert [about.unit for _, _, about in columns] == ["dB", "", "%", "%", "%"]

@@ -11,8 +11,10 @@ import pytest
 from icm_made import made, of_pictures, pictured
 
 from icm_core.errors import InputError
+from icm_core.types import Legend
 from icm_core.validation.strict_json import MAX_BYTES
-from icm_evaluation.results import Coded, Result, counted_bytes, describe_data, read_result, write_result
+from icm_evaluation.figure_info import earlier_figures
+from icm_evaluation.results import Coded, Result, TaskInfo, counted_bytes, describe_data, read_result, write_result
 
 SIZES = [(100, 60), (200, 90), (300, 95)]
 CLEAN = {"seen": {"psnr": 50.0, "ms_ssim": None}}
@@ -115,3 +117,40 @@ def test_a_figure_that_there_is_not_is_null_in_the_file(tmp_path: Path) -> None:
     write_result(tmp_path / "r.json", two())
     points = json.loads((tmp_path / "r.json").read_text())["points"]
     assert [point["tasks"]["seen"]["ms_ssim"] for point in points] == [None] * 3
+
+
+def test_a_quality_of_its_own_is_one_even_where_it_is_the_same_or_nought(tmp_path: Path) -> None:
+    shown = {}
+    for own in (None, 2.0, 0.0):
+        coded = Coded(
+            quality=2, enhancement_quality=own, bytes=9, base_bytes=9, payload_bytes=9, encode_seconds=0,
+            decode_seconds=0, tasks={},
+        )  # fmt: skip
+        shown[own] = (coded.shown, coded.setting, coded.model_dump().get("enhancement_quality", "none"))
+    assert shown == {None: ("2", (2, None), "none"), 2.0: ("2 + 2", (2, 2), 2), 0.0: ("2 + 0", (2, 0), 0)}
+
+
+def test_a_task_says_its_figures_and_nothing_of_others() -> None:
+    about = {"kind": "segmentation", "head": "h", "adapter": "a", "whole": False, "labels": ["x", "y"], "unit": "m"}
+    before = TaskInfo.model_validate(about)
+    assert before.figures == earlier_figures()["segmentation"] and before.main == "miou"
+    assert before.legend == Legend(("x", "y"), unit="m")
+    assert before.figure("clean") == before.figure("drop") == before.figure("miou") == before.figures["miou"]
+    with pytest.raises(KeyError):
+        before.figure("psnr")
+    none = TaskInfo.model_validate({**about, "figures": {}})  # it was measured, and nothing could be said
+    assert none.figures == {} and none.main is None
+    with pytest.raises(ValueError, match="figures"):
+        TaskInfo.model_validate({**about, "kind": "far.away"})
+
+
+def test_earlier_figures_are_those_of_three_kinds() -> None:
+    said = {
+        kind: {name: (about.title, about.unit, about.digits) for name, about in figures.items()}
+        for kind, figures in earlier_figures().items()
+    }
+    assert said == {
+        "segmentation": {"miou": ("mIoU", "%", 2)},
+        "classification": {"top1": ("top-1 accuracy", "%", 2), "top5": ("top-5 accuracy", "%", 2)},
+        "reconstruction": {"psnr": ("PSNR", "dB", 2), "ms_ssim": ("MS-SSIM", "", 4)},
+    }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from icm_made import made, of_pictures, pictured
 
+from icm_evaluation.cli.evaluate import _print
 from icm_evaluation.compare import compare
-from icm_evaluation.tables import page_of_tables
+from icm_evaluation.results import Result
+from icm_evaluation.tables import page_of_tables, table
 
 
 def cells(text: str, start: str) -> dict[str, str]:
@@ -72,3 +75,26 @@ def test_a_comparison_says_how_much_fewer_bits_and_how_much_better() -> None:
         "note": "",
     }
     assert "- test uses 50 % of anchor's bits at PSNR 33 dB" in text
+
+
+def test_a_table_has_a_line_between_head_and_rows_with_a_part_for_each_column() -> None:
+    assert table(["a", "b", "c"], [["1", "2", "3"]]) == "| a | b | c |\n| --- | --- | --- |\n| 1 | 2 | 3 |"
+    assert table(["a"], []) == "| a |\n| --- |"
+
+
+def test_a_share_that_both_cover_is_in_percent() -> None:
+    def of(system: str, *psnr: float) -> Result:
+        return made(system, [pictured("a", [(100, 100), (200, 200)], of_pictures(psnr), 10, 10)])
+
+    results = [of("one", 30, 40), of("other", 36, 46)]
+    assert cells(page_of_tables(results, compare(results, count=0)), "psnr")["overlap"] == "25%"
+
+
+def test_what_was_measured_is_printed_each_number_under_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [pictured("a", [(50, 10), (100, 20)], of_pictures((30.126, 33)), 10, 10, seconds=(1.25, 3.5))]
+    _print(made("one", rows, skipped={"boxes": "there are none", "depth": "nor any"}))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "one on made val, 1 pictures of 10x10"
+    assert "q bpp base bpp seen psnr seen ms_ssim encode s decode s" in lines
+    assert "1 4.0000 0.8000 30.13 - 1.25 3.50" in lines and "2 8.0000 1.6000 33.00 - 1.25 3.50" in lines
+    assert lines[-2:] == ["not measured: boxes: there are none", "not measured: depth: nor any"]

@@ -11,7 +11,7 @@ from icm_made import made, of_pictures, pictured
 
 from icm_core.errors import InputError
 from icm_evaluation.results import read_result
-from icm_evaluation.tidy import COLUMNS, tidy
+from icm_evaluation.tidy import COLUMNS, tidy, write_tidy
 
 DEPTHS = Path(__file__).parents[2] / "benchmarks/results/scenes/nyu/sicmh-scenes.json"
 
@@ -77,3 +77,16 @@ def test_a_table_says_of_each_figure_whether_more_is_better_and_of_each_system_i
     said = {row["figure"]: row["higher_is_better"] for row in rows}
     assert (said["abs_rel"], said["rmse"], said["delta1"]) == ("false", "false", "true")
     assert {(row["system"], row["seed"]) for row in rows} == {("ours", "7"), ("theirs", "")}
+
+
+def test_a_table_that_cannot_be_written_is_told_and_an_earlier_one_stays(tmp_path: Path) -> None:
+    rows = [pictured("a", [(50, 10)], of_pictures((30.0,)))]
+    named = [("oürs", 0, made("ours", rows))]
+    with pytest.raises(InputError, match=r"^cannot write .*a\.csv: No such file or directory$"):
+        write_tidy(tmp_path / "none" / "a.csv", named)
+    path = tmp_path / "a.csv"
+    path.write_text("earlier")
+    path.chmod(0o400)  # it is replaced, not written over
+    write_tidy(path, named)
+    assert path.read_bytes() == tidy(named).encode() and b"o\xc3\xbcrs,0,made" in path.read_bytes()
+    assert [one.name for one in tmp_path.iterdir()] == ["a.csv"]
