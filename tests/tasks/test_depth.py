@@ -104,6 +104,14 @@ def test_distances_are_moved_without_being_mixed(moved, flip, scaled, top, left,
     assert torch.equal(inside, expected[max(0, top) : scaled[0] + min(0, top), max(0, left) : scaled[1] + min(0, left)])
 
 
+def test_pixels_without_a_distance_move_with_the_picture(moved):
+    target = ramp()
+    target[3, 4] = NAN
+    found, _ = moved(KIND, target, SIZE, METRES, (functional.horizontal_flip,))
+    assert found.isnan().nonzero().tolist() == [[3, 25]]
+    assert target.isnan().nonzero().tolist() == [[3, 4]]  # the data set's own stays what it was
+
+
 @pytest.mark.parametrize("legend", [METRES, ZERO, Legend(ignore=-1)], ids=["nan", "zero", "minus one"])
 def test_beyond_the_picture_there_is_no_distance(legend):
     wrapped = functional.pad(KIND.wrap(ramp(), SIZE), [2, 1, 0, 3], fill=KIND.fill(legend))
@@ -160,6 +168,16 @@ def test_answer_sums_the_distances_up():
         "step": 0.001,
     }
     assert KIND.describe(said(values)) == "2 to 10 m, median 3 m"
+
+
+@pytest.mark.parametrize("channel", [True, False])
+def test_of_a_batch_the_first_picture_is_answered_shown_and_measured(channel):
+    batch = torch.stack([torch.full((8, 9), 2.0), torch.full((8, 9), 5.0)])
+    prediction = Prediction("depth", batch[:, None] if channel else batch, unit="m")
+    assert KIND.answer(prediction)["median"] == 2
+    assert KIND.describe(prediction) == "2 to 2 m, median 2 m"
+    assert np.asarray(KIND.raster(prediction)).tolist() == np.full((8, 9), 2000).tolist()
+    assert measured(prediction, torch.full((8, 9), 4.0))["abs_rel"] == 50
 
 
 def test_no_distances_are_said_so():
@@ -298,6 +316,13 @@ def test_delta1_counts_ratios_below_one_and_a_quarter_either_way():
     true = torch.tensor([[4.0, 4.0, 4.0, 4.0, 4.0, 4.0]])
     found = torch.tensor([[4.99, 5.01, 3.21, 3.19, 0.0, -4.0]])
     assert measured(said(found), true)["delta1"] == pytest.approx(100 * 2 / 6)
+
+
+def test_delta1_leaves_out_ratios_of_just_one_and_a_quarter():
+    # In numbers that binary fractions hold: 5 / 4 either way, and a hair nearer.
+    true = torch.tensor([[4.0, 5.0, 4.0, 5.0]])
+    found = torch.tensor([[5.0, 4.0, 4.999, 4.001]])
+    assert measured(said(found), true)["delta1"] == 50
 
 
 def test_what_the_head_says_where_nothing_is_known_does_not_count():

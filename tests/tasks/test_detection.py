@@ -94,6 +94,7 @@ def test_no_things_are_a_good_target():
         (target((1, 2, 3, 4), labels=[3]), "class 3, and there are 3 labels"),
         (target((1, 2, 3, 4), labels=[-1]), "class -1"),
         (target((30, 20, 10, 10)), r"\(30, 20, 10, 10\); boxes are left, top, right, bottom"),
+        (target((0.5, 20, 0.25, 30)), r"has the box \(0\.5, 20, 0\.25, 30\); boxes are left"),
         (target((1, 2, float("nan"), 4)), "nan"),
         (target((50, 2, 95, 4)), r"beyond the picture of 80x60"),
         (target((50, 2, 70, 4), iscrowd=torch.tensor([2])), "iscrowd that is neither 0 nor 1"),

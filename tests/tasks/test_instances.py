@@ -20,6 +20,7 @@ from torchvision.transforms import v2
 
 from icm_core.types import Legend, Prediction
 from icm_tasks.kinds import Detection, Instances
+from icm_tasks.kinds.coco import run_lengths
 
 LEGEND = Legend(("car", "person", "dog"))
 SIZE = (40, 50)
@@ -269,6 +270,19 @@ def test_masks_are_matched_and_not_boxes():
     assert values([KIND.tally(answer, target(here))])["ap"] == 0
     assert values([KIND.tally(answer, target(there))])["ap"] == pytest.approx(100)
     assert KIND.figures([KIND.tally(answer, target(here))], LEGEND)["ap"].title == "AP (masks)"
+
+
+def test_run_lengths_are_those_of_pycocotools_column_by_column():
+    masks = np.zeros((2, 2, 5), dtype=bool)
+    masks[0, 0, 1:3] = masks[1, 1, 4] = True
+    first, second = run_lengths(masks)
+    assert first["size"] == second["size"] == [2, 5]
+    # Down the columns, by hand: of the first mask 2 off, 1 on, 1 off, 1 on, 5 off; of the second 9 off, 1 on.
+    for found, counts in ((first, [2, 1, 1, 1, 5]), (second, [9, 1])):
+        assert found["counts"] == rle.frPyObjects({"size": [2, 5], "counts": counts}, 2, 5)["counts"].decode()
+    np.testing.assert_array_equal(rle.decode([first, second]).transpose(2, 0, 1), masks)
+    json.dumps([first, second])
+    assert run_lengths(np.zeros((0, 4, 3), dtype=bool)) == []
 
 
 def test_masks_of_another_size_are_refused():

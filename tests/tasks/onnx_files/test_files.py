@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import icm_small_onnx as small
@@ -154,6 +155,63 @@ def test_weights_in_other_files_are_refused(tmp_path, head):
             head(tmp_path / "net.onnx", "classification", engine=engine)
 
 
+def test_one_weight_in_another_file_is_refused_too_wherever_it_stands(tmp_path, head):
+    def outside(tensor):
+        """Says that it lies in another file."""
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="secret.bin")
+
+    (tmp_path / "secret.bin").write_bytes(b"\0" * 10_000)
+    model = onnx.load(str(small.classifier(tmp_path / "good.onnx")))
+    outside(model.graph.initializer[1])
+    onnx.save(model, str(tmp_path / "weight.onnx"))
+    g = small.Graph()
+    constant = helper.make_tensor("", onnx.TensorProto.FLOAT, [3, 1, 1], np.ones(3, np.float32).tobytes(), raw=True)
+    g.out(g.node("Add", "images", g.node("Constant", value=constant)), "maps", ["n", 3, 32, 48])
+    model = g.model()
+    (tensor,) = (part.t for part in model.graph.node[0].attribute)
+    tensor.name = "hidden"
+    outside(tensor)
+    onnx.save(model, str(tmp_path / "constant.onnx"))
+    with pytest.raises(WeightsError, match=r"weight\.onnx: the weights 'w1' are in another file"):
+        head(tmp_path / "weight.onnx", "classification")
+    with pytest.raises(WeightsError, match=r"constant\.onnx: the weights 'hidden' are in another file"):
+        head(tmp_path / "constant.onnx", "segmentation")
+
+
+def test_an_operator_of_somebody_elses_is_not_taken_for_one_of_onnx(tmp_path, head):
+    g = small.Graph()
+    g.out(g.node("Relu", "images", domain="mine"), "maps", ["n", 3, 32, 48])
+    model = g.model()
+    model.opset_import.append(helper.make_opsetid("mine", 14))  # a version that ONNX's own has
+    onnx.save(model, str(tmp_path / "net.onnx"))
+    with pytest.raises(SpecError, match="operators without a counterpart in PyTorch here: Relu; set engine"):
+        head(tmp_path / "net.onnx", "segmentation")
+
+
+def test_what_is_wrong_with_a_file_is_said_on_one_line(tmp_path, head):
+    g = small.Graph()
+    g.out(g.node("Conv", "images", "nowhere"), "maps", ["n", 3, 32, 48])  # whose message has several
+    with pytest.raises(WeightsError, match="not a valid ONNX network") as raised:
+        head(g.write(tmp_path / "net.onnx"), "segmentation")
+    assert "\n" not in str(raised.value) and "nowhere" in str(raised.value)
+
+
+def test_a_package_that_cannot_be_loaded_is_named(tmp_path, head, monkeypatch):
+    (tmp_path / "onnx2torch.py").write_text("raise ImportError('libsomething.so: cannot open')")
+    monkeypatch.delitem(sys.modules, "onnx2torch")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SpecError, match=r"need the package 'onnx2torch'; install it with: pip install 'icm-framework"):
+        head(small.classifier(tmp_path / "net.onnx"), "classification")
+
+
+def test_a_folder_is_no_network(tmp_path, head):
+    (tmp_path / "net.onnx").mkdir()
+    with pytest.raises(WeightsError, match=r"net\.onnx: it should be an ONNX file, and is a folder"):
+        head(tmp_path / "net.onnx", "classification")
+
+
 def test_operators_without_a_counterpart_are_all_named(tmp_path, head):
     g = small.Graph()
     found = g.node("Det", g.node("MatMul", "images", g.node("Transpose", "images", perm=[0, 1, 3, 2])))
@@ -222,6 +280,38 @@ def test_a_converted_network_that_says_something_else_is_refused(tmp_path, head,
     monkeypatch.setattr(onnx2torch, "convert", wrong)
     with pytest.raises(SpecError, match=r"output 'classes' differs by up to .* so an operator has another meaning"):
         head(small.classifier(tmp_path / "net.onnx"), "classification")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda found: 1.005 * found, None),  # sums in another order
+        (lambda found: 1.03 * found, "differs by up to"),
+        (lambda found: found + torch.tensor([0.0, 0, 0, 0, 1]) * 0.03 * found.abs().max(), "differs by up to"),
+        (lambda found: found * torch.nan, "differs by up to nan"),
+        (lambda found: found.T, r"has the shape \(5, 1\), and should have \(1, 5\)"),
+    ],
+    ids=["near", "scaled", "one value", "nan", "turned"],
+)
+def test_a_converted_network_may_differ_by_a_hundredth_and_not_in_shape(tmp_path, head, monkeypatch, change, message):
+    import onnx2torch
+
+    class Changed(torch.nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+        def forward(self, image):
+            return change(self.net(image))
+
+    convert = onnx2torch.convert
+    monkeypatch.setattr(onnx2torch, "convert", lambda model: Changed(convert(model)))
+    path = small.classifier(tmp_path / "net.onnx")
+    if message is None:
+        head(path, "classification")
+        return
+    with pytest.raises(SpecError, match=f"output 'classes' {message}.* set engine to 'onnxruntime'"):
+        head(path, "classification")
 
 
 def test_inputs_that_are_no_pictures_are_refused(tmp_path, head):

@@ -15,6 +15,7 @@ import torch
 from icm_core.errors import InputError, SpecError, WeightsError
 from icm_core.types import Features
 from icm_core.wrap import Input
+from icm_tasks.onnx_files.runtime import _session
 from icm_tasks.onnx_files.writing import write
 
 GRID = {"form": "grid", "strides": [8, 16]}
@@ -150,6 +151,57 @@ def test_shapes_of_a_batch_are_known_without_memory(tmp_path, head):
     assert own(image).shape == (5, 5) and own(image).is_meta
 
 
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_networks_of_three_pictures_at_once_answer_for_each_in_order(tmp_path, head, engine, count):
+    own = head(small.classifier(tmp_path / "net.onnx", batch=3), "regression", engine=engine)
+    image = pictures(32, 48, count)
+    alone = small.classifier(tmp_path / "alone.onnx", batch=1)  # with the same weights
+    expected = torch.cat([run(alone, one[None])[0] for one in image])
+    assert len({tuple(row) for row in expected.tolist()}) == count
+    with torch.no_grad():
+        torch.testing.assert_close(own(features(image)), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_every_output_begins_with_the_number_of_pictures(tmp_path, head, wrong):
+    g = small.Graph(batch=2)
+    body = g.body(8)
+    box, scores = g.rows(g.conv(body, 8, 4), 4), g.rows(g.node("Sigmoid", g.conv(body, 8, 3)), 3)
+    for number, (name, value, channels) in enumerate((("boxes", box, 4), ("scores", scores, 3))):
+        turned = number == wrong
+        value = g.node("Transpose", value, perm=[1, 0, 2]) if turned else value
+        g.out(value, name, [24, 2, channels] if turned else [2, 24, channels])
+    own = head(g.write(tmp_path / "net.onnx"), "detection", layout={"form": "boxes"})
+    shapes = [r"\(2, 24, 4\)", r"\(2, 24, 3\)"]
+    shapes[wrong] = shapes[wrong].replace("2, 24", "24, 2")
+    with pytest.raises(SpecError, match=f"for 2 pictures have the shapes {' and '.join(shapes)}; each .* with 2"):
+        own(features(pictures(32, 48, 2)))
+
+
+def test_the_loss_of_a_detector_is_of_each_picture(tmp_path, head):
+    own = head(small.grid(tmp_path / "net.onnx"), "detection", layout=GRID)
+    things = [
+        {"boxes": torch.tensor([[4.0, 4, 20, 28]]), "labels": torch.tensor([1])},
+        {"boxes": torch.tensor([[10.0, 2, 40, 30], [0, 0, 9, 9]]), "labels": torch.tensor([0, 2])},
+    ]
+    image = pictures(32, 48, 2)
+    with torch.no_grad():
+        found = own.loss(own(features(image)), tuple(things))
+        alone = [own.loss(own(features(image[row : row + 1])), (things[row],)) for row in range(2)]
+    torch.testing.assert_close(found, torch.cat(alone), rtol=1e-4, atol=1e-4)
+    assert float((found[0] - found[1]).abs()) > 0.01
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_head_is_built_where_all_else_is_built(tmp_path, head, trained):
+    path = small.classifier(tmp_path / "net.onnx")
+    with torch.device("meta"):
+        net = head(path, "classification", trained=trained).net
+    tensors = [*net.parameters(), *net.buffers()]
+    assert tensors and all(tensor.is_meta for tensor in tensors)
+
+
 # --- files that change -----------------------------------------------------------------------------------------------
 
 
@@ -197,6 +249,21 @@ def test_outputs_come_in_the_order_in_which_they_are_named(tmp_path, head, engin
     torch.testing.assert_close(found["logits"].sigmoid(), logits.softmax(-1)[..., :-1], rtol=1e-3, atol=1e-4)
     x, _, width, _ = (boxes * torch.tensor([48.0, 32, 48, 32])).unbind(-1)
     torch.testing.assert_close(found["boxes"][..., 0], x - width / 2, rtol=1e-3, atol=1e-2)
+
+
+def test_onnxruntime_takes_as_many_threads_as_torch_and_keeps_sessions(tmp_path, head):
+    paths = [small.classifier(tmp_path / f"{seed}.onnx", seed=seed) for seed in range(2)]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        for path in paths:
+            head(path, "classification", engine="onnxruntime")
+    finally:
+        torch.set_num_threads(before)
+    kept = [_session(path, path.stat().st_mtime_ns) for path in paths]
+    for session in kept:
+        assert session.get_session_options().intra_op_num_threads == 2  # so that none was made anew
+        assert session.get_providers() == ["CPUExecutionProvider"]
 
 
 def test_onnxruntime_gives_no_gradients_and_says_so_where_they_are_asked_for(tmp_path, head):

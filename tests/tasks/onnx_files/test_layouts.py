@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from icm_tasks.onnx_files.layouts import Boxes, Candidates, Grid, read
+from icm_tasks.onnx_files.layouts import Boxes, Candidates, Grid, Queries, read
 
 SIZE = (30, 45)  # which strides of 8 cover with 4 x 6 cells
 
@@ -51,3 +51,35 @@ def test_outputs_of_half_precision_are_read_in_whole() -> None:
     found = read(Boxes(form="boxes", normalised=True), [given.half()], SIZE)
     assert isinstance(found, Candidates) and {tensor.dtype for tensor in found} == {torch.float32}
     assert float(found.logits.sigmoid()) == pytest.approx(float(given.half()[0, 0, 4]), rel=1e-6)
+
+
+def test_queries_of_a_softmax_have_a_class_beside_the_one_for_nothing() -> None:
+    boxes = torch.full((1, 5, 4), 0.5)
+    with pytest.raises(ValueError, match=r"the shapes \(1, 5, 1\) and \(1, 5, 4\); queries have logits \(B, N, K\)"):
+        read(Queries(form="queries"), [torch.zeros(1, 5, 1), boxes], SIZE)
+    assert read(Queries(form="queries"), [torch.zeros(1, 5, 2), boxes], SIZE).logits.shape == (1, 5, 1)
+    assert read(Queries(form="queries", scores="sigmoid"), [torch.zeros(1, 5, 1), boxes], SIZE).logits.shape == (
+        1,
+        5,
+        1,
+    )
+
+
+def test_boxes_of_queries_are_middles_and_sides_as_shares_of_height_and_width() -> None:
+    given = torch.tensor([[[0.5, 0.25, 0.25, 0.5]]])
+    found = read(Queries(form="queries", scores="sigmoid"), [torch.zeros(1, 1, 2), given], SIZE).boxes
+    assert found[0, 0].tolist() == [45 * 0.375, 0, 45 * 0.625, 30 * 0.5]
+
+
+@pytest.mark.parametrize(("objectness", "least"), [(False, 5), (True, 6)])
+def test_decoded_boxes_have_a_class_at_least(objectness: bool, least: int) -> None:
+    layout = Boxes(form="boxes", objectness=objectness)
+    assert read(layout, [torch.zeros(1, 7, least)], SIZE).logits.shape == (1, 7, 1)
+    with pytest.raises(ValueError, match=rf"\(1, 7, {least - 1}\); decoded boxes .* \(B, N, {least - 1} \+ K\)"):
+        read(layout, [torch.zeros(1, 7, least - 1)], SIZE)
+
+
+def test_a_grid_has_a_class_at_least() -> None:
+    assert read(Grid(form="grid", strides=(8,)), [torch.zeros(1, 24, 6)], SIZE).logits.shape == (1, 24, 1)
+    with pytest.raises(ValueError, match=r"\(1, 24, 5\); grids of the strides \[8\] on an input of 45x30 pixels"):
+        read(Grid(form="grid", strides=(8,)), [torch.zeros(1, 24, 5)], SIZE)

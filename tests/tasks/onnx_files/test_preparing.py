@@ -11,10 +11,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, defs, helper, numpy_helper
+from onnx2torch.node_converters.registry import _CONVERTER_REGISTRY as KNOWN
 
 from icm_core.types import Features
-from icm_tasks.onnx_files.preparing import fold, odd_attributes
+from icm_tasks.onnx_files.preparing import fold, odd_attributes, prepared
 
 SIZED = ("x", "", "", "sizes")
 
@@ -100,3 +101,58 @@ def test_reductions_whose_axes_are_an_input_are_read(tmp_path: Path, head: Any, 
     own = head(path, "regression")
     with torch.no_grad():
         np.testing.assert_allclose(own(Features({"image": image}, (4, 6))).numpy(), expected, rtol=1e-4)
+
+
+def test_a_model_that_is_prepared_stays_as_it_was() -> None:
+    g = small.Graph(size=(4, 6), opset=18)
+    g.out(g.node("ReduceMean", "images", g.constant(np.array([2, 3], np.int64)), keepdims=0), "found", ["n", 3])
+    g.node("Identity", g.weight(3))
+    model = g.model()
+    before = model.SerializeToString()
+    made = prepared(model)
+    assert model.SerializeToString() == before
+    assert [len(node.input) for node in made.graph.node] == [1, 1] and len(model.graph.node) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "opset", "attributes"),
+    [
+        ("Gelu", 20, {}),
+        ("Gelu", 20, {"approximate": "none"}),
+        ("Gelu", 20, {"approximate": "tanh"}),
+        ("Mish", 18, {}),
+        ("Mish", 22, {}),
+        ("Relu", 22, {}),
+        ("Sigmoid", 22, {}),
+    ],
+)
+def test_activations_of_newer_versions_are_read(
+    tmp_path: Path, head: Any, name: str, opset: int, attributes: dict[str, str]
+) -> None:
+    g = small.Graph(size=(4, 6), opset=opset)
+    # Values from -4 to 4, where activations differ.
+    wide = g.node("Mul", g.node("Sub", "images", g.constant(np.float32(0.5))), g.constant(np.float32(8)))
+    g.out(g.node(name, wide, **attributes), "found", ["n", 3, 4, 6])
+    image = torch.rand(1, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+    own = head(g.write(tmp_path / "net.onnx"), "segmentation")
+    x = 8 * (image - 0.5)
+    expected = {
+        "Gelu": torch.nn.functional.gelu(x, approximate=attributes.get("approximate", "none")),
+        "Mish": x * torch.tanh(torch.log1p(x.exp())),
+        "Relu": x.clamp_min(0),
+        "Sigmoid": 1 / (1 + (-x).exp()),
+    }
+    with torch.no_grad():
+        torch.testing.assert_close(own(Features({"image": image}, (4, 6))), expected[name], rtol=1e-5, atol=1e-5)
+
+
+def test_every_later_version_of_an_operator_that_is_read_is_read() -> None:
+    prepared(small.Graph().model())
+    known = {(one.operation_type, one.version) for one in KNOWN if one.domain == defs.ONNX_DOMAIN}
+    names = {name for name, _ in known}
+    later = {
+        (schema.name, schema.since_version)
+        for schema in defs.get_all_schemas_with_history()
+        if schema.domain == defs.ONNX_DOMAIN and schema.name in names and schema.since_version > 17
+    }
+    assert {("Conv", 22), ("Gelu", 20), ("Mish", 22)} < later <= known
