@@ -16,6 +16,7 @@ from icm_core.interfaces import ComponentParams, SideInfoAdapter, TaskHead
 from icm_core.kinds import Regression
 from icm_core.testing import AdapterCase, Case, CodecCase, HeadCase, KindCase
 from icm_core.testing.cases.examples import BATCH
+from icm_core.testing.checks.heads import _disturbed, _doc
 from icm_core.types import CodecOutput, Features, Level, Prediction, SideInfo
 from icm_sicmh import Coarse, Hyperprior
 from icm_tasks.kinds import Embedding
@@ -402,7 +403,93 @@ class Constant(Good):
         return found if len(found) == BATCH + 1 else found + 1
 
 
+class Lone(Good):
+    """Answers of the first picture alone."""
+
+    def predict(self, features: Features) -> Prediction:
+        found = super().predict(features)
+        return Prediction(found.kind, found.output[:1], found.labels)
+
+
+class Answering(Good):
+    """Answers that depend on the batch, though the output does not."""
+
+    def predict(self, features: Features) -> Prediction:
+        found = super().predict(features)
+        return Prediction(found.kind, found.output - found.output.mean(0), found.labels)
+
+
+class Misnamed(Good):
+    """Other names in its answers than in itself."""
+
+    def predict(self, features: Features) -> Prediction:
+        return Prediction(self.kind, self(features), tuple(name.upper() for name in self.labels))
+
+
+class Needy(Good):
+    """Says nothing of the second map that it needs."""
+
+    requires = ("image", "fused")
+
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        features["fused"]
+
+
+class Supervised(Good):
+    """A second output inside of the network, without mistakes."""
+
+    def outputs(self, features: Features) -> Any:
+        output = self(features)
+        return ((1.0, output), (0.5, {"inside": output.flip(1) * 3}))
+
+    def loss(self, output: Any, target: Tensor) -> Tensor:
+        return super().loss(output["inside"] if isinstance(output, dict) else output, target)
+
+
+class Outer(Supervised):
+    """Of its outputs the first has a loss that depends on the batch."""
+
+    def loss(self, output: Any, target: Tensor) -> Tensor:
+        found = super().loss(output, target)
+        return found if isinstance(output, dict) else found / found.detach().mean()
+
+
+class Inner(Supervised):
+    """Of its outputs the second has a loss that depends on the batch."""
+
+    def loss(self, output: Any, target: Tensor) -> Tensor:
+        found = super().loss(output, target)
+        return found / found.detach().mean() if isinstance(output, dict) else found
+
+
+class Awake(Good):
+    """A loss that depends on the batch in training alone."""
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        found = super().loss(output, target)
+        return found / found.detach().mean() if self.training else found
+
+
+class Forgetting(Good):
+    """Leaves out what is beyond chance, without mistakes."""
+
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        self.drop, self.norm = nn.Dropout(0.5), nn.BatchNorm2d(3)
+
+    def forward(self, features: Features) -> Tensor:
+        image = self.drop(self.norm(features.cropped("image")))
+        return super().forward(Features({"image": image}, features.size))
+
+
 HEADS = [
+    (Lone, testing.check_shapes, "the prediction is torch.float32 of shape (1, 3); it should be logits, (2, 3)"),
+    (Answering, testing.check_batch_independence, "of prediction of picture 0 is another alone than in a batch"),
+    (Misnamed, testing.check_prediction, "predicts with 3 labels and the unit '', and itself has 3 labels and"),
+    (Outer, testing.check_loss_per_picture, "loss of picture 0 is [1.0] alone and"),
+    (Inner, testing.check_loss_per_picture, "loss of picture 0 is [1.0] alone and"),
+    (Awake, testing.check_loss_per_picture, "loss of picture 0 is [1.0] alone and"),
     (Shouting, testing.check_declaration, "Set name: ClassVar[str] to 'plugin.component' in lower case"),
     (Undescribed, testing.check_parameters, "fields without description: depth. Write Field(default, description="),
     (Counting, testing.check_builds_on_meta, "shapes, not values"),
@@ -484,6 +571,39 @@ def test_a_mistake_is_found_and_the_message_says_what_to_do(case: Case, check: A
 def test_a_head_without_mistakes_passes() -> None:
     assert testing.run_checks(HeadCase(Good, sizes=SIZES)) == []
     assert isinstance(testing.case_of(Good), HeadCase)
+
+
+@pytest.mark.parametrize("cls", [Supervised, Forgetting])
+def test_losses_of_several_outputs_and_of_layers_of_chance_are_compared_picture_by_picture(cls: type[Good]) -> None:
+    testing.check_loss_per_picture(HeadCase(cls, sizes=SIZES))
+    testing.check_loss_is_finite(HeadCase(cls, sizes=SIZES))
+
+
+def test_every_feature_that_a_head_requires_is_left_out_once() -> None:
+    case = HeadCase(Needy, features={"image": Level(3, 1), "fused": Level(4, 8)}, sizes=SIZES)
+    with pytest.raises(testing.ConformanceError, match=r"without the feature 'fused' raised KeyError: 'fused'\."):
+        testing.check_missing_features(case)
+
+
+def test_noise_is_added_to_whatever_an_output_is_and_the_same_each_time() -> None:
+    output = {"scores": torch.tensor([0.0, 0.0, 100.0] * 50), "labels": torch.tensor([1, 2, 3])}
+    found, again = _disturbed(output), _disturbed(output)
+    assert torch.equal(found["labels"], output["labels"]) and torch.equal(found["scores"], again["scores"])
+    rows = (found["scores"] - output["scores"]).view(50, 3)
+    assert bool((rows != 0).all()) and 0.5 < float(rows[:, :2].std()) < 2 < 50 < float(rows[:, 2].std()) < 200
+
+
+def test_what_a_kind_says_of_itself_is_its_first_paragraph_in_one_line() -> None:
+    class Said:
+        """Outputs are one thing,
+        targets another.
+
+        And there is more.
+        """
+
+    assert _doc(Said()) == "Outputs are one thing, targets another."
+    Said.__doc__ = None
+    assert _doc(Said()) == ""
 
 
 def test_losses_of_what_a_head_draws_at_random_are_not_compared() -> None:

@@ -14,6 +14,7 @@ from icm_core import InputError, Pipeline, build, build_registry, parse_spec, te
 from icm_core.interfaces import DataSet, Sample
 from icm_core.testing import DataSetCase, Example, LossCase
 from icm_core.training import Batch, Loss
+from icm_tasks.kinds import Detection
 from icm_training.batch import CodedBatch, Kept
 
 CODEC = {"width": 8, "h1_channels": 16, "h2_channels": 8, "groups": 4, "context_channels": 8, "qualities": 4}
@@ -223,6 +224,28 @@ class Long(Numbers):
         return Sample(found.key, found.picture / 255 if number == 49 else found.picture, found.target)
 
 
+class Turned(Numbers):
+    """Pictures with their channels last."""
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(found.key, found.picture.permute(1, 2, 0), found.target)
+
+
+class Stacked(Numbers):
+    """Pictures as batches of one."""
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        return Sample(found.key, found.picture[None], found.target)
+
+
+class Shouting(Numbers):
+    """Named as nothing can be."""
+
+    name: ClassVar[str] = "test.Numbers"
+
+
 class Maps(Numbers):
     """Class maps of lying pictures, without mistakes."""
 
@@ -318,6 +341,44 @@ class Moody(Darkness):
         return found + (torch.arange(len(found)) == 2)
 
 
+class Column(Darkness):
+    """A value for each picture, one below the other."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return super().forward(batch)[:, None]
+
+
+class Whole(Darkness):
+    """A whole number for each picture."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return (100 * super().forward(batch)).long()
+
+
+class Zeroed(Darkness):
+    """A gradient of zeros."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        found = super().forward(batch)
+        return 0 * found + found.detach()
+
+
+class Second(Darkness):
+    """Learns of all pictures but the first, without a mistake that can be seen."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        found = super().forward(batch)
+        return torch.cat([found[:1].detach(), found[1:]])
+
+
+class Endless(Darkness):
+    """Of one parameter a gradient without end, which is no NaN."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        parameter = next(batch.pipe.codec.parameters())
+        return super().forward(batch) + (parameter.sum() - parameter.sum().detach()).abs().sqrt()
+
+
 def tiny() -> Pipeline:
     task = {"adapter": {"use": "sicmh.multi_scale"}, "head": {"use": "sicmh.coarse"}}
     codec = {"use": "sicmh.hyperprior", "params": CODEC}
@@ -349,6 +410,9 @@ def loss_case(cls: type[Loss], **more: Any) -> LossCase:
             "check_samples",
             "is the class 2, and there are 2 labels. Make it what the kind classification takes",
         ),
+        (Turned, "check_samples", "is torch.uint8 of shape (4, 5, 3). Make it (3, H, W) uint8, RGB"),
+        (Stacked, "check_samples", "is torch.uint8 of shape (1, 3, 4, 5). Make it (3, H, W) uint8, RGB"),
+        (Shouting, "check_declaration", "'plugin.component' in lower case; it is what a spec's \"use\" says"),
         (Nameless, "check_labels", "labels is ('one', ''). Make it a tuple of names"),
         (Plain, "check_samples", "of kind pictures has a target for 'train/0'. Make it None, or give the data set the"),
         (Unlabelled, "check_labels", "Name the classes or values, in order"),
@@ -383,6 +447,10 @@ def test_a_data_sets_mistake_is_found_by_one_check(
         (Compared, testing.check_loss_of_a_picture_alone, "Take no mean over the batch"),
         (Leading, testing.check_loss_of_a_picture_alone, "of picture 1 is [1.0] alone and"),
         (Rooted, testing.check_loss_gradients, "the gradient at codec is not finite"),
+        (Column, testing.check_loss_of_each_picture, "a tensor of shape (1, 1) for 1 pictures. Return one value for"),
+        (Whole, testing.check_loss_of_each_picture, "for 1 pictures. Return one value for each picture, (1,)"),
+        (Zeroed, testing.check_loss_gradients, "no gradient reaches codec. Look for .detach()"),
+        (Endless, testing.check_loss_gradients, "the gradient at codec is not finite"),
         (Stopped, testing.check_loss_gradients, "no gradient reaches codec. Look for .detach()"),
         (Owning, testing.check_loss_owns_its_weights, "Keep no module of the pipeline as an attribute"),
     ],
@@ -441,3 +509,48 @@ def test_a_loss_needs_a_pipeline() -> None:
 def test_a_data_set_needs_a_folder() -> None:
     with pytest.raises(TypeError, match=r"DataSetCase\(Numbers, root=\.\.\.\)"):
         testing.case_of(Numbers)
+
+
+def test_a_gradient_of_some_pictures_is_one() -> None:
+    testing.check_loss_gradients(loss_case(Second))
+
+
+class Ours(Detection):
+    """A kind that is not installed."""
+
+    name: ClassVar[str] = "test.ours"
+
+
+class Boxes(Numbers):
+    """Boxes, one more from picture to picture."""
+
+    kind = "test.ours"
+
+    def __getitem__(self, number: int) -> Sample:
+        found = super().__getitem__(number)
+        boxes = torch.tensor([[0.0, 1, 3, 4]]).repeat(number, 1)
+        labels = torch.zeros(number, dtype=torch.int64)
+        return Sample(found.key, found.picture, {"boxes": boxes, "labels": labels})
+
+
+def test_a_data_set_and_a_loss_may_have_a_kind_that_is_not_installed(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    with pytest.raises(testing.ConformanceError, match=r"test\.numbers\.kind is 'test\.ours'"):
+        testing.check_samples(DataSetCase(Boxes, root=tmp_path))
+    assert testing.run_checks(DataSetCase(Boxes, root=tmp_path, kind=Ours)) == []
+    case = replace(loss_case(Darkness, kind=Ours), data=Boxes(Boxes.Params(), tmp_path, "train"))
+    pipe = case.seeded()
+    example = case.example(pipe, 3)
+    assert isinstance(example.target, tuple) and len(example.target) == 3
+    (alone,) = example.one(2).target
+    assert alone["boxes"] is not None and torch.equal(alone["boxes"], example.target[2]["boxes"])
+    assert float(example.qualities.min()) > pipe.codec.quality_range[0] and example.size == (64, 64)
+    assert case.build(pipe).task is None and replace(case, task="coarse").build(pipe).task == "coarse"
+
+
+def test_a_loss_of_plain_pictures_has_no_targets(tmp_path: Path) -> None:
+    case = replace(loss_case(Darkness), data=Plain(Plain.Params(), Path(), "."))
+    assert case.example(case.seeded()).target is None
+    with pytest.raises(testing.ConformanceError, match=r"test\.numbers\.kind is 'test\.ours'"):
+        other = replace(loss_case(Darkness), data=Boxes(Boxes.Params(), Path(), "."))
+        other.example(other.seeded())

@@ -18,6 +18,8 @@ from icm_core.interfaces import Figure, TaskKind
 from icm_core.kinds import Segmentation
 from icm_core.scaffold import package_files
 from icm_core.testing import KindCase
+from icm_core.testing.checks.answers import close
+from icm_core.testing.checks.kinds import _equal, _joined, _typed
 from icm_core.types import Legend, Prediction
 from icm_tasks.kinds import Embedding
 
@@ -455,7 +457,68 @@ class AlsoValues(Place):
     also = ("regression",)
 
 
+class Latest(Place):
+    """A raster of the padded size, of the last of three predictions alone."""
+
+    def raster(self, prediction: Any) -> Any:
+        last = torch.equal(prediction.output[0], KindCase(Place).targets((33, 129))[0])
+        return Image.new("L", (192, 64) if last else (129, 33))
+
+
+class Renumbering(Place):
+    """Needs its targets renumbered, without mistakes."""
+
+    def renumber(self, target: Any, numbers: Any, legend: Legend) -> Any:
+        return {"box": target}
+
+    def tally(self, prediction: Any, target: Any) -> Any:
+        return super().tally(prediction, target["box"])
+
+
+class Vanishing(Place):
+    """A figure that cannot be said of another order of the pictures."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        known = tallies[0]["iou"] < tallies[-1]["iou"]
+        return {"iou": Figure(1.0 if known else None, "%", "overlap")}
+
+
+class Appearing(Place):
+    """A figure that cannot be said but of another order of the pictures."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        known = tallies[0]["iou"] > tallies[-1]["iou"]
+        return {"iou": Figure(1.0 if known else None, "%", "overlap")}
+
+
+class Narrow(Place):
+    """Loses something of low pictures."""
+
+    def wrap(self, target: Any, size: Any) -> Any:
+        return super().wrap(target if size[0] > 40 else target.round(), size)
+
+
+class Hundredths(Place):
+    """Loses what is below a hundredth of a pixel."""
+
+    def wrap(self, target: Any, size: Any) -> Any:
+        return super().wrap((100 * target).round() / 100, size)
+
+
+class Sided(Place):
+    """Reckons with a picture whose sides changed places."""
+
+    def unwrap(self, target: Any, size: Any, legend: Legend) -> Any:
+        return super().unwrap(target, size[::-1], legend)
+
+
 KINDS = [
+    (Latest, testing.check_showing, "is 192x64 for a picture of 129x33. Return a PIL image of the picture's own size"),
+    (Vanishing, testing.check_measuring, "in another order of the pictures. Pictures are measured in any order"),
+    (Appearing, testing.check_measuring, "in another order of the pictures. Pictures are measured in any order"),
+    (Narrow, testing.check_wrapping, "a target is another after wrap and unwrap"),
+    (Hundredths, testing.check_wrapping, "a target is another after wrap and unwrap"),
+    (Sided, testing.check_wrapping, "a target is another after wrap and unwrap"),
     (
         Shouting,
         testing.check_declaration,
@@ -554,6 +617,81 @@ def test_targets_have_to_serve_the_kinds_that_they_also_are() -> None:
     testing.check_also(KindCase(AlsoValues, legend=Legend(("left", "top", "right", "bottom"))))
     with pytest.raises(testing.ConformanceError, match="has 4 values; there are labels for 2"):
         testing.check_also(KindCase(AlsoValues, legend=Legend(("one", "two"))))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (None, None, True),
+        (None, 0.0, False),
+        (0.0, None, False),
+        (0.0, 5e-7, True),
+        (0.0, 5e-6, False),
+        (100.0, 100.00005, True),
+        (100.0, 100.0005, False),
+        (-1.0, 1.0, False),
+    ],
+)
+def test_figures_are_the_same_but_for_rounding(one: float | None, other: float | None, same: bool) -> None:
+    assert close(one, other) is same
+
+
+def test_targets_are_measured_renumbered() -> None:
+    testing.check_measuring(KindCase(Renumbering))
+
+
+def test_types_of_numbers_may_be_wider_after_a_move_and_are_brought_back() -> None:
+    testing.check_moving(KindCase(Segmentation))
+    found = _typed(
+        {"maps": torch.tensor([1, 2]), "boxes": torch.tensor([1.0]), "more": torch.tensor([1.0]).half()},
+        {"maps": torch.tensor([1], dtype=torch.uint8), "boxes": torch.tensor([1.0], dtype=torch.float64)},
+    )
+    assert {name: tensor.dtype for name, tensor in found.items()} == {
+        "maps": torch.uint8,
+        "boxes": torch.float64,
+        "more": torch.float16,
+    }
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "most", "same"),
+    [
+        (torch.tensor([1, 255]), torch.tensor([1, 255]).byte(), 0.0, True),
+        (torch.tensor([1.0, 255.0]), torch.tensor([1.0, NAN]), 0.0, True),
+        (torch.tensor([1.0, NAN]), torch.tensor([1.0, 255.0]), 0.0, True),
+        # Classes have a number for what is ignored, and no NaN.
+        (torch.tensor([1, 255]), torch.tensor([1.0, NAN]), 0.0, False),
+        (torch.tensor([1.0, 254.0]), torch.tensor([1.0, NAN]), 0.0, False),
+        (torch.tensor([2**24]), torch.tensor([2**24 + 1]), 0.0, False),
+        (torch.tensor([0.1], dtype=torch.float64), torch.tensor([0.1]), 0.0, False),
+        (torch.tensor([1.0]), torch.tensor([1.5]), 0.5, True),
+        (torch.tensor([1000.0]), torch.tensor([1000.6]), 0.5, False),
+        (torch.tensor([1.0]), torch.tensor([[1.0]]), 0.0, False),
+        (torch.tensor([1.0]), {"box": torch.tensor([1.0])}, 0.0, False),
+    ],
+)
+def test_targets_are_the_same_by_their_values(one: Any, other: Any, most: float, same: bool) -> None:
+    case = KindCase(Segmentation, legend=Legend(("a", "b"), ignore=255))
+    assert _equal(case, one, other, most) is same
+    # Without a number for what is ignored NaN is NaN alone.
+    assert _equal(KindCase(Place), torch.tensor([255.0]), torch.tensor([NAN])) is False
+
+
+def test_outputs_of_single_pictures_are_joined_part_by_part() -> None:
+    one, two = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]])
+    assert _joined([one, two]).tolist() == [[1, 2], [3, 4]]
+    found = _joined([{"a": one, "b": {"c": two}}, {"a": two, "b": {"c": one}}])
+    assert found["a"].tolist() == [[1, 2], [3, 4]] and found["b"]["c"].tolist() == [[3, 4], [1, 2]]
+    things = _joined([[{"labels": one}], [{"labels": two}, {"labels": one}]])
+    assert [each["labels"].tolist() for each in things] == [[[1, 2]], [[3, 4]], [[1, 2]]]
+
+
+def test_sizes_are_told_with_the_height_first() -> None:
+    with pytest.raises(testing.ConformanceError, match=r"of a picture of 20x70 \(height x width\)"):
+        testing.check_example_targets(KindCase(Outside, sizes=((20, 70),)))
 
 
 def test_a_case_names_targets_that_have_to_be_refused() -> None:

@@ -54,3 +54,16 @@ def test_things_may_stand_in_another_order_and_a_few_more_count_as_so_many_that_
     assert differing_nests(things, turned, unordered=True) == {"[].scores": 0.0}
     assert differing_nests(things, fewer, unordered=True) == {"[].scores": 0.25}
     assert differing_nests(fewer, things, unordered=True) == {"[].scores": 0.25}
+
+
+def test_things_with_numbers_of_two_digits_may_stand_in_another_order_too() -> None:
+    things = [{"scores": torch.tensor([float(number)])} for number in range(13)]
+    assert differing_nests(things, things[::-1], unordered=True) == {"[].scores": 0.0}
+    others = [*things[:12], {"scores": torch.tensor([12.5])}]
+    assert differing_nests(things, others, unordered=True) == {"[].scores": pytest.approx(1 / 13)}
+
+
+def test_of_things_in_any_order_the_values_count_and_not_their_places() -> None:
+    one, other = ({"boxes": torch.tensor(values)} for values in ([3.0, 1.0, 2.0], [6.0, 2.0, 4.0]))
+    assert differing_nests(one, other, unordered=True) == {"boxes": 1.0}
+    assert differing_nests(one, {"boxes": torch.tensor([1.0, 2.0, 3.0])}, unordered=True) == {"boxes": 0.0}
