@@ -25,7 +25,7 @@ def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> object:
             raise SpecError(f"{path}: no such file")
         with path.open("rb") as file:
             raw = file.read(max_bytes + 1)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL byte
+    except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error}") from error
     if len(raw) > max_bytes:
         raise SpecError(f"{path}: larger than {max_bytes} bytes, the limit of a spec")

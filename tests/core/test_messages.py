@@ -177,7 +177,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Any) -> None:
     for path in (tmp_path / "none.json", tmp_path):
         with pytest.raises(SpecError, match=re.escape(f"{path}: no such file")):
             read_json(path)
-    with pytest.raises(SpecError, match=r"(no such file|cannot be read)"):
+    with pytest.raises(SpecError, match="no such file"):
         read_json(tmp_path / "a\0b.json")
     with pytest.raises(SpecError, match=r"(no such file|cannot be read)"):
         read_json(tmp_path / ("a" * 5000))

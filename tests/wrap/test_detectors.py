@@ -230,9 +230,10 @@ class TwoStaged(DetectorHead):
         return net
 
 
-def test_each_picture_of_a_detector_of_two_stages_has_its_own_size_and_all_four_terms() -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_each_picture_of_a_detector_of_two_stages_has_its_own_size_and_all_four_terms(training: bool) -> None:
     torch.manual_seed(3)
-    own = TwoStaged(TwoStaged.Params(), {"image": Level(3, 1)}).train()
+    own = TwoStaged(TwoStaged.Params(), {"image": Level(3, 1)}).train(training)
     sizes: list[Any] = []
     net: Any = own.net
     net.rpn.register_forward_pre_hook(lambda _, given: sizes.append(given[0].image_sizes))
@@ -247,6 +248,11 @@ def test_each_picture_of_a_detector_of_two_stages_has_its_own_size_and_all_four_
     expected = [first + second for first, second in zip(of_regions, of_things, strict=True)]
     torch.testing.assert_close(found, torch.stack(expected))
     assert all(float(term.detach()) > 0 for term in (*of_regions, *of_things))
+    assert {module.training for module in net.modules()} == {training}
+    with torch.no_grad():
+        things = own.predict(seen).output
+    assert [set(each) for each in things] == [{"boxes", "labels", "scores"}] * 4
+    assert {module.training for module in net.modules()} == {training}
 
 
 def test_terms_of_all_that_a_target_has_and_nothing_of_crowds() -> None:
