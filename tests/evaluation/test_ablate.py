@@ -331,6 +331,7 @@ def test_a_task_that_there_is_not_is_told_before_the_first_training(files: Path,
 
 
 def test_variants_run_beside_one_another_with_ray(files: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed; it is the extra icm-framework[ray]")
+    ray = pytest.importorskip("ray", reason="Ray is not installed; it is the extra icm-framework[ray]")
     ablate(files, tmp_path / "out", "--vary", ADAPTERS, "--parallel", "2")
     assert set(json.loads((tmp_path / "out" / "ablation.json").read_text())["variants"]) == {"one_scale", "two_scale"}
+    assert not ray.is_initialized()

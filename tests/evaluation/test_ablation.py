@@ -6,7 +6,9 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -171,6 +173,61 @@ def test_after_a_job_that_failed_none_begins(smoke: Json, given: Given, tmp_path
     with pytest.raises(InputError, match=r"^the power went$"):
         run(plan_of(jobs, tmp_path), parallel=2)
     assert jobs[0] in seen and jobs[-1] not in seen
+
+
+class Ray:
+    """A Ray that does each job when its outcome is asked for."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+
+    def init(self, **more: Any) -> None:
+        self.said.append(("init", more["num_cpus"]))
+
+    def remote(self, **more: Any) -> Callable[[Any], Any]:
+        self.said.append(more)
+        return lambda do: SimpleNamespace(remote=lambda *given: (do, given))
+
+    def get(self, asked: Any) -> None:
+        do, given = asked
+        do(*given)
+
+    def shutdown(self) -> None:
+        self.said.append("shutdown")
+
+
+@pytest.mark.parametrize(("device", "parallel", "share"), [("cuda", 4, 0.75), ("cuda", 2, 1), ("cpu", 2, 0)])
+def test_a_ray_of_this_machine_shares_the_gpus_out_and_ends(
+    smoke: Json, given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, parallel: int, share: float
+) -> None:
+    ray, seen = Ray(), []
+    jobs = jobs_of(variants_of(smoke, "recipe.stages.coarse.clip=1.0,2.0"), [0, 1], tmp_path)
+    given(lambda work: seen.append(work.job))
+    monkeypatch.setattr(ablation, "find_spec", lambda _: object())
+    monkeypatch.setattr(ablation, "need", lambda *_: ray)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    plan = plan_of(jobs, tmp_path)
+    told: list[str] = []
+    found = run(replace(plan, train=replace(plan.train, device=device)), parallel=parallel, told=told.append)
+    assert [result.system for result in found] == [job.folder.as_posix() for job in jobs]
+    assert seen == [jobs[0], jobs[1], jobs[2], jobs[3]]
+    assert told == [f"clip-{clip}.0, seed {seed}: done" for clip in (1, 2) for seed in (0, 1)]
+    assert ray.said == [("init", parallel), {"num_cpus": 1, "num_gpus": share}, "shutdown"]
+
+
+def test_ray_ends_when_a_job_has_failed_too(
+    smoke: Json, given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(work: Work) -> None:
+        raise InputError("the power went")
+
+    ray = Ray()
+    given(fails)
+    monkeypatch.setattr(ablation, "find_spec", lambda _: object())
+    monkeypatch.setattr(ablation, "need", lambda *_: ray)
+    with pytest.raises(InputError, match=r"^the power went$"):
+        run(plan_of(jobs_of(variants_of(smoke, "codec.params.groups=1,2"), [0], tmp_path), tmp_path), parallel=2)
+    assert ray.said[-1] == "shutdown"
 
 
 def test_the_list_of_the_work_says_what_is_trained_how_long_and_what_is_there(
