@@ -11,6 +11,7 @@ from torch import Tensor
 
 from icm_core import Registry, parse_spec
 from icm_core.inspection.cost import Account, Cost, account
+from icm_core.types import Features
 
 
 def of(registry: Registry, data: dict[str, Any]) -> Account:
@@ -85,3 +86,83 @@ def test_one_that_makes_its_loss_itself_is_measured_on_grey_pictures_and_has_no_
     torch.manual_seed(17)  # what is measured does not hang on it: the head's weights are the same each time
     of(registry, data)
     assert torch.equal(drawn[0], drawn[1]) and drawn[0].std() > 0
+
+
+def test_the_enhancement_refines_the_picture_of_its_task(
+    registry: Registry, data: dict[str, Any], tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+    codec, enhancement, picture = tiny.Thumbnail.forward, tiny.Residual.forward, tiny.Picture.forward
+
+    def coded(module: Any, x: Tensor, quality: Tensor) -> Any:
+        seen["codec"] = (tuple(x.shape), x.device.type, tuple(quality.shape))
+        return codec(module, x, quality)
+
+    def shown(module: Any, features: Any) -> Any:
+        seen["picture"] = picture(module, features)
+        return seen["picture"]
+
+    def refined(module: Any, x: Tensor, coarse: Tensor, side: Any, quality: Tensor) -> Any:
+        seen["refined"] = coarse is seen["picture"]
+        return enhancement(module, x, coarse, side, quality)
+
+    for cls, forward in ((tiny.Thumbnail, coded), (tiny.Residual, refined), (tiny.Picture, shown)):
+        monkeypatch.setattr(cls, "forward", forward)
+    names = ("labels", "coarse", "classes")
+    of(registry, {**data, "tasks": {name: data["tasks"][name] for name in names}})
+    assert seen["codec"] == ((1, 3, 32, 64), "meta", (1,)) and seen["refined"]
+
+
+def test_several_maps_of_an_adapter_have_their_shapes(
+    registry: Registry, data: dict[str, Any], tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = tiny.Enlarge.forward
+
+    def forward(adapter: Any, side: Any) -> Features:
+        found = plain(adapter, side)
+        return Features({**found.maps, "gist": found.maps["image"].mean((2, 3))}, found.size)
+
+    monkeypatch.setattr(tiny.Enlarge, "forward", forward)
+    (row,) = [row for row in of(registry, data).modules if row.path == "tasks.labels.adapter"]
+    assert row.outputs == {"image": (1, 3, 32, 64), "gist": (1, 3)}
+
+
+@pytest.mark.parametrize(("height", "width", "padded"), [(17, 96, (32, 96)), (48, 15, (48, 16))])
+def test_height_comes_before_width(
+    registry: Registry, data: dict[str, Any], height: int, width: int, padded: tuple[int, int]
+) -> None:
+    found = account(parse_spec(data), registry, height=height, width=width)
+    assert (found.height, found.width, found.padded) == (height, width, padded)
+    rows = {row.path: row for row in found.modules}
+    assert rows["codec"].outputs == {
+        "levels[0]": (1, 3, padded[0] // 8, padded[1] // 8),
+        "levels[1]": (1, 3, padded[0] // 16, padded[1] // 16),
+    }
+    # A 1x1 convolution of 3 by 3 channels on every computed pixel.
+    expected = 9 * padded[0] * padded[1] / (height * width) / 1000
+    assert rows["tasks.labels.adapter"].cost.kmac_per_pixel == pytest.approx(expected)
+    assert [row.path for row in found.modules] == [
+        "codec",
+        "codec.mix",
+        *[f"tasks.labels.{part}" for part in ("adapter", "adapter.color", "head", "head.layers")],
+        *[f"tasks.classes.{part}" for part in ("adapter", "adapter.color", "head", "head.linear", "head.norm")],
+        *[f"tasks.coarse.{part}" for part in ("adapter", "adapter.color", "head")],
+        "enhancement",
+    ]
+
+
+def test_children_cost_less_than_what_they_are_in(registry: Registry, data: dict[str, Any]) -> None:
+    rows = {row.path.removeprefix("tasks.classes."): row for row in of(registry, data).modules}
+    assert {path: rows[path].cost.parameters for path in ("head", "head.linear", "head.norm")} == {
+        "head": 18,
+        "head.linear": 3 * 3 + 3,
+        "head.norm": 3 + 3,
+    }
+    assert rows["head.norm"].cost.kmac_per_pixel == 0 < rows["head.linear"].cost.kmac_per_pixel
+    assert {path: rows[path].use for path in ("head", "head.linear")} == {"head": "tiny.classes", "head.linear": ""}
+    assert rows["head.linear"].outputs == {} != rows["head"].outputs
+
+
+def test_costs_add_up() -> None:
+    found = Cost(parameters=5, kmac_per_pixel=1.5) + Cost(parameters=7, kmac_per_pixel=0.25)
+    assert found == Cost(parameters=12, kmac_per_pixel=1.75)

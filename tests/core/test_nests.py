@@ -104,3 +104,48 @@ def test_nests_that_differ_in_anything_are_not_the_same(one: object, other: obje
 def test_messages_say_type_and_shape() -> None:
     assert shown(torch.zeros(2, 3, dtype=torch.uint8)) == "torch.uint8 of shape (2, 3)"
     assert shown({"a": 1}) == "dict"
+
+
+def test_empty_tensors_are_tensors_too() -> None:
+    nest = ({"none": torch.zeros(0, 4), "one": torch.ones(1)}, [torch.tensor(7), "word", 3])
+    assert [tuple(tensor.shape) for tensor in tensors(nest)] == [(0, 4), (1,), ()]
+    assert list(paths(nest)) == ["[0].none", "[0].one", "[1][0]"]
+    assert tensors("word") == [] and paths(None) == {}
+
+
+def test_a_path_leads_through_lists_in_lists_and_dicts_in_dicts() -> None:
+    nest = {"rows": [[torch.zeros(1)], (torch.zeros(2), torch.zeros(3))], 7: {"x": {"y": torch.zeros(4)}}}
+    assert {where: len(tensor) for where, tensor in paths(nest).items()} == {
+        "rows[0][0]": 1,
+        "rows[1][0]": 2,
+        "rows[1][1]": 3,
+        "7.x.y": 4,
+    }
+    assert list(paths((torch.zeros(1), [torch.zeros(1)]))) == ["[0]", "[1][0]"]
+
+
+def test_stacking_loses_no_value() -> None:
+    found = stack([{"n": torch.tensor(1)}, {"n": torch.tensor(2.5)}, {"n": torch.tensor(300)}])
+    assert found["n"].tolist() == [1.0, 2.5, 300.0]
+    three = stack([torch.full((2,), float(n)) for n in range(3)])
+    assert three.tolist() == [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]
+
+
+def test_the_last_of_many_nests_is_looked_at_too() -> None:
+    for odd, says in ((torch.zeros(3), "their shapes differ"), ([torch.zeros(2)], "they are built differently")):
+        for place in range(4):
+            nests = [torch.zeros(2)] * 3
+            nests.insert(place, odd)
+            with pytest.raises(ValueError, match=says):
+                stack(nests)
+
+
+def test_a_change_is_made_to_tensors_alone_and_in_place_of_nothing() -> None:
+    nest = {"a": torch.tensor([1.0]), "b": [None, "x", 3, (torch.tensor([2.0]),)]}
+    found = map_tensors(lambda tensor: int(tensor) + 10, nest)
+    assert found == {"a": 11, "b": [None, "x", 3, (12,)]}
+
+
+def test_a_shape_is_shown_with_all_its_sides() -> None:
+    assert shown(torch.zeros(7)) == "torch.float32 of shape (7,)"
+    assert shown(torch.tensor(True)) == "torch.bool of shape ()"

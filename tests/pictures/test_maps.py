@@ -222,3 +222,20 @@ def test_a_picture_is_opened_within_its_limit(tmp_path: Any) -> None:
     Image.new("L", (5, 4)).save(tmp_path / "a.png")
     assert open_picture(tmp_path / "a.png", max_pixels=20).size == (5, 4)
     assert open_picture(str(tmp_path / "a.png")).mode == "RGB"
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "RGB", "RGBA", "I;16"])
+def test_a_png_keeps_the_pictures_mode(mode: str) -> None:
+    """Class maps have their numbers in a palette picture, depths theirs in 16 bits."""
+    numbers = np.arange(24).reshape(4, 6)
+    if mode == "I;16":
+        image = Image.fromarray((numbers * 2000).astype(np.uint16))
+    elif mode == "P":
+        image = Image.fromarray(numbers.astype(np.uint8))
+        image.putpalette([value for index in range(24) for value in (index * 10, 5, 255 - index)])
+    else:
+        image = Image.fromarray(PIXELS).convert(mode)
+    with Image.open(io.BytesIO(png_bytes(image))) as again:
+        assert again.mode == image.mode == mode and again.size == image.size
+        assert np.array_equal(np.asarray(again), np.asarray(image))
+        assert np.array_equal(np.asarray(again.convert("RGB")), np.asarray(image.convert("RGB")))
