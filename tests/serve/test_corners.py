@@ -24,12 +24,13 @@ from icm_core import Pipeline, build, parse_spec
 from icm_core.bitstream.container import read, write
 from icm_core.errors import InputError
 from icm_core.pipeline.told import Told, told
-from icm_serve.app import build_app
+from icm_serve.app import Service, build_app
 from icm_serve.batching import Batcher, TooLateError, Work
 from icm_serve.bodies import leaving
 from icm_serve.limits import Limits
 from icm_serve.page import PATHS
 from icm_serve.protocol import timed
+from icm_serve.refusals import RefusedError
 from icm_serve.served import Served, inlined
 
 Serve = Callable[..., Any]
@@ -69,17 +70,86 @@ def test_others_are_answered_while_a_picture_is_worked_on_beside(
     assert (found.body, found.headers["X-Icm-Codec-Quality"]) == (b"file", "7")
 
 
-def test_the_time_runs_from_the_first_byte_and_is_that_of_the_answer(serve: Serve, held: Any, blob: bytes) -> None:
-    service = serve(Limits(seconds=1.0, body_seconds=50.0))
-    begin = time.monotonic()
-    with service.connect() as client:
-        client.sendall(HEAD % (b"decode", len(blob)) + blob[:-1])
-        service.until(lambda: service.metric("icm_places_taken") == 1)
-        time.sleep(0.8)
-        client.sendall(blob[-1:])
-        assert held.begun.acquire(timeout=30)
-        assert client.recv(100).startswith(b"HTTP/1.1 504")
-        assert time.monotonic() - begin < 1.7  # and not a second more after the body
+@pytest.fixture
+def asked() -> Request:
+    """A request whose client stays, and says no more."""
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    return Request({"type": "http"}, receive)
+
+
+def test_the_time_for_an_answer_begins_with_the_place(pipe: Pipeline) -> None:
+    async def left() -> float:
+        async with Service([pipe], Limits(seconds=50.0, body_seconds=5.0)).place() as deadline:
+            return deadline - time.monotonic()
+
+    assert 40 < asyncio.run(left()) <= 50
+
+
+def test_what_is_left_of_the_time_counts_where_the_body_took_most_of_it(pipe: Pipeline, asked: Request) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(items: Sequence[Any]) -> Sequence[Any]:
+        begun.set()
+        assert go.wait(60)
+        return items
+
+    async def answer() -> float:
+        service = Service([pipe], Limits(seconds=30.0))
+        service.batcher.start()
+        begin = time.monotonic()
+        with pytest.raises(RefusedError, match="takes more than 30 seconds") as refused:
+            await service.done(Work("a", 0, slow, 1), asked, begin + 0.3)
+        go.set()
+        service.batcher.stop()
+        assert refused.value.status == 504 and begun.is_set()
+        return time.monotonic() - begin
+
+    assert asyncio.run(answer()) < 20
+
+
+def test_nobody_watches_for_a_client_that_has_its_answer(pipe: Pipeline, asked: Request) -> None:
+    async def answer() -> tuple[Any, int]:
+        service = Service([pipe], Limits())
+        service.batcher.start()
+        found = await service.done(Work("a", 7, same, 1), asked, time.monotonic() + 30)
+        await asyncio.sleep(0.01)
+        service.batcher.stop()
+        return found, len(asyncio.all_tasks())
+
+    assert asyncio.run(answer()) == (7, 1)
+
+
+def test_others_go_on_while_the_service_ends(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+
+    def slow(items: Sequence[Any]) -> Sequence[Any]:
+        return [go.wait(20) for _ in items]
+
+    made: list[Batcher] = []
+    begin = Batcher.__init__
+
+    def noted(self: Batcher, *arguments: Any) -> None:
+        begin(self, *arguments)
+        made.append(self)
+
+    monkeypatch.setattr(Batcher, "__init__", noted)
+
+    async def end() -> bool:
+        async def other() -> None:
+            await asyncio.sleep(0.05)
+            go.set()
+
+        app = build_app([pipe])
+        async with app.router.lifespan_context(app):
+            result = made[0].submit(Work("a", 0, slow, 1), float("inf"))
+            task = asyncio.create_task(other())
+        await task
+        return bool(result.result(0))
+
+    assert asyncio.run(end()) is True
 
 
 def test_what_waits_is_told_and_an_answer_says_how_long_it_took(serve: Serve, held: Any, blob: bytes) -> None:
@@ -426,6 +496,24 @@ def test_a_second_request_has_to_begin_in_time_as_well(serve: Serve) -> None:
         client.sendall(request[:5])
         begin = time.monotonic()
         assert client.recv(1000) == b"" and time.monotonic() - begin < 3
+
+
+def test_a_head_that_trickles_is_given_up(serve: Serve) -> None:
+    service = serve(Limits(head_seconds=0.4))
+    with service.connect() as client:
+        client.settimeout(0.05)
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Much: ")
+        closed = False
+        for _ in range(100):
+            try:
+                closed = client.recv(100) == b""
+            except TimeoutError:
+                client.sendall(b"a")
+            except OSError:
+                closed = True
+            if closed:
+                break
+        assert closed
 
 
 class Line(asyncio.Transport):

@@ -115,6 +115,8 @@ def test_whole_numbers_of_a_camera_are_the_codecs_whatever_the_latents(
     h1 = 6 * torch.randn(1, p.h1_channels, 4, 6, generator=generator)
     h2 = 9 * torch.randn(1, p.h2_channels, 2, 3, generator=generator)
     h1[0, :4] *= 1e5  # beyond all tables
+    h1[0, 4:8] *= 1e15  # and beyond what products of 64 bits hold, were it not for the limit of latents
+    h2[0, :2] *= 1e15
     for value in QUALITIES:
         quality = pipe.quality(value)
         with torch.inference_mode():

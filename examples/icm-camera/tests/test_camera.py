@@ -1,16 +1,23 @@
-"""The exact layers against sums in Python's integers, and streams too short for the coder."""
+"""The exact layers against sums in Python's integers, streams and whole numbers against those that icm writes."""
 
 from __future__ import annotations
 
 import struct
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from icm_camera import Camera
+from icm_camera.camera import _Gain
 from icm_camera.coder import Stream, Tables
 from icm_camera.exact import Network
 
+from icm_core import Quality
 from icm_core.coding import CdfTables, StreamEncoder
+from icm_core.coding.rans import MAX_SYMBOL
+from icm_sicmh import Hyperprior
+from icm_sicmh.gain import GainUnit
 
 LIMIT = 2**23 - 1
 
@@ -62,3 +69,78 @@ def test_a_stream_of_few_symbols_is_the_one_that_icm_writes(count: int) -> None:
     tables = CdfTables.from_tensor(*(torch.from_numpy(one).int() for one in (cdf, size, first)))
     icm.push(torch.from_numpy(symbols), torch.from_numpy(rows), tables)
     assert stream.finish() == icm.finish()
+
+
+@pytest.mark.parametrize("far", [1, 2**30])
+def test_gains_are_icm_s_to_the_last_bit(far: int) -> None:
+    unit = GainUnit(6, 3, 2.0, 8.0).requires_grad_(False)
+    torch.nn.init.uniform_(unit.log2_gain, -2, 4, generator=torch.Generator().manual_seed(0))
+    unit.freeze()
+    about = {"fraction_bits": 12, "inverse_bits": 20, "limit": LIMIT, "most": MAX_SYMBOL}
+    generator = np.random.default_rng(0)
+    latent, mean = (generator.integers(-(2**14), 2**14, (2, 6, 3, 5)) for _ in range(2))
+    latent[0, :, 0] *= far
+    for index in (16, 23, 48):
+        theirs, ours = unit.row(Quality(index)), _Gain(unit.table[index - 16].numpy().astype(np.int64), about)
+        for part in (slice(0, 6), slice(1, 3), slice(4, 6)):
+            gain, expected = ours.part(part), theirs.part(part)
+            assert np.array_equal(gain.log2, expected.log2.numpy())
+            its, around = torch.from_numpy(latent[:, part]), torch.from_numpy(mean[:, part])
+            symbols = expected.quantize(its, around, MAX_SYMBOL)
+            found = gain.quantized(latent[:, part], mean[:, part])
+            assert np.array_equal(found, symbols.numpy())
+            assert (np.abs(found).max() == MAX_SYMBOL) == (far > 1)
+            assert np.array_equal(gain.restored(found, mean[:, part]), expected.dequantize(symbols, around).numpy())
+
+
+@pytest.fixture(scope="module")
+def codec() -> Hyperprior:
+    """A codec of toy widths whose context has something to say."""
+    torch.manual_seed(0)
+    made = Hyperprior(
+        Hyperprior.Params(width=12, h1_channels=24, h2_channels=8, groups=4, context_channels=8, qualities=3)
+    )
+    made.eval().requires_grad_(False)
+    for network in made.cahcm.networks:
+        torch.nn.init.normal_(network[-1].weight, std=0.1)
+    for bias in made.density.biases:
+        bias.mul_(0.1)
+    made.freeze_tables()
+    return made
+
+
+@pytest.fixture(scope="module")
+def camera(codec: Hyperprior, tmp_path_factory: pytest.TempPathFactory) -> Camera:
+    """A camera with that codec's tables, and without a network that sees."""
+    folder = tmp_path_factory.mktemp("camera")
+    np.savez(folder / "toy.camera.npz", **codec.camera_tables())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxruntime, "InferenceSession", lambda path, options: None)
+        return Camera(folder / "toy")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (3, 1)])
+@pytest.mark.parametrize("quality", [1.0, 2.0625, 3.0])
+def test_streams_are_those_that_icm_writes_of_the_same_latents(
+    codec: Hyperprior, camera: Camera, size: tuple[int, int], quality: float
+) -> None:
+    generator, (height, width) = torch.Generator().manual_seed(1), size
+    h1 = 3 * torch.randn(1, 24, 2 * height, 2 * width, generator=generator)
+    h2 = 4 * torch.randn(1, 8, height, width, generator=generator)
+    h1[0, 2] *= 1000  # beyond the rows of tables
+    h1[0, 3:5] *= 1e15  # and beyond what products of 64 bits hold, were it not for the limit of latents
+    h2[0, 1] *= 1e15
+    (stream,), _ = codec.encode_latents(h1, h2, Quality.of(quality))
+    assert camera._coded(h1.numpy(), h2.numpy(), Quality.of(quality)) == stream
+
+
+def test_latents_are_rounded_to_even_and_held(camera: Camera) -> None:
+    x = np.array([0.5, 1.5, -0.5, 2.25, 1e9, -1e30]) / 4096
+    found = camera._fixed(np.array([*x[:4], 1e9, -1e30], np.float32))
+    assert found.tolist() == [0, 2, 0, 2, LIMIT, -LIMIT]
+
+
+def test_a_network_of_no_layer_hands_on_numbers_of_64_bits() -> None:
+    x = np.array([[[[2.0**24 + 1, -(2.0**23)]]]])
+    found = Network(b"", LIMIT)(x)
+    assert found.dtype == np.float64 and np.array_equal(found, x)

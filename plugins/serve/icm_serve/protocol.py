@@ -44,8 +44,7 @@ class TimedProtocol(H11Protocol):
 
     def _give_up(self) -> None:
         self._timer = None
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-            self.transport.close()
+        self.transport.close()
 
 
 def timed(seconds: float) -> type[TimedProtocol]:
