@@ -138,7 +138,8 @@ def _by_hand(given: dict[str, Any], target: Path, results: dict[tuple[str, ...],
             sys.exit(f"{number}: {error}")
         unnoticed += found != NOTICED and "no_bug" not in bug
         print(f"{number}: {found}, {bug['module']}: {bug['was']}  ->  {bug['becomes']}  {said}", flush=True)
-        results[_key(bug)] = {**_named(bug), "first": before.get("first", found), "now": found}
+        first = {"first": found} if not before else {name: before[name] for name in before if name == "first"}
+        results[_key(bug)] = {**_named(bug), **first, "now": found}
         rows = [results[_key(one)] for one in given["bugs"] if _key(one) in results]
         target.write_text(json.dumps(rows, indent=1) + "\n")
     return unnoticed
@@ -239,17 +240,24 @@ def page() -> str:
 
 def written_bugs() -> str:
     """The table of the bugs that people wrote."""
-    rows, total = [], [0] * 6
+    rows, total = [], [0] * 7
     for path in sorted(BY_HAND_RESULTS.glob("*.json")):
         results, bugs = json.loads(path.read_text()), json.loads((BY_HAND / path.name).read_text())["bugs"]
         reasons = {_key(one): one.get("no_bug") for one in bugs}
         real = [one for one in results if not reasons.get(_key(one))]
-        first, now = (sum(one[when] == NOTICED for one in real) for when in ("first", "now"))
-        numbers = [len(real), first, now, len(real) - now, len(results) - len(real), len(bugs) - len(results)]
-        rows.append([path.stem, *numbers])
+        first = [one["first"] == NOTICED for one in real if "first" in one]
+        now = sum(one["now"] == NOTICED for one in real)
+        numbers = [len(real), sum(first), len(first), now, len(real) - now]
+        numbers += [len(results) - len(real), len(bugs) - len(results)]
+        rows.append(_row(path.stem, numbers))
         total = [a + b for a, b in zip(total, numbers, strict=True)]
     head = ["area", "bugs", "noticed the first time", "noticed now", "open", "no bugs", "not planted yet"]
-    return table(head, [*rows, ["all", *total]])
+    return table(head, [*rows, _row("all", total)])
+
+
+def _row(area: str, numbers: Sequence[int]) -> list[object]:
+    bugs, first, known, *others = numbers
+    return [area, bugs, f"{first} of {known}", *others]
 
 
 def _alike(one: str, other: str) -> int:

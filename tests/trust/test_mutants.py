@@ -98,6 +98,7 @@ def test_what_became_of_a_bug_by_hand_the_first_time_stays_on_record(tmp_path: P
         {**quality, "becomes": "return self.step"},
         {**quality, "becomes": "return -STEPS_PER_UNIT + self.step", "no_bug": "a sum has no order"},
         {**quality, "was": "code of an earlier day", "becomes": "nothing"},
+        {**quality, "becomes": "return 2 * self.step - STEPS_PER_UNIT"},
     ]
     (tmp_path / "area.json").write_text(json.dumps({"wider": ["tests/core/test_quality.py"], "bugs": bugs}))
     results = tmp_path / "results"
@@ -107,16 +108,18 @@ def test_what_became_of_a_bug_by_hand_the_first_time_stays_on_record(tmp_path: P
         "print('unnoticed:', mutants.by_hand('area', False)); print(mutants.written_bugs())"
     )
     results.mkdir()
-    earlier = [{**quality, "becomes": "return self.step", "first": "survived", "now": "survived"}]
+    tested_before = {**quality, "becomes": "return 2 * self.step - STEPS_PER_UNIT", "now": "survived"}
+    earlier = [{**quality, "becomes": "return self.step", "first": "survived", "now": "survived"}, tested_before]
     (results / "area.json").write_text(json.dumps(earlier))
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert "unnoticed: 0" in done.stdout
     assert "3: left out, icm_core/quality.py has it 0 times, not once: code of an earlier day" in done.stdout
-    assert [(one["first"], one["now"]) for one in json.loads((results / "area.json").read_text())] == [
+    assert [(one.get("first"), one["now"]) for one in json.loads((results / "area.json").read_text())] == [
         ("survived", "noticed"),
         ("survived", "survived"),
+        (None, "noticed"),
     ]
-    assert "| area | 1 | 0 | 1 | 0 | 1 | 1 |" in done.stdout
+    assert "| area | 2 | 0 of 1 | 2 | 0 | 1 | 1 |" in done.stdout
 
 
 def test_bugs_in_functions_and_outside_are_planted_in_copies_of_what_has_collected_the_tests() -> None:
