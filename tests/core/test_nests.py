@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from icm_core.nests import Column, floats, map_tensors, paths, rows, same, shown, stack, tensors
 
-THING = {"boxes": torch.arange(8.0).reshape(2, 4), "numbers": [torch.tensor([3, 4]), "name"], "none": None}
+THING: dict[str, Any] = {
+    "boxes": torch.arange(8.0).reshape(2, 4),
+    "numbers": [torch.tensor([3, 4]), "name"],
+    "none": None,
+}
 
 
 def test_tensors_come_in_order_and_by_their_paths() -> None:
@@ -134,7 +140,7 @@ def test_stacking_loses_no_value() -> None:
 def test_the_last_of_many_nests_is_looked_at_too() -> None:
     for odd, says in ((torch.zeros(3), "their shapes differ"), ([torch.zeros(2)], "they are built differently")):
         for place in range(4):
-            nests = [torch.zeros(2)] * 3
+            nests: list[object] = [torch.zeros(2)] * 3
             nests.insert(place, odd)
             with pytest.raises(ValueError, match=says):
                 stack(nests)
