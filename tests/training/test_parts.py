@@ -91,7 +91,7 @@ def test_the_longest_path_wins(pipe: Pipeline) -> None:
 
 @pytest.mark.parametrize("norm", ["trained", "frozen"])
 def test_prepared_for_training_what_no_group_names_is_frozen(pipe: Pipeline, norm: str) -> None:
-    groups = groups_of(pipe, [train("tasks.segmentation.head", norm=norm)])
+    groups = groups_of(pipe.train(), [train("tasks.segmentation.head", norm=norm)])
     prepare(pipe, groups)
     for name, parameter in pipe.named_parameters():
         assert parameter.requires_grad == name.startswith("tasks.segmentation.head.")

@@ -12,8 +12,9 @@ import pytest
 from icm_core import Registry, SpecError
 from icm_core.spec.overrides import with_changes
 from icm_training import plugin as icm_training
+from icm_training.data import names_of, used_by
 from icm_training.finding import find_recipe
-from icm_training.recipe import Ramp, parse_recipe, read_recipe
+from icm_training.recipe import Ramp, StageSpec, parse_recipe, read_recipe
 
 STAGE: dict[str, Any] = {
     "name": "head",
@@ -119,6 +120,19 @@ def test_an_editors_schema_key_is_allowed_and_no_other_of_its_sort() -> None:
     assert parse_recipe(data) == parse_recipe(RECIPE) and "$schema" in data
     with pytest.raises(SpecError, match=r"unknown field '\$id'"):
         parse_recipe({"$id": "https://example.org/recipe.json", **RECIPE})
+
+
+def test_a_stage_uses_the_data_of_all_its_feeds_and_those_it_looks_at() -> None:
+    rate = [{"use": "training.rate"}]
+    feeds = [
+        {"data": ["road", {"name": "air", "times": 3}, "road"], "batch": 2, "losses": rate},
+        {"data": [{"name": "sea"}], "batch": 1, "losses": rate},
+    ]
+    stage = StageSpec.model_validate({**STAGE, "feeds": feeds})
+    assert [names_of(feed) for feed in stage.feeds] == [["road", "air", "air", "air", "road"], ["sea"]]
+    assert used_by(stage) == ["air", "road", "sea"]
+    for name, used in (("ice", ["air", "ice", "road", "sea"]), ("sea", ["air", "road", "sea"])):
+        assert used_by(StageSpec.model_validate({**STAGE, "feeds": feeds, "validate_on": {"data": name}})) == used
 
 
 def test_a_ramp_is_a_straight_line_and_then_its_end() -> None:
