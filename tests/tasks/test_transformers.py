@@ -22,7 +22,7 @@ from icm_core.testing import HeadCase, run_checks
 from icm_core.types import Features, Level
 from icm_core.wrap.fitting import fit_into
 from icm_tasks.transformers_models import Transformers
-from icm_tasks.transformers_models.reading import read_config
+from icm_tasks.transformers_models.reading import build, read_config
 from icm_tasks.transformers_models.things import as_labels
 
 t = pytest.importorskip("transformers", reason="transformers (extra 'transformers') is not installed")
@@ -609,6 +609,20 @@ def test_the_ignored_class_is_the_specs(folders: Path) -> None:
     torch.testing.assert_close(own.loss(logits, truth), expected[None])
 
 
+def test_losses_are_of_each_picture(folders: Path) -> None:
+    logits = torch.randn(3, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    truth = torch.tensor([[[0, 1], [1, 1]], [[2, 255], [2, 0]], [[1, 1], [0, 2]]])
+    own = head(folders / "segformer")
+    expected = torch.nn.functional.cross_entropy(logits, truth, ignore_index=255, reduction="none").sum((1, 2))
+    torch.testing.assert_close(own.loss(logits, truth), expected / torch.tensor([4, 3, 4]))
+
+
+def test_what_the_answers_are_is_known_before_the_folder_is_read(tmp_path: Path) -> None:
+    for kind in ("classification", "segmentation", "detection", "depth"):
+        made = Transformers.Params.model_validate(params(tmp_path / "missing", kind))
+        assert Transformers.kind_of(made) == kind
+
+
 @pytest.mark.parametrize("given", ["mean", "std"])
 def test_a_mean_or_a_deviation_alone_is_refused(folders: Path, given: str) -> None:
     with pytest.raises(ValueError, match="mean and std are given together"):
@@ -674,6 +688,36 @@ def test_running_out_of_memory_is_not_called_a_wrong_size(folders: Path) -> None
 
 def test_as_many_layers_as_the_limit_are_read(changed: Any) -> None:
     assert read_config(changed("vit", num_hidden_layers=256), "classification").num_hidden_layers == 256
+
+
+@pytest.mark.parametrize("content", ["[]", "[1]", '"vit"', "5", "null"])
+def test_a_config_is_an_object(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(SpecError, match=r"config\.json: a config is a JSON object, not (list|str|int|NoneType)"):
+        read_config(tmp_path, "classification")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("vit", "detection"), ("detr", "classification"), ("glpn", "segmentation"), ("dpt", "detection")]
+)
+def test_a_network_of_another_kind_is_refused(folders: Path, name: str, kind: str) -> None:
+    with pytest.raises(SpecError, match=f"model_type: unknown network for {kind} '{name}'"):
+        read_config(folders / name, kind)
+
+
+@pytest.mark.parametrize("name", ["deit", "levit"])
+def test_of_several_classes_for_a_network_the_usual_one_is_built(tmp_path: Path, name: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": name}))
+    with torch.device("meta"):
+        net = build(tmp_path, read_config(tmp_path, "classification"), "classification", weights=False)
+    assert type(net).__name__ == {"deit": "DeiT", "levit": "Levit"}[name] + "ForImageClassification"
+
+
+@pytest.mark.parametrize("values", [{"hidden_size": [1, 2]}, {"hidden_act": {"a": 1}}, {"num_attention_heads": "many"}])
+def test_a_config_that_transformers_cannot_read_is_one_line(changed: Any, values: dict[str, object]) -> None:
+    with pytest.raises(SpecError, match=r"config\.json: transformers cannot (read|build) it") as raised:
+        head(changed("vit", **values), "classification")
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("values", [{"depth": 257}, {"backbone_config": {"depths": [1, 2, 300]}}, {"blocks": 999}])

@@ -123,6 +123,42 @@ def test_multiples_are_whole_numbers_above_0(said: Any, wrong: object) -> None:
         said(**SIZE, ensure_multiple_of=wrong)
 
 
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"image_mean": [0.5] * 4}, r"image_mean is \[0.5, 0.5, 0.5, 0.5\]; it should be three numbers"),
+        ({"image_mean": [0.5] * 2}, r"image_mean is \[0.5, 0.5\]; it should be three numbers"),
+        ({"image_mean": 0.5}, "image_mean is 0.5; it should be three numbers"),
+        ({"image_mean": [0.5, 0.5, "x"]}, "it should be three numbers"),
+        ({"image_mean": [0.5] * 3}, "image_std is None; it should be three numbers"),
+        ({"do_normalize": True}, "image_mean is None; it should be three numbers"),
+        ({"rescale_factor": [1]}, "float"),
+        ({"resample": [2]}, "unhashable"),
+        ({"size": [24, 40]}, r"size is \[24, 40\]; it should be height and width, or the shortest edge"),
+        ({"size": {"height": 24.5, "width": 40}}, "it should be height and width, or the shortest edge"),
+        ({"size": {"height": 24}}, "it should have height and width, or shortest_edge"),
+    ],
+    ids=str,
+)
+def test_what_a_file_says_that_cannot_be_is_an_error_that_names_it(
+    said: Any, entries: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SpecError, match=rf"preprocessor_config\.json: .*{message}"):
+        said(**{**SIZE, **entries})
+
+
+@pytest.mark.parametrize("content", ["[]", "[1]", "5", '"wide"'])
+def test_a_file_is_an_object(tmp_path: Path, content: str) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(content)
+    with pytest.raises(SpecError, match=r"it is (list|int|str); it should be a JSON object"):
+        wanted(tmp_path, "classification")
+
+
+def test_whole_numbers_are_numbers_too_and_channels_keep_their_order(said: Any) -> None:
+    own = said(**SIZE, image_mean=[0, 0.5, 1], image_std=[1, 2, 3])
+    assert (own.mean, own.std) == ((0.0, 0.5, 1.0), (1.0, 2.0, 3.0))
+
+
 # --- queries ---------------------------------------------------------------------------------------------------------
 
 BOXES = torch.tensor([[-3.0, 5, 30, 45], [10, -2, 70, 20], [1, 2, 3, 4]])

@@ -105,6 +105,16 @@ def test_losses_are_those_of_the_outputs_with_their_weights(modified, picture):
     torch.testing.assert_close(found, torch.stack(expected))
 
 
+def test_the_second_map_trains_the_first_rounds_weights_too(small, layout, picture):
+    torch.manual_seed(1)
+    head = ModifiedTrSeg(ModifiedTrSeg.Params.model_validate(small), layout).eval()
+    _, second = head.rounds(picture(64, 64))
+    (second * torch.randn(second.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
+    # The first map is a factor of what the second round sees.
+    for name, parameter in head.operations.classifier.named_parameters():
+        assert parameter.grad is not None and bool(parameter.grad.any()), name
+
+
 def test_bf16_autocast_stays_near_float32(modified, picture):
     with torch.no_grad():
         exact = modified(picture(64, 64))
@@ -188,6 +198,31 @@ def test_params_refuse(wrong, small):
     params.model_validate(small)
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         params.model_validate(small | wrong)
+
+
+def test_there_are_as_many_names_as_classes_whatever_is_ignored(small, layout):
+    names = tuple(f"thing {number}" for number in range(11))
+    for ignored in (0, 100, 255):
+        params = TrSeg.Params.model_validate(small | {"class_names": names, "ignore_index": ignored})
+        with torch.device("meta"):
+            assert TrSeg(params, layout).labels == names
+
+
+@pytest.mark.parametrize(
+    ("classes", "first", "last", "colour"),
+    [
+        (11, "sky", "bicyclist", (128, 128, 128)),
+        (19, "road", "bicycle", (128, 64, 128)),
+        (12, "class 0", "class 11", None),
+    ],
+)
+def test_names_and_colours_are_those_of_the_known_data_set_of_as_many_classes(
+    small, layout, classes, first, last, colour
+):
+    with torch.device("meta"):
+        head = TrSeg(TrSeg.Params.model_validate(small | {"classes": classes}), layout)
+    assert (head.labels[0], head.labels[-1], len(head.labels)) == (first, last, classes)
+    assert head.colours[:1] == ((colour,) if colour else ())
 
 
 @pytest.mark.parametrize("params", [head.Params for head in icm_heads()], ids=lambda p: p.__qualname__)

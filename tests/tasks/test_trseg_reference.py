@@ -167,6 +167,19 @@ def test_operations_pool_decode_resize_and_classify(small, layout, size, bins):
         torch.testing.assert_close(net(features), segmented(net, features), atol=1e-5, rtol=1e-5)
 
 
+def test_gradients_of_the_operations_are_those_of_what_is_written_out(small, layout):
+    torch.manual_seed(0)
+    net = scattered(TrSeg(TrSeg.Params.model_validate(small | {"bins": (1, 2)}), layout).operations, 4)
+    found = []
+    for operations in (net, lambda features: segmented(net, features)):
+        features = feature_map(16, 3, 4).requires_grad_()
+        logits = operations(features)
+        (logits * torch.linspace(-1, 2, logits.numel()).view_as(logits)).sum().backward()
+        found.append(features.grad)
+    assert float(found[1].abs().max()) > 0.1
+    torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=1e-4)
+
+
 def test_logits_are_resized_between_pixel_centres():
     logits = feature_map(4, 3, 5)
     torch.testing.assert_close(full_size(logits, (11, 17)), resized(logits, (11, 17)))

@@ -140,6 +140,10 @@ def test_other_class_counts_have_numbered_names(layout):
 def test_class_names_must_match_classes():
     with pytest.raises(ValidationError, match="3 names for 2 classes"):
         ViT.Params(classes=2, class_names=("a", "b", "c"))
+    with pytest.raises(ValidationError, match="3 names for 1000 classes"):
+        ViT.Params(class_names=("a", "b", "c"))
+    with pytest.raises(ValidationError, match="1 names for 2 classes"):
+        ViT.Params(classes=2, class_names=("a",))
 
 
 def test_unknown_model_names_value_and_nearest(layout):

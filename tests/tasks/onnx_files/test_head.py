@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from icm_core.errors import InputError, SpecError, WeightsError
+from icm_core.interfaces import SpecPath
 from icm_core.types import Features
 from icm_core.wrap import Input
+from icm_tasks.onnx_files import Onnx
 from icm_tasks.onnx_files.runtime import _session
 from icm_tasks.onnx_files.writing import write
 
@@ -82,6 +84,13 @@ def test_likelihoods_of_0_are_not_infinitely_unlikely(tmp_path, head):
     with torch.no_grad():
         found = head(g.write(tmp_path / "net.onnx"), "classification", likelihoods=True)(features(pictures(32, 48)))
     assert bool(found.isfinite().all()) and float(found[0, 1]) == pytest.approx(math.log(1e-7))
+
+
+def test_what_the_answers_are_is_known_before_the_file_is_read(tmp_path):
+    missing = SpecPath("net.onnx", tmp_path / "net.onnx")
+    for kind in ("classification", "segmentation", "regression", "depth", "embedding", "detection"):
+        more = {"layout": GRID} if kind == "detection" else {}
+        assert Onnx.kind_of(Onnx.Params.model_validate({"file": missing, "kind": kind, **more})) == kind
 
 
 @pytest.mark.parametrize("kind", ["depth", "classification"])
