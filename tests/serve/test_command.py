@@ -261,14 +261,18 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ray]:
     found = Ray()
     monkeypatch.setattr(icm_serve.on_ray, "_library", lambda: (found, found))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def unheard(number: int, _: object) -> None:
+        raise AssertionError(f"nobody listens to {signal.Signals(number).name}")
+
+    before = {number: signal.signal(number, unheard) for number in (signal.SIGTERM, signal.SIGINT)}
     yield found
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
 WHAT = Deployed(
-    [str(GOLDEN)], "cpu", "bf16", Limits(body=77, places=5, seconds=7.5, body_seconds=3.0), "sesame", 2, 3, 0
+    [str(GOLDEN)], "cpu", "bf16", Limits(body=77, places=5, seconds=7.5, body_seconds=3.0), "sesame", 2, 3, 1
 )
 
 
@@ -280,7 +284,7 @@ def test_a_deployment_has_replicas_that_refuse_by_themselves_and_end_when_all_is
         "num_replicas": 2,
         "max_ongoing_requests": 2 * 5 + 16,
         "graceful_shutdown_timeout_s": 10.5,
-        "ray_actor_options": {"num_cpus": 3, "num_gpus": 0},
+        "ray_actor_options": {"num_cpus": 3, "num_gpus": 1},
     }
 
 

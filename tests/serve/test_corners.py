@@ -28,6 +28,7 @@ from icm_serve.app import Service, build_app
 from icm_serve.batching import Batcher, TooLateError, Work
 from icm_serve.bodies import leaving
 from icm_serve.limits import Limits
+from icm_serve.models import model_info
 from icm_serve.page import PATHS
 from icm_serve.protocol import timed
 from icm_serve.refusals import RefusedError
@@ -250,6 +251,32 @@ def test_of_several_parameters_the_first_that_is_wrong_is_named_and_long_ones_ar
 ) -> None:
     found = service.ask("POST", path, png)
     assert found.status == 422 and found.json["error"].startswith(says)
+
+
+def test_a_file_is_for_saving(service: Any, png: bytes) -> None:
+    found = service.ask("POST", "/encode", png)
+    assert found.headers["Content-Disposition"] == 'attachment; filename="picture.icm"'
+    for path in ("/encode?effort=-1", "/compare?codec=jpeg&bytes=0"):
+        assert service.ask("POST", path, png).status == 422, path
+
+
+def test_tasks_are_named_in_one_parameter_or_two_with_spaces_or_without(service: Any, blob: bytes) -> None:
+    for names in ("tasks=coarse,labels", "tasks=%20coarse%20,,labels,", "tasks=coarse&task=labels"):
+        assert list(service.ask("POST", f"/decode?{names}", blob).json["tasks"]) == ["coarse", "labels"], names
+    for names in ("", "?tasks=", "?tasks=,&task=%20"):
+        assert len(service.ask("POST", f"/decode{names}", blob).json["tasks"]) == 4, names
+
+
+def test_a_pipeline_without_an_enhancement_says_so(registry: Any) -> None:
+    task = {"adapter": {"use": "tiny.enlarge"}, "head": {"use": "tiny.picture"}}
+    spec = {"icm": 1, "name": "plain", "description": "one picture", "codec": {"use": "tiny.thumbnail"}}
+    pipe = build(parse_spec({**spec, "tasks": {"coarse": task}}), registry)
+    found = model_info(pipe)
+    assert (found.name, found.description, found.enhancement) == ("plain", "one picture", None)
+    assert [one.name for one in found.tasks] == ["coarse"] and found.fingerprint == pipe.base_fingerprint.hex()
+    with pytest.raises(InputError, match="unknown task 'fine'"):
+        file = read(pipe.encode(Image.new("RGB", (20, 30)), 2))
+        Served([pipe], Limits()).decoding(pipe, file, 9, ["fine"], pictures=False, draw=False)
 
 
 def test_media_types_are_said(service: Any) -> None:

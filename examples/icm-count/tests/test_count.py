@@ -74,6 +74,15 @@ def test_a_class_map_in_colours_is_refused(tmp_path: Path) -> None:
         Objects(Objects.Params(), tmp_path, "train")[0]
 
 
+def test_a_class_map_that_is_none_is_refused(tmp_path: Path) -> None:
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / "train/a.png")
+    (tmp_path / "trainannot/a.png").write_bytes(b"no map")
+    with pytest.raises(icm_core.InputError, match=r"trainannot.a\.png: not a class map that can be read"):
+        Objects(Objects.Params(), tmp_path, "train")[0]
+
+
 def test_counts_are_sums_over_cells_of_8x8_pixels_and_hardly_any_at_first() -> None:
     torch.manual_seed(0)
     head = Density(Density.Params(objects=("car", "bicyclist"), width=8), {"image": icm_core.Level(3, 1)}).eval()
