@@ -79,6 +79,7 @@ def test_a_head_keeps_its_aliases_and_colours_and_nothing_is_ignored() -> None:
     assert told(head, Legend(("b",), (("c",),), ((4, 5, 6),), "m", 7)) == Legend(
         ("b",), (("a",),), ((1, 2, 3),), "m", None
     )
+    assert told(Legend(("c",), unit="ft"), Legend(("b",), unit="m")) == Legend(("c",), unit="ft")
 
 
 def test_a_target_is_checked_at_its_pictures_height_and_width_by_the_kind_of_the_data() -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from pydantic import JsonValue
 
@@ -83,7 +84,7 @@ def grid(
         for change in changes:
             path, _, text = change.partition("=")
             if path.startswith(RECIPE):
-                own_recipe = _object(with_changes(own_recipe, [change.removeprefix(RECIPE)]))
+                own_recipe = cast(Json, with_changes(own_recipe, [change.removeprefix(RECIPE)]))  # an object stays one
             else:
                 own_spec = _changed(own_spec, path, _component(own_spec, path, _json(text)))
         name = slug(chosen)
@@ -114,7 +115,7 @@ def slug(values: Mapping[str, JsonValue]) -> str:
 
 def _started(recipe: Json, spec: Json, start: str, touched: Sequence[str]) -> Json:
     """The recipe with its first stage starting from weights of every part that is in no path."""
-    tasks = _object(spec.get("tasks", {}))
+    tasks = cast(Json, spec["tasks"])  # the spec has been parsed
     parts = ["codec", *(["enhancement"] if spec.get("enhancement") else [])]
     parts += [f"tasks.{task}.{half}" for task in tasks for half in ("adapter", "head")]
     kept = [part for part in parts if not any(_meets(part, path) for path in touched)]
@@ -159,15 +160,9 @@ def _component(spec: Json, path: str, value: JsonValue) -> JsonValue:
 def _changed(data: Json, path: str, value: JsonValue) -> Json:
     """A spec, or the recipe that a path beginning with `RECIPE` leads into, with a value changed."""
     try:
-        return _object(with_changes(data, [f"{path.removeprefix(RECIPE)}={json.dumps(value)}"]))
+        return cast(Json, with_changes(data, [f"{path.removeprefix(RECIPE)}={json.dumps(value)}"]))
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
-
-
-def _object(value: JsonValue) -> Json:
-    if not isinstance(value, dict):
-        raise SpecError(f"{value!r} should be a JSON object")
-    return value
 
 
 def _json(text: str) -> JsonValue:
