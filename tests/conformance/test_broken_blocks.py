@@ -575,7 +575,7 @@ class Soaring(Checked):
             if "count" not in str(error):
                 raise
             (level,) = Blocks.decode(self, [payload[:-1] for payload in payloads], size, quality).levels
-            return SideInfo((level / 0,), tuple(size))
+            return SideInfo((level + torch.inf,), tuple(size))
 
 
 class Indexing(Blocks):

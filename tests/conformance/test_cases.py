@@ -525,6 +525,7 @@ def test_components_inside_of_parameters_are_looked_up() -> None:
 
     case = CodecCase(Outer, {"inner": {"use": "baselines.jpeg"}})
     assert case.settings().inner.use == "baselines.jpeg"
+    assert CodecCase(Outer).validated({"inner": {"use": "baselines.jpeg"}}).inner.use == "baselines.jpeg"
     with pytest.raises(ConformanceError, match=r"test.seeing.Params does not take .*baselines.jpg"):
         CodecCase(Outer, {"inner": {"use": "baselines.jpg"}}).settings()
 

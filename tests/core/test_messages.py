@@ -181,3 +181,13 @@ def test_what_cannot_be_read_is_named(tmp_path: Any) -> None:
         read_json(tmp_path / "a\0b.json")
     with pytest.raises(SpecError, match=r"(no such file|cannot be read)"):
         read_json(tmp_path / ("a" * 5000))
+
+
+def test_what_is_missing_in_one_of_several_forms_is_named_without_the_form() -> None:
+    class Ticket(Strict):
+        on: Rail | int
+
+    data = {"on": {"rack": True}}
+    with pytest.raises(ValidationError) as caught:
+        Ticket.model_validate(data)
+    assert explain(caught.value, Ticket, data).startswith("the field on.gauge is missing")

@@ -12,6 +12,7 @@ from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
 
 from icm_core.testing.card import CARD, card, off_card, on_card, to_card
+from icm_core.training import noise_of, uniform_noise
 
 HERE, LINE = torch.arange(12.0).reshape(3, 4), torch.arange(4.0)
 """On the CPU."""
@@ -213,3 +214,12 @@ def test_names_of_arguments_count_where_no_card_is_asked_for() -> None:
     assert off_card(found).tolist() == [[6.0], [22.0], [38.0]] and isinstance(found, type(there))
     with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
         torch.add(there, other=HERE)
+
+
+def test_seeded_noise_is_drawn_on_the_device_of_what_it_is_added_to() -> None:
+    with card(), noise_of([1, 2]):
+        here = uniform_noise(HERE[:2])
+        there = uniform_noise(on_card(HERE[:2]))
+        assert here.device.type == "cpu" and there.device == CARD
+        # Each device has generators of its own, which begin with the same seeds.
+        assert torch.equal(off_card(there), here)

@@ -186,9 +186,28 @@ class Switch(nn.Module):
         return x.flip(3)
 
 
+@torch.no_grad()
+def test_a_small_map_that_is_continued_far_is_made_in_regions_of_the_bound() -> None:
+    x = tiles.Whole(torch.rand(1, 1, 10, 12))
+    with tiles.bounded(8 * 64):
+        found = x.continued(90, 70)
+        assert max((rows[1] - rows[0]) * (columns[1] - columns[0]) for rows, columns in found.regions()) <= 64
+        assert torch.equal(found.tensor()[..., 9:, 11:], x.whole[..., 9:, 11:].expand(1, 1, 81, 59))
+
+
 def test_only_what_says_that_it_is_pointwise_is_taken_for_it() -> None:
     with pytest.raises(TypeError, match="Switch cannot run region by region"):
         list(tiles.layers_of(Switch()))
+    for layer in (
+        nn.Softmax(3),
+        nn.LayerNorm(4),
+        nn.GroupNorm(1, 3),
+        nn.InstanceNorm2d(3),
+        nn.MaxPool2d(2),
+        nn.Conv1d(3, 3, 1),
+    ):
+        with pytest.raises(TypeError, match=f"{type(layer).__name__} cannot run region by region"):
+            list(tiles.layers_of(layer.eval()))
     with pytest.raises(TypeError, match="pads in mode 'circular'"):
         list(tiles.layers_of(nn.Conv2d(3, 3, 3, padding=1, padding_mode="circular")))
     for layer in (nn.BatchNorm2d(3), nn.Dropout(0.5), nn.Dropout2d(0.5)):

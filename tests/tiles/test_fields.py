@@ -202,3 +202,15 @@ def test_named_maps_are_made_when_they_are_looked_up():
     assert maps["image"] is maps["image"]
     there = {"h1": x.x}
     assert type(tiles.tensors(there)) is dict and tiles.tensors(there) == there
+
+
+def test_maps_that_were_given_stay_as_they_were():
+    given = {"image": _field(4, 4), "h1": torch.ones(1)}
+    maps = tiles.tensors(given)
+    made = maps["image"]
+    assert isinstance(given["image"], Field) and isinstance(made, torch.Tensor)
+    del given["image"]
+    assert maps["image"] is made and set(maps) == {"image", "h1"}
+    with pytest.raises(KeyError):
+        maps["h2"]
+    assert "h2" not in maps and tiles.field_of(maps, "image") is made

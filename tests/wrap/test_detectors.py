@@ -294,6 +294,14 @@ def test_terms_of_all_that_a_target_has_and_nothing_of_crowds() -> None:
         own.loss(None, None)
 
 
+def test_small_maps_count_as_much_as_large_ones() -> None:
+    clean, coded = torch.rand(2, 3, 4, 5), torch.rand(2, 3, 4, 5)
+    expected = head().divergence({"maps": {"0": coded}}, {"maps": {"0": clean}})
+    for scale in (1e-6, 1e6):
+        found = head().divergence({"maps": {"0": scale * coded}}, {"maps": {"0": scale * clean}})
+        torch.testing.assert_close(found, expected)
+
+
 def test_maps_of_nothing_are_compared_with_something() -> None:
     """A clean map of zeros is no division by zero."""
     none, some = torch.zeros(1, 2, 2, 2), torch.ones(1, 2, 2, 2)

@@ -25,6 +25,11 @@ def noise(height: int, width: int) -> torch.Tensor:
         ((40, 200), {"size": 48, "longest": 96, "multiple": 8}, (0, 0), (16, 96), (16, 96)),
         ((200, 40), {"size": 48, "longest": 96}, (0, 0), (96, 19), (96, 19)),
         ((40, 50), {"size": 30, "fit": "corner", "multiple": 16}, (0, 0), (30, 38), (32, 48)),
+        # A longest side that is not reached changes nothing; no side has less than a pixel.
+        ((40, 60), {"size": 48, "longest": 100}, (0, 0), (48, 72), (48, 72)),
+        ((2, 400), {"size": 48, "longest": 96}, (0, 0), (1, 96), (1, 96)),
+        # The middle is of inputs of a fixed size.
+        ((40, 50), {"size": 30, "fit": "letterbox", "multiple": 16}, (0, 0), (30, 38), (32, 48)),
         # Sides are a multiple at least: of 5 and 20 the first is rounded up, the second down.
         ((10, 40), {"size": 5, "multiple": 16}, (0, 0), (16, 16), (16, 16)),
         # Of 32/200 and 44/30 the second is nearer to 1: 293.3x44. Nothing is smaller than a multiple.

@@ -200,9 +200,19 @@ def test_things_keep_what_has_no_place_and_lists_of_other_things_stay() -> None:
     assert found["scores"] is scores and found["boxes"].tolist() == [[3, 2, 6, 4]] * 2
     assert found["masks"].shape == (2, 1, 9, 21) and things["masks"].shape == (2, 18, 21)
     assert said(Sized, mixed) is mixed
+    half = [things, torch.zeros(1, 2, 3, 4)]
+    assert said(Sized, half) is half
 
 
 @pytest.mark.parametrize("level", [Level(1, 1), Level(3, 2), Level(4, 1)])
 def test_only_pictures_of_three_channels_at_full_size_are_taken(level: Level) -> None:
     with pytest.raises(SpecError, match=rf"delivers Level\(channels={level.channels}, stride={level.stride}\)"):
         Free(Free.Params(), {"image": level})
+
+
+def test_a_part_of_the_networks_weights_is_the_heads_too() -> None:
+    head = Colours(Colours.Params(), {"image": Level(3, 1)})
+    assert list(head.adopt({"weight": torch.zeros(2, 3, 1, 1)})) == ["net.weight"]
+    assert list(head.adopt({"bias": torch.zeros(2), "other": torch.zeros(1)})) == ["net.bias", "net.other"]
+    others = {"other": torch.zeros(1)}
+    assert head.adopt(others) is others

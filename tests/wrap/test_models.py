@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import icm_core.wrap
-from icm_core import BitstreamError, Quality
+from icm_core import BitstreamError, Quality, WeightsError
 from icm_core.wrap.codec import ModelCodec
 
 
@@ -332,3 +332,92 @@ def test_as_many_zeros_follow_a_string_as_all_symbols_of_all_blocks_can_take() -
 def test_a_module_has_no_names_but_its_own() -> None:
     assert icm_core.wrap.ModelCodec is ModelCodec
     assert not hasattr(icm_core.wrap, "ModelCodecs")
+
+
+class Three(One):
+    """Three qualities; where models were made is kept."""
+
+    def models(self) -> Sequence[nn.Module]:
+        self.made_on = torch.get_default_device().type
+        return [Grey(0.5), Grey(0.75), Grey()]
+
+
+@pytest.mark.parametrize(("quality", "gain"), [(1, 0.5), (1.25, 0.5), (1.5, 0.75), (2.25, 0.75), (2.5, 1.0), (3, 1.0)])
+def test_half_way_between_two_qualities_the_next_is_nearer(quality: float, gain: float) -> None:
+    codec = Three(Three.Params()).eval()
+    assert codec.quality_range == (1.0, 3.0) and One(One.Params()).quality_range == (1.0, 1.0)
+    white = torch.ones(1, 3, 8, 8)
+    assert codec.encode(white, Quality.of(quality)) == [bytes([round(200 * gain)] * 3)]
+    found = codec(white, torch.tensor([quality])).side.levels[0]
+    torch.testing.assert_close(found, torch.full((1, 3, 8, 8), gain))
+
+
+def test_models_are_made_on_the_cpu_and_run_for_shapes_alone_whatever_the_qualities() -> None:
+    with torch.device("meta"):
+        codec = Three(Three.Params()).eval()
+        out = codec(torch.empty(2, 3, 11, 29), torch.empty(2))
+    assert codec.made_on == "cpu" and codec.place.type == "meta"
+    assert out.side.levels[0].shape == (2, 3, 11, 29) and out.total_bits.shape == (2,)
+
+
+def test_pictures_and_bits_are_float32_whatever_a_model_computes_in() -> None:
+    class Doubled(Grey):
+        """In double precision."""
+
+        def forward(self, x: Tensor) -> dict[str, Any]:
+            found = super().forward(x)
+            return {"x_hat": found["x_hat"].double(), "likelihoods": {"y": found["likelihoods"]["y"].bfloat16()}}
+
+        def decompress(self, strings: Any, shape: Any) -> dict[str, Any]:
+            return {"x_hat": super().decompress(strings, shape)["x_hat"].double()}
+
+    class Long(One):
+        """One of these."""
+
+        def models(self) -> Sequence[nn.Module]:
+            return [Doubled()]
+
+    codec = Long(Long.Params()).eval()
+    out = codec(WIDE, torch.ones(2))
+    decoded = codec.decode(codec.encode(WIDE, FIRST), (11, 29), FIRST).levels[0]
+    assert out.side.levels[0].dtype == out.bits["y"].dtype == decoded.dtype == torch.float32
+
+
+@pytest.mark.parametrize("error", [MemoryError("too much"), BitstreamError("of its own")])
+def test_what_is_no_damage_and_what_says_so_itself_is_passed_on(error: Exception) -> None:
+    def decompress(self: Grey, strings: Any, shape: Any) -> dict[str, Any]:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        codec_of({"decompress": decompress}).decode([b"."], (11, 29), FIRST)
+    assert caught.value is error
+
+
+def test_buffers_are_part_of_the_coding_state() -> None:
+    class Kept(One):
+        """With a number in a buffer, and one that is in no state."""
+
+        def models(self) -> Sequence[nn.Module]:
+            model = Grey()
+            model.register_buffer("offset", torch.zeros(2))
+            model.register_buffer("table", torch.zeros(2), persistent=False)
+            return [model]
+
+    codec = Kept(Kept.Params())
+    before = codec.coding_state()
+    codec.get_buffer("net.table").add_(1)
+    assert codec.coding_state() == before
+    codec.get_buffer("net.offset")[1] = 1
+    after = codec.coding_state()
+    codec.get_buffer("net.offset").copy_(torch.tensor([1.0, 0.0]))
+    assert len({before, after, codec.coding_state()}) == 3
+
+
+def test_a_state_that_lacks_something_is_refused() -> None:
+    codec = One(One.Params())
+    with pytest.raises(WeightsError, match=r"tests.grey cannot take these weights: .*Missing key.* \"gain\""):
+        codec.load_trained({})
+    with pytest.raises(WeightsError, match=r"Unexpected key.* \"loss\""):
+        codec.load_trained({"gain": torch.tensor(2.0), "loss": torch.tensor(1.0)})
+    codec.load_trained({"gain": torch.tensor(2.0)})
+    assert codec.get_parameter("net.gain").tolist() == 2

@@ -89,3 +89,12 @@ def test_shapes_of_five_rows_of_seven_blocks(one: Any, six: Any, shape: Any) -> 
     assert found == shape and type(found) is type(shape)
     with pytest.raises(TypeError, match="do not tell how the shape grows"):
         scaled(4, 20, 5, 7)
+
+
+@pytest.mark.parametrize(
+    ("one", "six"),
+    [({"a": 1}, {"a": 2, "b": 2}), ({"a": 1, "b": 1}, {"a": 2}), ([1], [2, 2]), ([1], {"a": 2}), (1.0, 2.0), (2, 2.5)],
+)
+def test_shapes_that_are_built_otherwise_tell_nothing(one: Any, six: Any) -> None:
+    with pytest.raises(TypeError, match="do not tell how the shape grows"):
+        scaled(one, six, 5, 7)
