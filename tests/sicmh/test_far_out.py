@@ -497,3 +497,12 @@ def test_halves_are_rounded_to_even_in_training() -> None:
 def test_the_contexts_integers_are_made_once(settled_context: Any) -> None:
     before = settled_context._context()
     assert settled_context._context() is before
+
+
+def test_gains_of_all_latents_begin_from_2_at_the_first_quality_to_8_at_the_last(codec: Any) -> None:
+    fresh = CoarseToFine(codec.params)
+    units = [fresh.gain_h1, fresh.gain_h2, fresh.gain_y, made(Residual, codec.layout, qualities=3).gain]
+    assert [len(unit.log2_gain) for unit in units] == [4, 4, 4, 3]
+    for unit in units:
+        ends = unit.log2_gain[[0, -1]].detach().exp2()
+        torch.testing.assert_close(ends, torch.tensor([[2.0], [8.0]]).expand_as(ends))
