@@ -58,6 +58,13 @@ def test_the_training_pass_has_the_real_bits_and_pictures(codec, picture) -> Non
     assert not found.side.levels[0].requires_grad and not found.total_bits.requires_grad
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_training_pass_has_the_pictures_numbers(picture, dtype) -> None:
+    codec, x = JPEG(JPEG.Params()), picture(40, 56).to(dtype)
+    found = codec(x, torch.ones(1))
+    assert (found.side.levels[0].dtype, found.total_bits.dtype) == (dtype, dtype)
+
+
 def test_encoding_twice_gives_the_same_bytes(codec, picture) -> None:
     x = picture(64, 64)
     assert codec.encode(x, Quality.of(2)) == codec.encode(x, Quality.of(2))
@@ -258,6 +265,47 @@ def test_the_size_in_a_bpg_header() -> None:
     assert claimed(b"BPG\xfb\x20\x00" + bytes([0x83, 0x60, 0x82, 0x60]) + bytes(8)) == (352, 480)
     with pytest.raises(BitstreamError, match="does not start as a BPG file does"):
         claimed(b"\x89PNG\r\n\x1a\n")
+
+
+@pytest.mark.parametrize(
+    ("sides", "size"),
+    [
+        (b"\x7f\x05", (5, 127)),
+        (b"\x81\x80\x00\x81\x00", (128, 16384)),
+        (b"\x90\x80\x80\x80\x00\x01", (1, 1 << 32)),
+        (b"\x82", (0, 256)),  # cut
+        (b"", (0, 0)),
+    ],
+)
+def test_sides_in_a_bpg_header_are_of_one_to_five_bytes(sides: bytes, size: tuple[int, int]) -> None:
+    assert claimed(b"BPG\xfb\x20\x00" + sides) == size
+
+
+OPTIONS = {
+    JPEG: {"quality": 20, "subsampling": "4:2:0", "optimize": True, "progressive": True},
+    JPEG2000: {
+        "quality_mode": "rates", "quality_layers": [24 / 20], "irreversible": True, "mct": 1, "num_resolutions": 5,
+    },
+    WebP: {"quality": 20, "method": 6},
+    AVIF: {
+        "quality": 20, "subsampling": "4:4:4", "codec": "aom", "speed": 4, "max_threads": 1,
+        "advanced": {"tune": "psnr"},
+    },
+    JPEGXL: {"quality": pytest.approx(4.6850, abs=1e-4), "effort": 7, "num_threads": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", OPTIONS, ids=lambda cls: cls.name)
+def test_pillow_is_told_all_that_the_bytes_depend_on(cls) -> None:
+    """For setting 20 and a picture of 300x20 pixels; one thread, because several may give other bytes."""
+    assert cls(cls.Params()).options(20, (20, 300)) == OPTIONS[cls]
+
+
+def test_jpeg_xl_has_no_codestream_below_12_bytes() -> None:
+    for payload in (b"\xff\x0a" + bytes(9), b"\xff\x0b" + bytes(10), b""):
+        with pytest.raises(BitstreamError, match="it is no JPEG XL codestream"):
+            JPEGXL(JPEGXL.Params()).claimed(payload)
+    assert JPEGXL(JPEGXL.Params()).claimed(b"\xff\x0a" + bytes(10)) == (1, 1)
 
 
 def test_the_size_in_a_jpeg_xl_header(usable, picture) -> None:

@@ -303,6 +303,14 @@ def test_the_layout_says_what_is_handed_on_and_how_wide_the_codec_is(side, level
 
 
 @pytest.mark.parametrize(("side", "shapes"), [("latent", [(2, 18, 5, 7)]), ("both", [(2, 3, 80, 112), (2, 18, 5, 7)])])
+def test_a_forward_pass_leaves_nothing_at_the_network(picture, side, shapes) -> None:
+    codec = with_side(side)
+    found = codec(picture(70, 100, 2), torch.ones(2))
+    assert [tuple(level.shape) for level in found.side.levels] == shapes and found.side.size == (70, 100)
+    assert not codec.net.g_s._forward_pre_hooks
+
+
+@pytest.mark.parametrize(("side", "shapes"), [("latent", [(2, 18, 5, 7)]), ("both", [(2, 3, 80, 112), (2, 18, 5, 7)])])
 def test_the_latent_of_one_stream(hyperprior, picture, side, shapes) -> None:
     """What is handed on changes no byte; the picture is the synthesis of the latent."""
     codec = with_side(side)
@@ -333,6 +341,8 @@ def test_the_latent_adapter_takes_what_is_no_picture() -> None:
     assert LatentAdapter(params, both).features == {"latent": Level(18, 16)}
     two = SideInfoLayout((Level(16, 32), Level(8, 64)), 12)  # of two latents, as SICMH has them, the finer one
     assert LatentAdapter(params, two).features == {"latent": Level(16, 32)}
+    narrow = SideInfoLayout((Level(16, 1), Level(3, 8)), 12)  # however many channels it has
+    assert LatentAdapter(params, narrow).features == {"latent": Level(3, 8)}
     fine = SideInfoLayout((Level(3, 1), Level(6, 2), Level(8, 4)), 12)
     assert LatentAdapter(params, fine).features == {"latent": Level(6, 2)}
     with pytest.raises(SpecError, match='"side": "latent"'):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import icm_baselines
 import icm_core
 from icm_baselines.pixels import Picture, PixelsAdapter
 from icm_core import SpecError, build_registry
@@ -17,7 +18,6 @@ PICTURE = SideInfoLayout((Level(3, 1),), 3)
 
 @pytest.fixture(scope="module")
 def registry():
-    import icm_baselines
     import icm_sicmh
     import icm_tasks
 
@@ -84,6 +84,19 @@ def test_a_shipped_spec_at_work_with_inherited_weights(registry, picture) -> Non
     out = pipe.decode(blob)
     assert out["segmentation"].output.shape == (1, 11, 64, 96) and out["classification"].output.shape == (1, 1000)
     assert Fingerprints(registry).find(pipe.base_fingerprint) == "jpeg-camvid"
+
+
+def test_what_the_plugin_offers() -> None:
+    codecs = "bmshj2018_hyperprior mbt2018 cheng2020_anchor cheng2020_attn jpeg jpeg2000 webp avif jpegxl hevc vvc bpg"
+    assert {codec.name for codec in icm_baselines.icm_codecs()} == {f"baselines.{name}" for name in codecs.split()}
+    assert {spec.stem for spec in icm_baselines.icm_specs()} == {
+        *(f"{name}-camvid" for name in ("jpeg", "jpeg2000", "webp", "avif", "jpegxl", "hevc", "vvc", "bpg")),
+        *(f"sicmh-small-{name}-residual" for name in ("avif", "hevc", "jpegxl", "vvc")),
+        "coarse-to-fine-small",
+    }
+    assert [adapter.name for adapter in icm_baselines.icm_adapters()] == ["baselines.pixels", "baselines.latent"]
+    assert [head.name for head in icm_baselines.icm_heads()] == ["baselines.picture"]
+    assert [one.name for one in icm_baselines.icm_enhancements()] == ["baselines.codec_residual"]
 
 
 def test_specs_without_weights_can_be_inspected(registry) -> None:

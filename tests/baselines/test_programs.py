@@ -178,6 +178,31 @@ def test_what_a_video_coder_refuses_is_told_with_the_pictures_own_size(started: 
     assert started.limits == [120 + 88 * 64 / 2000] * 2
 
 
+def test_ffmpeg_is_told_just_this(monkeypatch: pytest.MonkeyPatch, picture: Any) -> None:
+    """Nothing is read but what comes in: a stream may name other files and addresses."""
+    seen: list[list[str]] = []
+
+    def run(command: list[str], **more: Any) -> subprocess.CompletedProcess[bytes]:
+        seen.append(command)
+        return subprocess.CompletedProcess([], 0, HEAD + RAW, b"")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(ffmpeg, "program", lambda codec: "ffmpeg")
+    codec = VVC(VVC.Params.model_validate({}))
+    codec.encode(picture(61, 70), Quality.of(2))
+    codec.decompress(b"", (61, 70))
+    encode, decode = (" ".join(command) for command in seen)
+    assert encode == (
+        "ffmpeg -nostdin -hide_banner -loglevel error -f rawvideo -pix_fmt yuv420p10le -s 72x64 -protocol_whitelist "
+        "pipe -i pipe:0 -frames:v 1 -c:v libvvenc -preset medium -qp 45 -qpa 0 -vvenc-params intraperiod=1:gopsize=1 "
+        "-f vvc pipe:1"
+    )
+    assert decode == (
+        "ffmpeg -nostdin -hide_banner -loglevel error -xerror -err_detect explode -f vvc -max_pixels 17408 -threads 1 "
+        "-protocol_whitelist pipe -i pipe:0 -frames:v 1 -strict -1 -f yuv4mpegpipe pipe:1"
+    )
+
+
 HEAD = b"YUV4MPEG2 W72 H64 F25:1 Ip A0:0 C420p10 XYSCSS=420P10 XCOLORRANGE=FULL\nFRAME\n"
 RAW = bytes(64 * 72 * 3)
 
@@ -192,6 +217,7 @@ RAW = bytes(64 * 72 * 3)
         (HEAD.replace(b" C420p10", b"") + RAW, "it holds pixels as None, not of 10 bits"),
         (HEAD.replace(b"FRAME", b"GRAME") + RAW, "it holds no picture"),
         (HEAD.replace(b"C420p10", b"C444p10") + RAW, "it holds 13824 bytes of pixels"),
+        (HEAD.replace(b"W72", b"W64 W72") + RAW, "holds a picture of 64x64 pixels, and the file's is 72x64"),
     ],
 )  # fmt: skip
 def test_what_a_video_decoder_gives_is_one_picture_of_the_right_size(

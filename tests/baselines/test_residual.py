@@ -92,6 +92,41 @@ def test_the_proof_is_the_codecs() -> None:
     assert behind(Nested.of(Proved)).prove() == [Bound("layer", "float64 sum", 7, 9)]
 
 
+class Narrow(JPEG):
+    """A codec with qualities of its own, whose tables can be fixed."""
+
+    name: ClassVar[str] = "tests.narrow"
+    frozen = False
+
+    @property
+    def quality_range(self) -> tuple[float, float]:
+        return 2.0, 5.0
+
+    def freeze_tables(self) -> None:
+        self.frozen = True
+
+
+def test_qualities_and_tables_are_the_codecs() -> None:
+    residual = behind(Nested.of(Narrow))
+    assert isinstance(residual.codec, Narrow) and not residual.codec.frozen
+    assert residual.quality_range == (2.0, 5.0)
+    residual.freeze_tables()
+    assert residual.codec.frozen
+
+
+def test_what_is_decoded_depends_on_the_gain_and_on_the_codec() -> None:
+    own = {"n": 12, "m": 18}
+    made = [
+        lambda: behind(Nested.of(JPEG)),
+        lambda: behind(Nested.of(JPEG), 2.0),
+        lambda: behind(Nested.of(Proved)),
+        lambda: behind(Nested.of(ScaleHyperpriorCodec, **own)),
+    ]
+    states = [make().coding_state() for make in made]
+    assert len({*states}) == 4
+    assert behind(Nested.of(JPEG, settings=[3, 7]), 2.0).coding_state() == states[1]  # settings are the encoder's
+
+
 def test_the_codec_gives_the_picture_first_whatever_comes_behind(picture: Any) -> None:
     own = {"n": 12, "m": 18}
     both = behind(Nested.of(ScaleHyperpriorCodec, side="both", **own))

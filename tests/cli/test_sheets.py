@@ -71,7 +71,7 @@ def test_the_page_holds_pictures_as_they_are_but_for_webp() -> None:
 
 
 def test_a_wide_picture_that_is_shown_smaller_is_told() -> None:
-    for size, told in (((1601, 10), True), ((1600, 1600), False)):
+    for size, told in (((1601, 10), True), ((10, 1601), True), ((1600, 1600), False)):
         text = page(Demo("tiny", "cpu", "fp32", [sample(plain(size, "red"), step({}))]))
         assert ("at most 1600 pixels" in text) == told
 
@@ -114,6 +114,8 @@ def test_pictures_fit_into_a_column_and_tall_ones_into_two_columns_height() -> N
     assert shown(plain((800, 200), "red"))[1] == (400, 100)
     assert shown(plain((100, 1000), "red"))[1] == (80, 800)
     assert shown(plain((100, 50), "red"))[1] == (400, 200)
+    assert shown(plain((1, 2000), "red"))[1] == (1, 800)
+    assert shown(plain((2000, 1), "red"))[1] == (400, 1)
 
 
 def test_small_pictures_are_enlarged_without_smoothing_and_others_with() -> None:
@@ -238,6 +240,9 @@ def test_how_to_ask_a_task_can_be_pasted_into_a_shell(capsys: pytest.CaptureFixt
     left = {"seg": TrainedOn(data="one drive", pictures="old streets")}
     _print_left([Sample(Path("a.png"), plain((8, 8), "red"), [], left)])
     assert "add --shows 'old streets'" in capsys.readouterr().out
+    picture = plain((8, 8), "red")
+    _print_left([Sample(Path("a.png"), picture, []), *(Sample(Path(f"{n}.png"), picture, [], left) for n in "bc")])
+    assert capsys.readouterr().out.count("skipped: seg, trained on ") == 1
 
 
 def test_the_demo_writes_over_no_picture_that_it_is_given(

@@ -81,6 +81,17 @@ def test_boxes_in_both_layouts(opened, things, flat: bool) -> None:
     )
 
 
+def test_ids_of_pictures_may_be_text(opened, things) -> None:
+    def words(found: dict[str, Any]) -> None:
+        for image in found["images"]:
+            image["id"] = f"x{image['id']}"
+        for annotation in found["annotations"]:
+            annotation["image_id"] = f"x{annotation['image_id']}"
+
+    data = opened("coco", things(words))
+    assert [sample.target["labels"].tolist() for sample in data] == [[0], [1, 2], []]
+
+
 def test_a_split_may_be_named_as_its_folder_is(opened, things) -> None:
     data = opened("coco", things(flat=False), "val2017")
     assert [sample.key for sample in data] == ["val2017/a", "val2017/b", "val2017/c"]
@@ -92,6 +103,15 @@ def test_the_file_in_the_folder_of_annotations_counts_before_one_beside_it(opene
     own = {**THINGS, "annotations": THINGS["annotations"][2:]}
     (root / "annotations/instances_val.json").write_text(json.dumps(own))
     assert [len(sample.target["labels"]) for sample in opened("coco", root)] == [0, 1, 0]
+    (root / "instances_val.json").rename(root / "instances_val2017.json")
+    assert [len(sample.target["labels"]) for sample in opened("coco", root)] == [0, 1, 0]
+
+
+def test_the_file_of_2017_counts_before_one_of_no_year(opened, things) -> None:
+    root = things(flat=False)
+    own = {**THINGS, "annotations": THINGS["annotations"][2:]}
+    (root / "annotations/instances_val.json").write_text(json.dumps(own))
+    assert [len(sample.target["labels"]) for sample in opened("coco", root)] == [1, 2, 0]
 
 
 def test_a_file_of_2017_has_its_pictures_in_a_folder_of_2017(opened, things, picture) -> None:
@@ -324,6 +344,8 @@ WRONG: dict[str, tuple[Change, str]] = {
     "infinite": (_set("annotations.0.area", float("inf")), "Infinity is not a JSON number"),
     "a negative area": (_set("annotations.0.area", -1), r"annotations\[0\]\.area is -1; it should be a number from 0"),
     "half a crowd": (_set("annotations.0.iscrowd", 2), r"annotations\[0\]\.iscrowd is 2; it should be 0 or 1"),
+    "true for an id": (_set("images.1.id", True), r"images\[1\]\.id is True; it should be a number or text"),
+    "true for a number": (_set("annotations.0.bbox", [True, 1, 2, 2]), r"annotations\[0\]\.bbox is \[True, 1, 2, 2\]"),
     "five numbers": (_set("annotations.0.bbox", [1, 2, 3, 4, 5]), r"annotations\[0\]\.bbox is .* x, y, width"),
     "a word for a crowd": (_set("annotations.0.iscrowd", "0"), r"annotations\[0\]\.iscrowd is '0'; it should be 0"),
     "a class of blanks": (_set("categories.0.name", " "), r"categories\[0\]\.name is ' '; it should be a name"),
@@ -489,7 +511,10 @@ def test_a_folder_without_any_file_says_what_is_there(opened, tmp_path: Path, pi
         opened("coco", tmp_path, "train")
 
 
-@pytest.mark.parametrize("pattern", ["../x.json", "/x.json", "", "a{b}.json", "{split.__class__}", "*/a"])
+@pytest.mark.parametrize("pattern", [
+    "../x.json", "a/../x.json", "a/..", "/x.json", "a\\x.json", "a\0.json", "", ".", "a{b}.json", "a}.json", "{a.json",
+    "{split.__class__}", "*/a", "a/**", "a*b*",
+])  # fmt: skip
 def test_patterns_stay_inside_of_the_folder(opened, things, pattern: str) -> None:
     with pytest.raises(InputError, match=r"datasets\.coco\.params\.annotations is .*; it should"):
         opened("coco", things(), annotations=pattern)

@@ -50,6 +50,13 @@ def test_five_names_are_shown_and_no_more_are_there(opened, tmp_path: Path) -> N
         opened("pictures", tmp_path, "all")
 
 
+def test_a_sixth_name_is_one_more(opened, tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"{number}.mp4").touch()
+    with pytest.raises(InputError, match=r", but 0\.mp4, 1\.mp4, 2\.mp4, 3\.mp4, 4\.mp4 and 1 more$"):
+        opened("pictures", tmp_path, "all")
+
+
 def test_links_are_followed_but_not_to_a_folder_that_they_are_in(opened, tmp_path: Path, picture) -> None:
     picture(tmp_path / "all/inner/deep/a.png")
     picture(tmp_path / "elsewhere/b.png")

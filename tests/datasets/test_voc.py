@@ -140,6 +140,15 @@ def test_a_size_left_at_0_says_nothing(opened, tree: Path, sides: tuple[str, str
     assert len(opened("voc", tree)[0].target["boxes"]) == 3
 
 
+def test_boxes_are_cut_at_every_border_and_names_may_stand_between_blanks(opened, tree: Path) -> None:
+    sides = "<xmin>-1</xmin><ymin>-5</ymin><xmax>21</xmax><ymax>{}</ymax>"
+    thing = "<object><name>\n dog </name><difficult> 1 </difficult><bndbox>{}</bndbox></object>"
+    annotation(tree, f"<annotation>{''.join(thing.format(sides.format(y)) for y in (' 4 ', 11))}</annotation>")
+    target = opened("voc", tree)[0].target
+    assert target["boxes"].tolist() == [[0.0, 0.0, 20.0, 4.0], [0.0, 0.0, 20.0, 10.0]]
+    assert target["labels"].tolist() == [11, 11] and target["iscrowd"].tolist() == [1, 1]
+
+
 def test_boxes_without_a_size_in_the_picture_are_left_out(opened, tree: Path) -> None:
     annotation(tree, XML.replace("<xmin>3<", "<xmin>9<").replace("<xmax>99<", "<xmax>0<"))
     assert opened("voc", tree)[0].target["labels"].tolist() == [14]
@@ -164,6 +173,7 @@ WRONG = {
         "it is not XML: unknown encoding",
     ),
     "too large": ("<annotation>" + " " * 4_000_000, "it has 4000012 bytes, and the limit is 4000000"),
+    "another height": (XML.replace("<height>10", "<height>11"), "it is of 20x11 pixels, and the picture has 20x10"),
     "another picture": (XML.replace("<width>20", "<width>21"), "it is of 21x10 pixels, and the picture has 20x10"),
     "no box": ("<annotation><object><name>dog</name></object></annotation>", "object 1 has no <bndbox>"),
     "no name": (XML.replace("<name>dog</name>", ""), "object 1 has the name ''"),
