@@ -109,7 +109,7 @@ def _gaussian_rows() -> dict[str, Tensor]:
             half += 1
         edges = [0.5 * math.erfc(-(s - 0.5) / sigma / math.sqrt(2)) for s in range(-half, half + 2)]
         pmf = [b - a for a, b in itertools.pairwise(edges)]
-        rows.append(quantize_pmf([*pmf, max(1 - sum(pmf), 2.0**-PRECISION)]))
+        rows.append(quantize_pmf([*pmf, 2.0**-PRECISION]))  # the escape's: the least, and more than the tails have
         offsets.append(-half)
     length = max(map(len, rows))
     cdf = torch.tensor([row + [0] * (length - len(row)) for row in rows], dtype=torch.int32)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from icm_core import WeightsError
 from icm_core.coding import FRACTION_BITS, LIMIT, IntegerNetwork, to_fixed, to_float
+from icm_core.coding.integer import _Conv
 
 STEP = 2.0**-FRACTION_BITS
 
@@ -308,6 +309,32 @@ def test_a_large_product_of_matrices_is_formed_row_by_row(
     whole = exact(n)
     monkeypatch.setattr("icm_core.coding.integer._NUMBERS_AT_ONCE", most)
     assert torch.equal(exact(n), whole)
+
+
+def test_no_product_of_matrices_is_larger_than_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a batch as of a single picture: a row is the least that is formed at once."""
+    exact = IntegerNetwork("net", nn.Conv2d(4, 3, 3, padding=1))
+    usual, columns = _Conv._requantized, list[int]()
+
+    def watched(self: _Conv, total: Tensor) -> Tensor:
+        columns.append(total.shape[1])
+        return usual(self, total)
+
+    monkeypatch.setattr(_Conv, "_requantized", watched)
+    for most, expected in ((36 * 6 * 5 * 4 + 35, [120, 120, 90]), (36 * 6 * 5 - 1, [30] * 11), (10**6, [330])):
+        monkeypatch.setattr("icm_core.coding.integer._NUMBERS_AT_ONCE", most)
+        exact(torch.zeros(5, 4, 11, 6, dtype=torch.float64))
+        assert columns == expected
+        del columns[:]
+
+
+def test_beside_tiny_weights_a_bias_may_be_large() -> None:
+    layer = nn.Conv2d(1, 1, 1)
+    assert layer.bias is not None
+    nn.init.constant_(layer.weight, 2.0**-24)
+    nn.init.constant_(layer.bias, 100)
+    n = torch.full((1, 1, 1, 1), 2.0**22, dtype=torch.float64)
+    assert IntegerNetwork("net", layer)(n).item() == 100 * 4096
 
 
 def test_large_weights_keep_their_digits() -> None:

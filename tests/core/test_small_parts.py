@@ -90,6 +90,7 @@ def test_a_value_is_computed_again_once_after_each_change(change: Callable[[nn.B
 def test_a_value_belongs_to_all_of_its_modules_in_their_order() -> None:
     one, other, compute, memo = layer(), layer(), Counted(), Memo[int]()
     assert [memo.get(modules, compute) for modules in ([one, other], [one, other], [other, one], [one])] == [1, 1, 2, 3]
+    assert [memo.get(modules, compute) for modules in ([one, other], [one], [], [one])] == [4, 5, 6, 7]
 
 
 def test_other_numbers_in_the_same_memory_are_other_weights() -> None:
