@@ -284,3 +284,17 @@ def test_the_ground_of_drawings_is_decoded_once_and_not_where_nothing_is_drawn(
     told(pipeline, decoded)
     told(pipeline, decoded, draw=True, pictures=False)
     assert len(times) == 1
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_between_two_results_gradients_are_as_ever(pipeline: Pipeline, picture: Tensor, batch: int) -> None:
+    """A generator that stops inside of a mode leaves it to whoever reads on."""
+    files = pipeline.encode_many([picture] * 4, batch=batch)
+    blobs = [next(files)]
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    assert (torch.ones(2, requires_grad=True) * 2).requires_grad
+    blobs += files
+    found = pipeline.decode_many(blobs, batch=batch)
+    next(found)
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    assert len(list(found)) == 3

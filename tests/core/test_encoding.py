@@ -103,3 +103,25 @@ def test_all_that_is_said_of_one_picture_can_be_said_of_many(
     assert list(pipe.encode_many([picture] * 3, 3.5, batch=batch, search_for=["coarse"], **how)) == [alone] * 3
     assert [(one["quality"], one["light"], one["effort"]) for one in searches] == [(3.5, 0.5, 2)] * (3 // batch)
     assert alone not in (pipe.encode(picture, 3.5), pipe.encode(picture, **how))
+
+
+@pytest.mark.parametrize(
+    ("asked", "searched"),
+    [(None, ["labels", "coarse"]), (["labels"], ["labels"]), (["coarse"], ["coarse"]), (["coarse", "labels"], None)],
+)
+def test_a_search_is_for_the_tasks_that_are_asked_for(
+    pipe: Pipeline,
+    registry: Registry,
+    data: dict[str, Any],
+    picture: Tensor,
+    searches: list[Search],
+    asked: list[str] | None,
+    searched: list[str] | None,
+) -> None:
+    assert pipe.codec.searches
+    data["tasks"]["labels"]["search"] = (1.0, 2.0)
+    both = build(parse_spec(data), registry)
+    alone = both.encode(picture, 2, effort=3, search_for=asked)
+    assert both.encode_batch([picture], 2, effort=3, search_for=asked) == [alone]
+    assert list(both.encode_many([picture], 2, effort=3, search_for=asked)) == [alone]
+    assert [one["tasks"] for one in searches] == [searched or ["labels", "coarse"]] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -115,3 +116,79 @@ def test_a_folder_of_no_spec_or_several_is_not_pushed(tmp_path: Path, asked: lis
     with pytest.raises(SpecError, match="should hold one pipeline spec"):
         hub.push(tmp_path, "hf://lab/eyes")
     assert not asked
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "hf://lab",
+        "hf://lab/",
+        "hf:///eyes",
+        "hf://lab/eyes@",
+        "hf://lab/eyes/more",
+        "hf://lab/eyes@v1 and more",
+        "hf://lab/eyes?x=1",
+        "hf://lab/eyes\n",
+        " hf://lab/eyes",
+        "HF://lab/eyes",
+        "https://lab/eyes",
+    ],
+)
+def test_what_is_no_address_is_refused_to_its_last_character(
+    tmp_path: Path, asked: list[dict[str, Any]], address: str
+) -> None:
+    put(tmp_path / "eyes.json", json.dumps(SPEC))
+    for ask in (hub.fetch, hub.cached, lambda wrong: hub.push(tmp_path, wrong)):
+        with pytest.raises(InputError, match=r"is no address of the hub; it should be like hf://owner/name or"):
+            ask(address)
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    ("address", "name", "revision"),
+    [
+        ("hf://lab/eyes", "lab/eyes", None),
+        ("hf://My-Lab.2/eyes_v3.1", "My-Lab.2/eyes_v3.1", None),
+        ("hf://lab/eyes@refs/pr/3", "lab/eyes", "refs/pr/3"),
+        ("hf://lab/eyes@v1.0-rc", "lab/eyes", "v1.0-rc"),
+    ],
+)
+def test_owner_name_and_revision_are_told_apart(
+    tmp_path: Path, asked: list[dict[str, Any]], address: str, name: str, revision: str | None
+) -> None:
+    put(tmp_path / "eyes.json", json.dumps(SPEC))
+    hub.push(tmp_path, address)
+    assert (asked[0]["name"], asked[1]["repo_id"], asked[1]["revision"]) == (name, name, revision)
+
+
+@pytest.mark.parametrize("text", ["", "{", "\u00ff{}", "[" * 200, '"icm codec"', '["icm", "codec"]', "null"])
+def test_what_is_no_spec_stands_beside_one(kept: Path, text: str) -> None:
+    put(kept / ("a" * 40) / "aaa.json", text)
+    (kept / ("a" * 40) / "folder.json").mkdir()
+    (kept / ("a" * 40) / "latin.json").write_bytes(b'{"icm": "\xff", "codec": 1}')
+    assert hub.fetch("hf://lab/eyes") == kept / ("a" * 40) / "eyes.json"
+
+
+def test_what_the_library_says_is_told_in_one_short_line(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ValueError("the first line\n\n   the second\tline " + "x" * 400)
+
+    monkeypatch.setattr(library, "snapshot_download", refuse)
+    with pytest.raises(InputError) as caught:
+        hub.fetch("hf://lab/eyes")
+    said = str(caught.value).removeprefix("hf://lab/eyes cannot be had from the hub: ")
+    assert said.startswith("the first line the second line xxx") and len(said) == 300
+
+
+@pytest.mark.parametrize("error", [ImportError, ModuleNotFoundError])
+def test_without_the_library_or_with_a_broken_one_it_is_said_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    put(tmp_path / "huggingface_hub.py", f"raise {error.__name__}('cannot import name')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "huggingface_hub")
+    for ask in (hub.fetch, hub.cached):
+        with pytest.raises(
+            InputError, match=r"need huggingface-hub; install it with: pip install 'icm-framework\[hub\]'"
+        ):
+            ask("hf://lab/eyes")

@@ -87,6 +87,19 @@ def test_a_name_a_path_and_a_file_without_its_ending_are_found(
         find_spec("othr", shipping)
 
 
+def test_a_shipped_name_comes_before_a_file_or_folder_of_its_name(
+    spec: Path, shipping: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(spec.parent)
+    Path("lab").write_text("something else")
+    assert find_spec("lab", shipping) == spec
+    Path("lab").unlink()
+    Path("lab").mkdir()
+    assert find_spec("lab", shipping) == spec
+    assert find_spec("nothing.json", shipping) == Path("nothing.json")  # reading it says that it is missing
+    assert find_spec("some\\where", shipping) == Path("some\\where")
+
+
 def test_a_pipeline_that_has_nothing_to_learn_needs_no_weights(tmp_path: Path, tiny: ModuleType) -> None:
     """Such as one around a codec of another program."""
 

@@ -8,8 +8,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from icm_core import Registry, build_registry, hookimpl, load
+from icm_core import Quality, Registry, build_registry, hookimpl, load
+from icm_core.bitstream.container import Container, Layer, LayerKind
 from icm_core.pipeline import weights as w
 from icm_core.pipeline.identify import Fingerprints
 
@@ -55,3 +58,57 @@ def test_a_damaged_pipeline_is_left_out_and_said(specs: list[Path], shipping: Re
     specs[1].write_text(json.dumps({**own, "weights": "nowhere.safetensors"}))
     found = Fingerprints(shipping).looked
     assert [one.name for one in found.shipped] == ["base"] and not found.whole
+
+
+@pytest.fixture
+def several(tmp_path: Path, data: dict[str, Any], tiny: ModuleType) -> Registry:
+    """Two pipelines of one codec, whose enhancements differ; the second has three files, of other times and hands."""
+    names = {"first": ["first"], "second": ["theirs", "old", "second"]}
+    paths = []
+    for name, files in names.items():
+        weights = [f"{file}.safetensors" for file in files]
+        paths.append(tmp_path / f"{name}.json")
+        paths[-1].write_text(json.dumps({**data, "name": name, "weights": weights}))
+    metadata = {
+        "first": {w.BASE: "aa", w.ENHANCEMENT: "11"},
+        "theirs": {"format": "pt"},
+        "old": {w.BASE: "bb", w.ENHANCEMENT: "22"},
+        "second": {w.BASE: "aa", w.ENHANCEMENT: "33"},
+    }
+    for file, said in metadata.items():
+        save_file({"x": torch.zeros(1)}, tmp_path / f"{file}.safetensors", said)
+    module = ModuleType("lab")
+    setattr(module, "icm_specs", hookimpl(lambda: paths, specname="icm_specs"))  # noqa: B010
+    return build_registry(path=[], extra={"tiny": tiny, "lab": module})
+
+
+def test_a_pipeline_is_known_by_the_fingerprints_of_all_its_files(several: Registry) -> None:
+    first, second = Fingerprints(several).shipped
+    assert (sorted(first.bases), sorted(first.enhancements)) == (["aa"], ["11"])
+    assert (sorted(second.bases), sorted(second.enhancements)) == (["aa", "bb"], ["22", "33"])
+
+
+@pytest.mark.parametrize(
+    ("base", "enhancement", "name"),
+    [
+        ("aa", None, "first"),
+        ("aa", "11", "first"),
+        ("aa", "33", "second"),
+        ("aa", "22", "second"),
+        ("aa", "44", "first"),
+        ("bb", None, "second"),
+        ("bb", "11", "second"),
+        ("cc", "33", None),
+        ("11", None, None),
+    ],
+)
+def test_of_pipelines_with_one_base_that_of_the_enhancement_is_found(
+    several: Registry, base: str, enhancement: str | None, name: str | None
+) -> None:
+    found = Fingerprints(several)
+    fine = None if enhancement is None else bytes.fromhex(enhancement)
+    assert found.find(bytes.fromhex(base), fine) == name
+    layers = [Layer(LayerKind.BASE, bytes.fromhex(base), b"x")]
+    if fine is not None:
+        layers.append(Layer(LayerKind.ENHANCEMENT, fine, b"y"))
+    assert found.of(Container(8, 8, Quality.of(2), tuple(layers), truncated=False)) == name

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from icm_core import Pipeline, WeightsError
+from icm_core import Pipeline, Registry, WeightsError, build, parse_spec
 from icm_core.pipeline import weights as w
 from icm_core.spec.extends import Inherited
 
@@ -116,3 +118,91 @@ def test_metadata_stands_in_one_order(pipeline: Pipeline, tmp_path: Path) -> Non
         places = [blob.index(f'"{key}"'.encode(), start) for key in ("format", w.BASE, w.ENHANCEMENT, w.NAME)]
         assert places == sorted(places)
     assert load_file(file).keys() == pipeline.state_dict().keys()
+
+
+def test_tables_of_another_part_whose_name_begins_alike_are_not_looked_at(tmp_path: Path) -> None:
+    module = nn.ModuleDict({"a": Table(), "ab": Table()})
+    module.get_buffer("a.table").fill_(9)  # what it has now is nobody's business while nothing is loaded into it
+    save_file({"ab.table": ints(1, 4), "ab.limit": torch.tensor(5)}, tmp_path / "x.safetensors")
+    w.load_weights(module, [tmp_path / "x.safetensors"], partly=True)
+    assert module.get_buffer("ab.table").tolist() == [1, 4]
+    save_file({"ab.table": ints(2, 4)}, tmp_path / "x.safetensors")
+    with pytest.raises(WeightsError, match=r"x\.safetensors: 'ab\.table' sums up to 6$"):
+        w.load_weights(module, [tmp_path / "x.safetensors"], partly=True)
+
+
+@pytest.mark.parametrize("length", range(1, 9))
+def test_headers_are_filled_up_to_eight_bytes_and_no_further(
+    registry: Registry, data: dict[str, Any], tmp_path: Path, length: int
+) -> None:
+    pipe = build(parse_spec({**data, "name": "n" * length}), registry)
+    w.save(pipe, {tmp_path / "x.safetensors": [""]})
+    blob = (tmp_path / "x.safetensors").read_bytes()
+    size = int.from_bytes(blob[:8], "little")
+    header = blob[8 : 8 + size]
+    assert size % 8 == 0 and len(header) - len(header.rstrip(b" ")) < 8 and header.endswith((b"}", b" "))
+    assert w.metadata(tmp_path / "x.safetensors") == json.loads(header)["__metadata__"]
+    assert [*json.loads(header)["__metadata__"]] == sorted(w.metadata(tmp_path / "x.safetensors"))
+    assert w.metadata(tmp_path / "x.safetensors")["icm.name"] == "n" * length
+    for key, value in load_file(tmp_path / "x.safetensors").items():
+        assert torch.equal(value, w.stored_state(pipe)[key])
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a disk fails."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("input/output error")
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors")
+    monkeypatch.setattr(w, "safe_open", refuse)
+    for read in (w.metadata, w.read_tensors):
+        with pytest.raises(WeightsError, match=r"x\.safetensors: not a readable safetensors file: input/output error"):
+            read(tmp_path / "x.safetensors")
+
+
+def test_tensors_are_read_as_they_are_and_all_metadata(tmp_path: Path) -> None:
+    tensors = {"half": torch.ones(2).half(), "whole": ints(3, 2**30 + 1), "double": torch.full((1,), 0.1).double()}
+    save_file(tensors, tmp_path / "x.safetensors", {"theirs": "yes", "icm.name": "lab"})
+    found = w.read_tensors(tmp_path / "x.safetensors")
+    assert found.keys() == tensors.keys()
+    assert all(found[key].dtype == value.dtype and torch.equal(found[key], value) for key, value in tensors.items())
+    assert w.metadata(tmp_path / "x.safetensors") == {"theirs": "yes", "icm.name": "lab"}
+    save_file(tensors, tmp_path / "x.safetensors")
+    assert w.metadata(tmp_path / "x.safetensors") == {}
+
+
+@pytest.mark.parametrize(
+    ("held", "own", "fits"),
+    [
+        (torch.float16, torch.float32, True),
+        (torch.float64, torch.float16, True),
+        (torch.int32, torch.int32, True),
+        (torch.int64, torch.int32, False),
+        (torch.int32, torch.float32, False),
+        (torch.float32, torch.int32, False),
+        (torch.bool, torch.uint8, False),
+    ],
+)
+def test_real_numbers_take_the_modules_type_and_whole_ones_must_have_it(
+    tmp_path: Path, held: torch.dtype, own: torch.dtype, fits: bool
+) -> None:
+    module = nn.Module()
+    module.register_buffer("table", torch.zeros(3, dtype=own))
+    save_file({"table": torch.ones(3, dtype=held)}, tmp_path / "x.safetensors")
+    if fits:
+        w.load_weights(module, [tmp_path / "x.safetensors"])
+        assert module.get_buffer("table").dtype == own and module.get_buffer("table").tolist() == [1, 1, 1]
+    else:
+        with pytest.raises(WeightsError, match=f"'table' is of {held}, and the pipeline needs {own}"):
+            w.load_weights(module, [tmp_path / "x.safetensors"])
+
+
+def test_what_is_missing_is_missing_whether_or_not_something_is_inherited(tmp_path: Path) -> None:
+    module = nn.ModuleDict({"codec": nn.Linear(2, 2), "enhancement": nn.Linear(2, 1)})
+    save_file({"codec.weight": torch.ones(2, 2), "codec.bias": torch.ones(2)}, tmp_path / "base.safetensors")
+    inherited = [Inherited(tmp_path / "base.safetensors", frozenset({"codec"}))]
+    with pytest.raises(WeightsError, match=r"lacks 'enhancement\.weight' .* and 1 more, .*\(of enhancement; "):
+        w.load_weights(module, [], inherited=inherited)
+    w.load_weights(module, [], inherited=inherited, partly=True)
+    assert module.get_parameter("codec.bias").tolist() == [1, 1]
