@@ -139,6 +139,16 @@ def test_bytes_are_within_1_percent_and_16_bytes_of_the_estimate(fine, picture) 
     assert abs(len(payload) - bits / 8) <= 0.01 * bits / 8 + 16
 
 
+@pytest.mark.parametrize("wider", [-2.0, 0.0, 5.0])
+def test_the_stream_of_y_costs_what_scales_of_any_width_say(fine, picture, wider) -> None:
+    fine.prediction_y[7].bias[12:] += wider
+    x = picture(128, 192)
+    bits = float(fine(x, torch.tensor([3.0])).bits["y"])
+    (payload,) = fine.encode(x, Quality.of(3))
+    second = len(payload) - 4 - int.from_bytes(payload[:4], "big")
+    assert abs(second - bits / 8) <= 0.01 * bits / 8 + 12
+
+
 def test_its_first_stream_is_the_hyperpriors(fine, codec, picture) -> None:
     x = picture(65, 130)
     (payload,), (base,) = fine.encode(x, Quality.of(2)), codec.encode(x, Quality.of(2))
