@@ -483,7 +483,16 @@ class Forgetting(Good):
         return super().forward(Features({"image": image}, features.size))
 
 
+class Still(Good):
+    """A distance whose gradient is zero everywhere."""
+
+    def divergence(self, output: Tensor, reference: Tensor) -> Tensor:
+        found = (output - reference).square().sum(1)
+        return found.detach() + 0 * found
+
+
 HEADS = [
+    (Still, testing.check_divergence, "has no gradient, or one that is not finite. Compute it with differentiable"),
     (Lone, testing.check_shapes, "the prediction is torch.float32 of shape (1, 3); it should be logits, (2, 3)"),
     (Answering, testing.check_batch_independence, "of prediction of picture 0 is another alone than in a batch"),
     (Misnamed, testing.check_prediction, "predicts with 3 labels and the unit '', and itself has 3 labels and"),

@@ -685,8 +685,41 @@ class Steep(Wide):
         return Features({"image": found.maps["image"] + self.extra.abs().sqrt()}, side.size)
 
 
+class Nearby(Ahead):
+    """Side information beside that which decodes."""
+
+    def encode_with_side(self, x: Tensor, quality: Any) -> tuple[list[bytes], SideInfo]:
+        payloads, side = super().encode_with_side(x, quality)
+        return payloads, SideInfo((side.levels[0] + 1 / 4096,), side.size)
+
+
+class Following(Blocks):
+    """Decodes what stands behind the first payload otherwise than alone."""
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        (level,) = super().decode(payloads, size, quality).levels
+        return SideInfo((level + (torch.arange(len(level)) > 0).view(-1, 1, 1, 1),), tuple(size))
+
+
+class Later(Wide):
+    """A parameter whose gradient is a number in the first step alone."""
+
+    passes = 0
+
+    def forward(self, side: SideInfo) -> Features:
+        (image,) = super().forward(side).maps.values()
+        self.passes += self.training
+        bias = self.conv.bias
+        assert bias is not None
+        return Features(
+            {"image": image + (bias.sum() - bias.detach().sum()).abs().sqrt() * (self.passes > 1)}, side.size
+        )
+
+
 SIZES = ((64, 64), (20, 70))
 CODECS = [
+    (Nearby, testing.check_encode_with_side, r"decodes other bits of side.levels\[0\] than encode_with_side gives"),
+    (Following, testing.check_decoding_is_exact, r"decodes other bits of side.levels\[0\] for payload 1 alone"),
     (Trembling, testing.check_decoding_is_exact, "decodes other bits of .* the second time"),
     (
         Wondering,
@@ -739,6 +772,7 @@ ENHANCEMENTS = [
     (Negative, testing.check_round_trip, "decoded refined pictures is off the training pass"),
 ]
 ADAPTERS = [
+    (Later, testing.check_gradients, "the gradient of conv.bias is not finite. Bound what is divided by"),
     (Inside, testing.check_device_moves, "keeps tensors as plain attributes: part.kept. Make them parameters"),
     (Homely, testing.check_builds_on_meta, "run on the meta device gave other outputs: image"),
     (Homely, testing.check_device_moves, "on meta gives image elsewhere. Make tensors like the inputs"),

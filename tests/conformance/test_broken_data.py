@@ -481,6 +481,22 @@ def test_a_data_set_is_tried_with_the_split_of_its_case(tmp_path: Path) -> None:
     assert testing.run_checks(case) == []
 
 
+@pytest.mark.parametrize(
+    ("most", "read"), [(1, {0}), (2, {0, 3}), (3, {0, 2, 3}), (4, {0, 1, 2, 3}), (9, {0, 1, 2, 3})]
+)
+def test_no_more_pictures_are_read_than_the_case_says(tmp_path: Path, most: int, read: set[int]) -> None:
+    (tmp_path / "train").mkdir()
+    seen = set()
+
+    class Watched(Numbers):
+        def __getitem__(self, number: int) -> Sample:
+            seen.add(number)
+            return super().__getitem__(number)
+
+    testing.check_samples(DataSetCase(Watched, root=tmp_path, most=most))
+    assert seen == read
+
+
 def test_of_a_large_data_set_some_pictures_are_read_the_first_and_the_last_among_them(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     read = []
@@ -546,6 +562,28 @@ def test_a_data_set_and_a_loss_may_have_a_kind_that_is_not_installed(tmp_path: P
     assert alone["boxes"] is not None and torch.equal(alone["boxes"], example.target[2]["boxes"])
     assert float(example.qualities.min()) > pipe.codec.quality_range[0] and example.size == (64, 64)
     assert case.build(pipe).task is None and replace(case, task="coarse").build(pipe).task == "coarse"
+
+
+def test_a_kind_that_is_not_installed_is_found_by_the_declaration() -> None:
+    with pytest.raises(testing.ConformanceError, match=r"test\.numbers\.kind is 'test\.ours'"):
+        testing.check_declaration(DataSetCase(Boxes, root=Path()))
+    testing.check_declaration(DataSetCase(Boxes, root=Path(), kind=Ours))
+
+
+def test_every_pipeline_of_a_case_has_the_same_weights_and_nobody_elses_numbers_are_used_up() -> None:
+    task = {"adapter": {"use": "sicmh.multi_scale"}, "head": {"use": "sicmh.coarse"}}
+    codec = {"use": "sicmh.hyperprior", "params": {**CODEC, "qualities": 7}}
+    spec = {"icm": 1, "name": "tiny", "codec": codec, "tasks": {"coarse": task}}
+    case = replace(loss_case(Darkness), pipeline=lambda: build(parse_spec(spec), build_registry()))
+    torch.manual_seed(4)
+    expected = torch.rand(3)
+    torch.manual_seed(4)
+    pipe, other = case.seeded(), case.seeded()
+    assert torch.equal(torch.rand(3), expected)
+    assert all(torch.equal(a, b) for a, b in zip(pipe.parameters(), other.parameters(), strict=True))
+    example = case.example(pipe, 2)
+    assert pipe.codec.quality_range == (1.0, 7.0)
+    assert example.quality.value == 4.0 and example.qualities.tolist() == pytest.approx([1 + 6 * 0.37, 1 + 6 * 0.74])
 
 
 def test_a_loss_of_plain_pictures_has_no_targets(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from icm_core.interfaces import Figure, TaskKind
 from icm_core.kinds import Segmentation
 from icm_core.scaffold import package_files
 from icm_core.testing import KindCase
+from icm_core.testing.cases import kinds
 from icm_core.testing.checks.answers import close
 from icm_core.testing.checks.kinds import _equal, _joined, _typed
 from icm_core.types import Legend, Prediction
@@ -512,7 +513,59 @@ class Sided(Place):
         return super().unwrap(target, size[::-1], legend)
 
 
+class Tallying(First):
+    """Figures of the first picture, of a kind whose batches are tuples."""
+
+    ragged = True
+
+
+class Limitless(Place):
+    """Something without end in the answer."""
+
+    def answer(self, prediction: Any) -> Any:
+        return {"box": [float("inf")]}
+
+
+class Bottomless(Place):
+    """Something without end in a tally."""
+
+    def tally(self, prediction: Any, target: Any) -> Any:
+        return {**super().tally(prediction, target), "least": float("-inf")}
+
+
+class Numbered(Place):
+    """A flag that is a number."""
+
+    ragged = 1  # type: ignore[assignment]
+
+
+class AlsoItself(Place):
+    """Says that it is what it is."""
+
+    also = ("test.place",)
+
+
+class AlsoOne(Place):
+    """A name in place of a tuple of names."""
+
+    also = "regression"  # type: ignore[assignment]
+
+
+class Missed(Place):
+    """How much of a box is not found, in percent: the less the better; without mistakes."""
+
+    def figures(self, tallies: Any, legend: Legend) -> Any:
+        value = super().figures(tallies, legend)["iou"].value
+        return {"missed": Figure(None if value is None else 100 - value, "%", "missed", higher_is_better=False)}
+
+
 KINDS = [
+    (Tallying, testing.check_measuring, "in another order of the pictures. Pictures are measured in any order"),
+    (Limitless, testing.check_showing, "the answer of test.place is no JSON"),
+    (Bottomless, testing.check_measuring, "the tally of test.place is no JSON"),
+    (Numbered, testing.check_flags, "test.place.ragged is 1. Make it True or False, or leave it out"),
+    (AlsoItself, testing.check_flags, "also is ('test.place',). Make it a tuple of names of other kinds"),
+    (AlsoOne, testing.check_flags, "also is 'regression'. Make it a tuple of names of other kinds"),
     (Latest, testing.check_showing, "is 192x64 for a picture of 129x33. Return a PIL image of the picture's own size"),
     (Vanishing, testing.check_measuring, "in another order of the pictures. Pictures are measured in any order"),
     (Appearing, testing.check_measuring, "in another order of the pictures. Pictures are measured in any order"),
@@ -634,6 +687,19 @@ def test_targets_have_to_serve_the_kinds_that_they_also_are() -> None:
 )
 def test_figures_are_the_same_but_for_rounding(one: float | None, other: float | None, same: bool) -> None:
     assert close(one, other) is same
+
+
+def test_what_is_better_the_lower_it_is_is_best_at_nothing() -> None:
+    testing.check_truth(KindCase(Missed))
+
+
+def test_the_cores_kinds_are_there_whatever_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing() -> Any:
+        raise AssertionError("plugins were looked for")
+
+    monkeypatch.setattr(kinds, "installed", nothing)
+    assert type(kinds.find_kind("segmentation", None, "x")) is Segmentation
+    assert kinds.find_kind("test.place", Place, "x").name == "test.place"
 
 
 def test_targets_are_measured_renumbered() -> None:

@@ -237,6 +237,13 @@ def test_the_picture_that_a_head_should_decode_is_not_the_one_that_it_is_given()
     torch.testing.assert_close(given.target, 0.9 * given.pictures + 0.05)
 
 
+def test_the_pictures_that_answers_are_measured_by_are_those_that_a_head_should_decode() -> None:
+    targets = HeadCase(Picture).predicted((20, 70)).targets
+    expected = (255 * (0.9 * pictures((20, 70), 3) + 0.05)).round().to(torch.uint8)
+    assert len(targets) == 3
+    assert all(torch.equal(one, other) for one, other in zip(targets, expected, strict=True))
+
+
 def test_what_finds_things_may_answer_in_another_order() -> None:
     assert HeadCase(Watched).unordered() is False
     assert HeadCase(Boxes).unordered() is True

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from icm_core.testing.failing import ConformanceError, expecting, require
 from icm_core.testing.nests import differing, differing_nests, row_of
 
 A, B, C = (torch.full((2,), float(number)) for number in range(3))
@@ -67,3 +68,23 @@ def test_of_things_in_any_order_the_values_count_and_not_their_places() -> None:
     one, other = ({"boxes": torch.tensor(values)} for values in ([3.0, 1.0, 2.0], [6.0, 2.0, 4.0]))
     assert differing_nests(one, other, unordered=True) == {"boxes": 1.0}
     assert differing_nests(one, {"boxes": torch.tensor([1.0, 2.0, 3.0])}, unordered=True) == {"boxes": 0.0}
+
+
+def test_tensors_of_other_shapes_differ_however_many_values_they_have() -> None:
+    assert differing(torch.zeros(2, 3), torch.zeros(3, 2)) == differing(torch.zeros(6), torch.zeros(1, 6)) == 1.0
+
+
+def test_what_a_component_raises_is_told_in_a_line() -> None:
+    with pytest.raises(ConformanceError) as caught, expecting("trying", "Do it."):
+        raise KeyError("one\n  two" + " three" * 100)
+    message = str(caught.value)
+    assert message.startswith("trying raised KeyError: ") and message.endswith(". Do it.")
+    assert "\n" not in message and len(message) == len("trying raised KeyError: ") + 300 + len(". Do it.")
+    assert isinstance(caught.value.__cause__, KeyError)
+    with pytest.raises(ConformanceError, match=r"^as it was$"), expecting("trying", "Do it."):
+        raise ConformanceError("as it was")
+    with pytest.raises(KeyboardInterrupt), expecting("trying", "Do it."):
+        raise KeyboardInterrupt
+    require(True, "seen", "advice")
+    with pytest.raises(ConformanceError, match=r"^seen\. advice$"):
+        require(False, "seen", "advice")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
 
-from icm_core.testing.card import CARD, card, off_card, on_card, to_card
+from icm_core.testing.card import CARD, _placed, card, off_card, on_card, to_card
 from icm_core.training import noise_of, uniform_noise
 
 HERE, LINE = torch.arange(12.0).reshape(3, 4), torch.arange(4.0)
@@ -30,6 +31,8 @@ CALLS: dict[str, Callable[[Tensor], object]] = {
     "a tensor of numbers there": lambda x: x + torch.tensor([1.0, 2.0, 3.0, 4.0], device=x.device),
     "a range": lambda x: x + torch.arange(4),
     "a range there": lambda x: x + torch.arange(4, device=x.device),
+    "sum of named arguments": lambda x: torch.add(input=x, other=HERE),
+    "sum of named arguments, the other way round": lambda x: torch.add(input=HERE, other=x),
     "concatenation": lambda x: torch.cat([x, HERE]),
     "stack": lambda x: torch.stack([x, x.to(torch.float64).float()]),
     "choice": lambda x: torch.where(x > 2, x, HERE),
@@ -223,3 +226,23 @@ def test_seeded_noise_is_drawn_on_the_device_of_what_it_is_added_to() -> None:
         assert here.device.type == "cpu" and there.device == CARD
         # Each device has generators of its own, which begin with the same seeds.
         assert torch.equal(off_card(there), here)
+
+
+class Pair(NamedTuple):
+    """Two results with names."""
+
+    first: Tensor
+    second: Tensor
+
+
+def test_results_with_names_keep_them() -> None:
+    with card():
+        x = on_card(HERE)
+        largest = x.max(1)
+        assert largest.values.device == largest.indices.device == CARD and largest.indices.tolist() == [3, 3, 3]
+    found = _placed(Pair(HERE, LINE), CARD, [], moved=False)
+    assert isinstance(found, Pair) and found.first.device == found.second.device == CARD
+    assert [type(one) for one in (_placed([HERE], CARD, [], moved=False), _placed((HERE,), CARD, [], moved=False))] == [
+        list,
+        tuple,
+    ]

@@ -198,7 +198,7 @@ def test_a_small_map_that_is_continued_far_is_made_in_regions_of_the_bound() -> 
 def test_only_what_says_that_it_is_pointwise_is_taken_for_it() -> None:
     with pytest.raises(TypeError, match="Switch cannot run region by region"):
         list(tiles.layers_of(Switch()))
-    for layer in (
+    for other in (
         nn.Softmax(3),
         nn.LayerNorm(4),
         nn.GroupNorm(1, 3),
@@ -206,8 +206,8 @@ def test_only_what_says_that_it_is_pointwise_is_taken_for_it() -> None:
         nn.MaxPool2d(2),
         nn.Conv1d(3, 3, 1),
     ):
-        with pytest.raises(TypeError, match=f"{type(layer).__name__} cannot run region by region"):
-            list(tiles.layers_of(layer.eval()))
+        with pytest.raises(TypeError, match=f"{type(other).__name__} cannot run region by region"):
+            list(tiles.layers_of(other.eval()))
     with pytest.raises(TypeError, match="pads in mode 'circular'"):
         list(tiles.layers_of(nn.Conv2d(3, 3, 3, padding=1, padding_mode="circular")))
     for layer in (nn.BatchNorm2d(3), nn.Dropout(0.5), nn.Dropout2d(0.5)):

@@ -22,7 +22,7 @@ def _numbers(case: DataSetCase, data: Any) -> list[int]:
     count = len(data)
     if count <= case.most:
         return list(range(count))
-    return sorted({round(index * (count - 1) / (case.most - 1)) for index in range(case.most)})
+    return sorted({round(index * (count - 1) / max(1, case.most - 1)) for index in range(case.most)})
 
 
 def _built(case: DataSetCase) -> Any:
