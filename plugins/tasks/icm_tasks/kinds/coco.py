@@ -240,4 +240,5 @@ def _of_class(entries: Sequence[dict[str, Any] | None], pictures: int) -> Matche
     picture = np.concatenate([np.full(len(entry["dtScores"]), number) for number, entry in known])[order]
     matched = np.concatenate([entry["dtMatches"] for _, entry in known], axis=1)[:, order] > 0
     counted = ~np.concatenate([entry["dtIgnore"] for _, entry in known], axis=1)[:, order].astype(bool)
-    return Matched(picture, matched & counted, ~matched & counted, things)
+    # Things of all sizes count, so that only an answer that was matched, with a crowd, may not count.
+    return Matched(picture, matched & counted, ~matched, things)
