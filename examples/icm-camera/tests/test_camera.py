@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import struct
+import sys
 
 import numpy as np
 import onnxruntime
@@ -10,7 +12,7 @@ import pytest
 import torch
 from icm_camera import Camera
 from icm_camera.camera import _Gain
-from icm_camera.coder import Stream, Tables
+from icm_camera.coder import Stream, Tables, _extension
 from icm_camera.exact import Network
 
 from icm_core import Quality
@@ -20,6 +22,23 @@ from icm_sicmh import Hyperprior
 from icm_sicmh.gain import GainUnit
 
 LIMIT = 2**23 - 1
+
+
+def test_the_range_coder_is_found_without_the_package_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "compressai"]:
+        monkeypatch.delitem(sys.modules, name)
+    assert hasattr(_extension(), "BufferedRansEncoder")
+    assert "compressai" not in sys.modules  # it would import PyTorch
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="the range coder is missing: pip install --no-deps compressai"):
+        _extension()
+
+
+def test_rows_of_tables_are_as_long_as_is_said() -> None:
+    cdf = np.array([[0, 9, 65536, 0], [0, 5, 7, 65536]], np.int32)
+    tables = Tables(cdf, np.array([3, 4], np.int32), np.array([-1, 2], np.int32))
+    assert tables.rows == [[0, 9, 65536], [0, 5, 7, 65536]]
+    assert (tables.sizes, tables.offsets) == ([3, 4], [-1, 2])
 
 
 def convolution(weight: np.ndarray, bias: list[int], shift: int, stride: int, padding: int) -> bytes:
@@ -66,6 +85,7 @@ def test_a_stream_of_few_symbols_is_the_one_that_icm_writes(count: int) -> None:
     symbols, rows = np.array([[0, 1, -1, 0, 1, 0][:count]]), np.zeros((1, count), np.int64)
     stream, icm = Stream(), StreamEncoder()
     stream.push(symbols, rows, Tables(cdf, size, first))
+    assert stream._count == count  # how many are missing; the coder dies of a stream that is too short
     tables = CdfTables.from_tensor(*(torch.from_numpy(one).int() for one in (cdf, size, first)))
     icm.push(torch.from_numpy(symbols), torch.from_numpy(rows), tables)
     assert stream.finish() == icm.finish()
@@ -91,6 +111,16 @@ def test_gains_are_icm_s_to_the_last_bit(far: int) -> None:
             assert np.array_equal(found, symbols.numpy())
             assert (np.abs(found).max() == MAX_SYMBOL) == (far > 1)
             assert np.array_equal(gain.restored(found, mean[:, part]), expected.dequantize(symbols, around).numpy())
+
+
+def test_halves_are_rounded_upwards() -> None:
+    table = np.array([[2048], [2**21], [-4096]])  # a gain of 1/2, its inverse and its logarithm
+    gain = _Gain(table, {"fraction_bits": 12, "inverse_bits": 20, "limit": LIMIT, "most": MAX_SYMBOL})
+    latent = np.array([4095, 4093, -4097, -4099]).reshape(1, 1, 1, 4)
+    # Halves of them are 2047.5, 2046.5, -2048.5 and -2049.5 in steps of 1/4096; a symbol begins at 2048 and -2048.
+    assert gain.quantized(latent, np.zeros_like(latent)).ravel().tolist() == [1, 0, 0, -1]
+    mean = np.array([1, -1, 3, 4]).reshape(1, 1, 1, 4)
+    assert gain.restored(np.zeros_like(mean), mean).ravel().tolist() == [2, 0, 4, 4]
 
 
 @pytest.fixture(scope="module")
