@@ -21,7 +21,7 @@ from icm_core import BitstreamError, Quality, testing
 from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter
 from icm_core.testing import AdapterCase, Case, CodecCase, EnhancementCase
 from icm_core.testing.card import card
-from icm_core.testing.checks.components import _try_cuda, step
+from icm_core.testing.checks.components import _at, _try_cuda, step
 from icm_core.types import CodecOutput, Features, Level, SideInfo, SideInfoLayout
 
 
@@ -682,7 +682,7 @@ class Steep(Wide):
 
     def forward(self, side: SideInfo) -> Features:
         found = super().forward(side)
-        return Features({"image": found.maps["image"] + self.extra.abs().sqrt()}, side.size)
+        return Features({"image": found.maps["image"] + self.extra.sqrt()}, side.size)
 
 
 class Nearby(Ahead):
@@ -864,6 +864,10 @@ def test_a_step_gives_the_objective_before_it_and_forgets_older_gradients() -> N
     assert float(line.weight.detach()) == 3 - 0.25 * 2 * 3
     assert step(case, line, optimizer, example) == 1.5**2
     assert float(line.weight.detach()) == 1.5 - 0.25 * 2 * 1.5
+
+
+def test_what_is_told_of_a_tensor_is_where_it_is_in_the_answer() -> None:
+    assert (_at("output", "[0].boxes"), _at("image", "")) == ("output ([0].boxes)", "image")
 
 
 class Nearly(Wide):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from icm_core import InputError, Pipeline, build, build_registry, parse_spec, testing
 from icm_core.interfaces import DataSet, Sample
+from icm_core.kinds import Classification
 from icm_core.testing import DataSetCase, Example, LossCase
 from icm_core.training import Batch, Loss
 from icm_tasks.kinds import Detection
@@ -495,6 +496,28 @@ def test_no_more_pictures_are_read_than_the_case_says(tmp_path: Path, most: int,
 
     testing.check_samples(DataSetCase(Watched, root=tmp_path, most=most))
     assert seen == read
+
+
+def test_a_data_set_is_looked_at_in_the_size_that_its_case_asks_for(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    seen = []
+
+    class Watching(Classification):
+        """Keeps the sizes of pictures."""
+
+        name: ClassVar[str] = "test.watching"
+
+        def check_target(self, target: Any, size: Any, legend: Any) -> None:
+            seen.append(size)
+            super().check_target(target, size, legend)
+
+    class Watched(Numbers):
+        kind = "test.watching"
+
+    testing.check_samples(DataSetCase(Watched, {"size": [8, 6]}, root=tmp_path, kind=Watching))
+    assert seen == [(8, 6)] * 4
+    with pytest.raises(testing.ConformanceError, match=r"opening test\.numbers at .*Give the case a folder"):
+        testing.check_length(DataSetCase(Numbers, root=tmp_path / "none"))
 
 
 def test_of_a_large_data_set_some_pictures_are_read_the_first_and_the_last_among_them(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ def noise(height: int, width: int) -> torch.Tensor:
         # A longest side that is not reached changes nothing; no side has less than a pixel.
         ((40, 60), {"size": 48, "longest": 100}, (0, 0), (48, 72), (48, 72)),
         ((2, 400), {"size": 48, "longest": 96}, (0, 0), (1, 96), (1, 96)),
+        ((2, 400), {"size": 48, "longest": 96, "fit": "corner"}, (0, 0), (1, 96), (1, 96)),
+        ((400, 2), {"size": 48, "longest": 96, "fit": "corner"}, (0, 0), (96, 1), (96, 1)),
         # The middle is of inputs of a fixed size.
         ((40, 50), {"size": 30, "fit": "letterbox", "multiple": 16}, (0, 0), (30, 38), (32, 48)),
         # Sides are a multiple at least: of 5 and 20 the first is rounded up, the second down.
