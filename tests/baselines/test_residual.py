@@ -115,14 +115,8 @@ def test_qualities_and_tables_are_the_codecs() -> None:
 
 
 def test_what_is_decoded_depends_on_the_gain_and_on_the_codec() -> None:
-    own = {"n": 12, "m": 18}
-    made = [
-        lambda: behind(Nested.of(JPEG)),
-        lambda: behind(Nested.of(JPEG), 2.0),
-        lambda: behind(Nested.of(Proved)),
-        lambda: behind(Nested.of(ScaleHyperpriorCodec, **own)),
-    ]
-    states = [make().coding_state() for make in made]
+    others = [behind(Nested.of(Proved)), behind(Nested.of(ScaleHyperpriorCodec, n=12, m=18))]
+    states = [one.coding_state() for one in (behind(Nested.of(JPEG)), behind(Nested.of(JPEG), 2.0), *others)]
     assert len({*states}) == 4
     assert behind(Nested.of(JPEG, settings=[3, 7]), 2.0).coding_state() == states[1]  # settings are the encoder's
 
