@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,42 @@ def test_shipped_recipes_validate_against_the_published_schema() -> None:
 def test_the_schema_refuses_what_no_recipe_may_hold() -> None:
     registry = build_registry()
     validator = jsonschema.Draft202012Validator(recipe_schema(registry))
-    recipe = json.loads(registry.recipes.get("smoke").read_text())
-    recipe["stages"][0]["feeds"][0]["losses"][0]["params"] = {"of": "nothing"}
-    assert [error.json_path for error in validator.iter_errors(recipe)] == ["$.stages[0].feeds[0].losses[0]"]
+    smoke = registry.recipes.get("smoke").read_text()
+
+    def wrong(change: Callable[[Any], object]) -> list[str]:
+        recipe = json.loads(smoke)
+        change(recipe)
+        return [error.json_path for error in validator.iter_errors(recipe)]
+
+    def loss(**fields: object) -> Callable[[Any], object]:
+        return lambda recipe: recipe["stages"][0]["feeds"][0]["losses"].__setitem__(0, fields)
+
+    def data(**fields: object) -> Callable[[Any], object]:
+        return lambda recipe: recipe["data"].__setitem__("more", fields)
+
+    # What need not be given may be left out, and what may be given is known.
+    for good in (
+        loss(use="training.rate"),
+        loss(use="training.rate", params={"of": "side"}, label="x", weight=2.0, share=0.5, by_quality=[2, 1]),
+        data(use="training.shapes"),
+        data(use="training.shapes", root="x", split="val", params={"count": 3}),
+        lambda recipe: recipe.update({"$schema": "recipe.schema.json"}),
+    ):
+        assert wrong(good) == []
+    first = "$.stages[0].feeds[0].losses[0]"
+    for bad, path in (
+        (loss(use="training.rate", params={"of": "nothing"}), first),
+        (loss(use="training.rat"), first),
+        (loss(use="training.shapes"), first),
+        (loss(use="training.rate", share=0), first),
+        (loss(use="training.rate", root="x"), first),
+        (loss(weight=2.0), first),
+        (data(use="training.shape"), "$.data.more"),
+        (data(use="training.rate"), "$.data.more"),
+        (data(use="training.shapes", params={"count": 0}), "$.data.more"),
+        (data(use="training.shapes", weight=1.0), "$.data.more"),
+        (data(root="x"), "$.data.more"),
+    ):
+        assert wrong(bad) == [path]
+    assert len(wrong(lambda recipe: recipe["pipeline"]["codec"].update(use="sicmh.hyper"))) == 1
+    assert len(wrong(lambda recipe: recipe["pipeline"]["tasks"]["coarse"]["head"].update(use="sicmh.course"))) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from icm_core import Pipeline, Registry
-from icm_core.errors import WeightsError
+from icm_core.errors import SpecError, WeightsError
 from icm_training.checking import check
 from icm_training.data import open_data
 from icm_training.engine import pipeline_of
@@ -19,6 +20,7 @@ from icm_training.recipe import DataSpec, RecipeSpec, StartSpec
 from icm_training.start import Start, fill, starts_of
 from icm_training.start import check as check_starts
 
+Smoke = Callable[..., RecipeSpec]
 BIAS = "tasks.coarse.adapter.decoder_side2.6.bias"
 
 
@@ -74,20 +76,59 @@ def test_weights_of_something_else_are_refused(pipe: Pipeline, registry: Registr
         filled(pipe, registry, tmp_path, start(weights="other.safetensors"))
 
 
-def test_a_stage_starts_where_the_one_before_it_ended(recipe: RecipeSpec) -> None:
+@pytest.mark.parametrize("content", [b"", b"no tensors", b"\xff" * 100])
+def test_a_file_that_holds_no_weights_is_named_before_the_first_step(
+    pipe: Pipeline, registry: Registry, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "text.safetensors").write_bytes(content)
+    says = r"^stages\[1\]\.start\[0\]: .*text\.safetensors: not a readable safetensors file: "
+    with pytest.raises(WeightsError, match=says):
+        check_starts(pipe, [start(weights="text.safetensors")], tmp_path, registry)
+
+
+@pytest.mark.parametrize("own", ["codec", "tasks.coarse"])
+def test_a_module_that_is_not_there_is_named(pipe: Pipeline, registry: Registry, tmp_path: Path, own: str) -> None:
+    name = bias(tmp_path, "w.safetensors", 1.0)
+    for given in ({"weights": name, "module": f"{own}s"}, {"copy_of": own, "module": f"{own}s"}):
+        with pytest.raises(
+            SpecError, match=rf"^stages\[1\]\.start\[0\]: unknown module '{own}s'; did you mean '{own}'"
+        ):
+            filled(pipe, registry, tmp_path, start(**given))
+    with pytest.raises(SpecError, match=r"unknown module 'codecs'"):
+        filled(pipe, registry, tmp_path, start(copy_of="codecs", module=own))
+
+
+def test_a_copy_is_of_the_values_of_now_and_leaves_its_source(
+    pipe: Pipeline, registry: Registry, tmp_path: Path
+) -> None:
+    target = BIAS.replace("coarse", "segmentation")
+    with torch.no_grad():
+        pipe.get_parameter(BIAS).copy_(torch.tensor([1.0, 2.0, 3.0]))
+    copied = start(copy_of="tasks.coarse.adapter", module="tasks.segmentation.adapter")
+    assert filled(pipe, registry, tmp_path, copied) == [1.0, 2.0, 3.0]
+    assert pipe.get_parameter(target).tolist() == [1.0, 2.0, 3.0]
+    pipe.get_parameter(target).data.zero_()
+    assert pipe.get_parameter(BIAS).tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_stage_starts_where_the_one_before_it_ended_or_where_it_says(smoke: Smoke, recipe: RecipeSpec) -> None:
     assert [starts_of(recipe, index) for index in range(2)] == [
         [],
         [Start(StartSpec.model_validate({"stage": "joint"}), "stages[1].start")],
     ]
     assert starts_of(recipe, 3)[0].spec.stage == "coarse"
+    own = [{"weights": "a.safetensors"}, {"stage": "joint", "module": "codec"}]
+    for given, expected in (([], []), (own, ["stages[2].start[0]", "stages[2].start[1]"])):
+        changed = smoke(**{"stages.coarse.start": given})
+        assert [found.where for found in starts_of(changed, 2)] == expected
+        assert [found.spec for found in starts_of(changed, 2)] == [StartSpec.model_validate(one) for one in given]
     begun = recipe.model_copy(update={"start": "w.safetensors"})
     assert starts_of(begun, 0) == [Start(StartSpec.model_validate({"weights": "w.safetensors"}), "start")]
 
 
 @pytest.fixture
-def recipe(smoke) -> RecipeSpec:  # type: ignore[no-untyped-def]
-    found: RecipeSpec = smoke()
-    return found
+def recipe(smoke: Smoke) -> RecipeSpec:
+    return smoke()
 
 
 def test_weights_that_a_pipeline_takes_from_another_are_looked_for(
