@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import icm_related
 from icm_baselines.learned import ScaleHyperpriorCodec
 from icm_baselines.still import JPEG
 from icm_core import BitstreamError, Pipeline, Quality, Registry, SpecError, build, build_registry
@@ -306,3 +307,10 @@ def test_every_row_of_the_comparison_has_its_spec_and_its_recipe(registry) -> No
     for row in rows:
         assert row["spec"] in registry.specs.names and row["recipe"] in registry.recipes.names, row["name"]
         assert row["source"] and row["simplified"].endswith("."), row["name"]
+
+
+def test_every_spec_and_recipe_of_the_folder_is_brought() -> None:
+    folder = Path(icm_related.__file__).parent
+    for kind, brought in (("specs", icm_related.icm_specs()), ("recipes", icm_related.icm_recipes())):
+        found = [path.name for path in brought]
+        assert found == sorted(path.name for path in (folder / kind).iterdir()) and len(found) > 10

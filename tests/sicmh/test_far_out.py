@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from scipy.stats import norm
 from torch import Tensor, nn
 
+import icm_sicmh
 from icm_core import InputError, Quality, SpecError, build, build_registry, parse_spec
 from icm_core.coding import CdfTables, StreamDecoder
 from icm_core.coding.rans import MAX_SYMBOL
@@ -506,3 +508,16 @@ def test_gains_of_all_latents_begin_from_2_at_the_first_quality_to_8_at_the_last
     for unit in units:
         ends = unit.log2_gain[[0, -1]].detach().exp2()
         torch.testing.assert_close(ends, torch.tensor([[2.0], [8.0]]).expand_as(ends))
+
+
+def test_in_training_side_information_knows_the_pictures_size(codec: Any, picture: Any) -> None:
+    found = codec(picture(65, 130, 2), torch.tensor([1.0, 4.0])).side
+    assert found.size == (65, 130)
+    assert [tuple(level.shape) for level in found.levels] == [(2, 16, 4, 6), (2, 8, 2, 3)]
+
+
+def test_every_spec_of_the_folder_is_brought() -> None:
+    folder = Path(icm_sicmh.__file__).with_name("specs")
+    found = [path.name for path in icm_sicmh.icm_specs()]
+    assert found == sorted(path.name for path in folder.iterdir() if path.suffix == ".json") and len(found) > 2
+    assert icm_sicmh.icm_default_pipelines() == ["sicmh-small"]
