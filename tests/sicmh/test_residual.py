@@ -58,6 +58,13 @@ def test_the_decoder_goes_on_with_what_the_encoder_had(residual, example, symbol
     torch.testing.assert_close(to_float(mean), expected, rtol=0, atol=0.01)
 
 
+def test_under_autocast_the_fine_picture_is_float32_arithmetic(residual, example) -> None:
+    x, coarse, side = example(64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, bits = residual(x, coarse.bfloat16(), side, torch.tensor([2.0]))
+    assert found.dtype == bits.dtype == torch.float32
+
+
 def test_what_is_decoded_is_the_coarse_picture_and_decoder_r_within_0_and_1(residual, example) -> None:
     x, coarse, side = example(65, 130)
     residual.decoder_r[-1].weight.mul_(10)
