@@ -111,6 +111,12 @@ def test_answer_is_the_vector_at_length_one():
     assert KIND.describe(said(1, -1, 1, -1, 0)) == "vector of 5: +0.50 -0.50 +0.50 -0.50 ..."
 
 
+def test_of_a_batch_the_first_vector_is_answered_and_measured():
+    both = Prediction("embedding", torch.tensor([[3.0, 4.0], [0.0, 100.0]]))
+    assert KIND.answer(both) == {"vector": [0.6, 0.8]}
+    assert KIND.tally(both, torch.tensor(7)) == {"vector": [0.6, 0.8], "id": 7}
+
+
 def test_the_vector_is_written_on_the_picture():
     picture = Image.new("RGB", (200, 100), (90, 90, 90))
     drawn = KIND.draw(said(3, 4), picture)

@@ -73,6 +73,9 @@ def test_examples_are_good_targets(size, legend):
     [
         (ONE[:2], r"shape \(1, 2, 3\); they should be \(1, 3, 3\) float32"),
         ([*ONE[:2], (30, 40, 3)], "visibility 3; it should be 0"),
+        ([*ONE[:2], (30, 40, 1.5)], "visibility 1.5; it should be 0"),
+        ([*ONE[:2], (30, 40, -1)], "visibility -1; it should be 0"),
+        ([*ONE[:2], (30, 40, float("nan"))], "visibility nan; it should be 0"),
         ([*ONE[:2], (90, 40, 2)], r"point \(90, 40\) outside of the picture of 80x60"),
         ([*ONE[:2], (30, 60, 1)], r"point \(30, 60\) outside"),
         ([*ONE[:2], (float("nan"), 60, 1)], r"point \(nan, 60\) outside"),
@@ -194,6 +197,31 @@ def test_a_torchvision_that_does_not_move_points_is_said_in_one_sentence(monkeyp
     monkeypatch.setattr(torchvision, "__version__", version)
     with pytest.raises(InputError, match=re.escape(f"from torchvision 0.24 on, and {version} is installed")):
         KIND.wrap(target(ONE), SIZE)
+
+
+@moves
+@pytest.mark.parametrize("version", ["0.24.0", "0.24.1+cpu", "0.30.0", "1.0.0"])
+def test_from_version_24_on_points_are_moved(monkeypatch, version):
+    monkeypatch.setattr(torchvision, "__version__", version)
+    wrapped = KIND.wrap(target(ONE), SIZE)
+    assert wrapped["keypoints"].canvas_size == SIZE
+    assert KIND.unwrap(wrapped, SIZE, FACE)["keypoints"].tolist() == [[list(point) for point in ONE]]
+
+
+@pytest.mark.parametrize(
+    ("place", "inside"),
+    [
+        ((-0.9, -0.9), True), ((-1, 5), False), ((5, -1), False),
+        ((79.9, 59.9), True), ((80, 5), False), ((5, 60), False),
+    ],
+)  # fmt: skip
+def test_points_are_in_the_picture_up_to_a_pixel_beyond_its_last_ones(place, inside):
+    points = target([*ONE[:2], (*place, 1)])
+    if inside:
+        KIND.check_target(points, SIZE, FACE)
+        return
+    with pytest.raises(ValueError, match="outside of the picture of 80x60 pixels"):
+        KIND.check_target(points, SIZE, FACE)
 
 
 def test_pairs_are_told_by_the_words_left_and_right():
