@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -32,6 +33,23 @@ def test_all_layers_bend_but_the_last() -> None:
     found = FactorizedDensity(5)
     assert [tuple(matrix.shape) for matrix in found.matrices] == [(5, 3, 1), (5, 3, 3), (5, 3, 3), (5, 1, 3)]
     assert [tuple(factor.shape) for factor in found.factors] == [(5, 3, 1)] * 3
+
+
+def test_logits_are_layers_of_positive_weights_each_bent_by_less_than_it_rises(density) -> None:
+    """f = H x + b and f + tanh(a) tanh(f) with H = softplus of what is stored, channel by channel (Ballé et al.)."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in density.parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=generator))
+    x = torch.linspace(-30, 30, 41, dtype=torch.float64)
+    found = density.double().logits(x.expand(6, 1, -1))
+    for channel in range(6):
+        f = x.numpy()[None]
+        for layer in range(4):
+            weight, bias = (p[layer][channel].numpy() for p in (density.matrices, density.biases))
+            f = np.log1p(np.exp(weight)) @ f + bias
+            if layer < 3:
+                f = f + np.tanh(density.factors[layer][channel].numpy()) * np.tanh(f)
+        np.testing.assert_allclose(found[channel].numpy(), f, rtol=1e-9)
 
 
 def test_the_cumulative_rises_from_0_to_1(density) -> None:
