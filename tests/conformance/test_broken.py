@@ -586,6 +586,7 @@ def test_a_head_without_mistakes_passes() -> None:
 def test_losses_of_several_outputs_and_of_layers_of_chance_are_compared_picture_by_picture(cls: type[Good]) -> None:
     testing.check_loss_per_picture(HeadCase(cls, sizes=SIZES))
     testing.check_loss_is_finite(HeadCase(cls, sizes=SIZES))
+    testing.check_batch_independence(HeadCase(cls, sizes=SIZES))
 
 
 def test_every_feature_that_a_head_requires_is_left_out_once() -> None:

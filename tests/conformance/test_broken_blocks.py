@@ -917,3 +917,73 @@ def test_of_codecs_a_few_places_may_be_rounded_the_other_way_on_a_card() -> None
         example = case.example(component, SIZES[0], 1)
         with card(), pytest.raises(testing.ConformanceError, match=says) if says else nullcontext():
             _try_cuda(case, component, example)
+
+
+# --- how much is too much --------------------------------------------------------------------------------------------
+
+
+def found_by(check: Any, case: Case) -> bool:
+    """Whether a check finds a mistake."""
+    try:
+        check(case)
+    except testing.ConformanceError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("said", "wrong"), [(1335, True), (1337, False), (1536, False), (1747, False), (1750, True)])
+def test_bytes_are_within_three_hundredths_and_160_bits_of_their_estimate(said: int, wrong: bool) -> None:
+    class Estimating(Blocks):
+        """Writes 1536 bits for 32x32 pixels."""
+
+        def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
+            out = super().forward(x, quality)
+            return CodecOutput(out.side, {"means": out.bits["means"] * said / 1536})
+
+    assert found_by(testing.check_rate_estimate, CodecCase(Estimating, sizes=SIZES)) is wrong
+
+
+@pytest.mark.parametrize(("contrast", "wrong"), [(0.64, True), (0.7, False), (1.3, False), (1.36, True)])
+def test_decoded_values_are_within_a_tenth_of_the_energy_of_the_training_pass(contrast: float, wrong: bool) -> None:
+    """A contrast of 1 - c is off by c^2 of the energy."""
+
+    class Contrasted(Blocks):
+        """Decodes with another contrast."""
+
+        def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+            (level,) = super().decode(payloads, size, quality).levels
+            return SideInfo((level.mean() + contrast * (level - level.mean()),), tuple(size))
+
+    assert found_by(testing.check_round_trip, CodecCase(Contrasted, sizes=SIZES)) is wrong
+
+
+@pytest.mark.parametrize(
+    ("rows", "by", "wrong"), [(2, 1.0, False), (3, 1.0, True), (200, 5e-4, False), (200, 2e-3, True)]
+)
+def test_of_a_hundred_places_one_may_be_another_in_a_batch(rows: int, by: float, wrong: bool) -> None:
+    class Depending(Wide):
+        """Some rows are another in a batch."""
+
+        def forward(self, side: SideInfo) -> Features:
+            image = torch.zeros(len(side.levels[0]), 3, 200, 8)
+            image[:, :, :rows] += by * (len(image) > 1)
+            return Features({"image": image}, side.size)
+
+    assert found_by(testing.check_batch_independence, AdapterCase(Depending, sizes=SIZES)) is wrong
+
+
+def test_what_a_search_finds_may_be_a_tenth_worse() -> None:
+    for factor, wrong in ((1.04, False), (1.06, True)):  # of the values; their squares count
+
+        class Finding(Searching):
+            """Finds brighter pictures."""
+
+            by = factor
+
+            def search(self, x: Tensor, quality: Any, objective: Any, steps: int) -> list[bytes]:
+                return self.encode(x * self.by, quality)
+
+            def encode(self, x: Tensor, quality: Any) -> list[bytes]:
+                return super().encode(x / 2, quality)
+
+        assert found_by(testing.check_search, CodecCase(Finding, sizes=SIZES)) is wrong

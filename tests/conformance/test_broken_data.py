@@ -615,3 +615,19 @@ def test_a_loss_of_plain_pictures_has_no_targets(tmp_path: Path) -> None:
     with pytest.raises(testing.ConformanceError, match=r"test\.numbers\.kind is 'test\.ours'"):
         other = replace(loss_case(Darkness), data=Boxes(Boxes.Params(), Path(), "."))
         other.example(other.seeded())
+
+
+@pytest.mark.parametrize(("share", "wrong"), [(5e-5, False), (1e-3, True)])
+def test_a_loss_alone_is_within_ten_thousandths_of_that_in_a_batch(share: float, wrong: bool) -> None:
+    class Leaning(Darkness):
+        """A little more in a batch."""
+
+        def forward(self, batch: Batch) -> Tensor:
+            found = super().forward(batch)
+            return found * (1 + share * (len(found) > 1))
+
+    if not wrong:
+        testing.check_loss_of_a_picture_alone(loss_case(Leaning))
+        return
+    with pytest.raises(testing.ConformanceError, match="Take no mean over the batch"):
+        testing.check_loss_of_a_picture_alone(loss_case(Leaning))

@@ -776,3 +776,63 @@ def test_what_was_seen_is_told_once() -> None:
 def test_a_kind_without_mistakes_passes() -> None:
     assert testing.run_checks(KindCase(Place)) == []
     assert isinstance(testing.case_of(Place), KindCase)
+
+
+def found_by(check: Any, kind: Any) -> bool:
+    """Whether a check finds a mistake."""
+    try:
+        check(KindCase(kind))
+    except testing.ConformanceError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("width", "height", "wrong"), [(358, 166, False), (359, 166, True), (358, 167, True)])
+def test_a_drawing_is_at_most_twice_as_large_and_a_hundred_pixels(width: int, height: int, wrong: bool) -> None:
+    class Framed(Place):
+        """With room around it; the picture has 129x33 pixels."""
+
+        def draw(self, prediction: Any, picture: Any) -> Any:
+            return Image.new("RGB", (width, height))
+
+    assert found_by(testing.check_showing, Framed) is wrong
+
+
+@pytest.mark.parametrize(("size", "wrong"), [((129, 33), False), ((128, 33), True), ((129, 32), True)])
+def test_a_drawing_is_as_large_as_the_picture_at_least(size: tuple[int, int], wrong: bool) -> None:
+    class Cut(Place):
+        """A drawing of another size."""
+
+        def draw(self, prediction: Any, picture: Any) -> Any:
+            return Image.new("RGB", size)
+
+    assert found_by(testing.check_showing, Cut) is wrong
+
+
+@pytest.mark.parametrize(("by", "wrong"), [(0.0005, False), (0.002, True)])
+def test_places_are_within_a_thousandth_of_a_pixel_after_two_flips(by: float, wrong: bool) -> None:
+    class Drifted(Place):
+        """A little smaller each time."""
+
+        def unwrap(self, target: Any, size: Any, legend: Legend) -> Any:
+            box = super().unwrap(target, size, legend)
+            return box + torch.tensor([0, by, 0, 0]) * bool(box.any())
+
+    assert found_by(testing.check_moving, Drifted) is wrong
+
+
+@pytest.mark.parametrize("nothing", [None, "empty"])
+def test_a_raster_a_drawing_and_a_line_may_be_left_out(nothing: str | None) -> None:
+    class Quiet(Place):
+        """Says little."""
+
+        def raster(self, prediction: Any) -> Any:
+            return None
+
+        def draw(self, prediction: Any, picture: Any) -> Any:
+            return None
+
+        def describe(self, prediction: Any) -> str:
+            return "" if nothing else "one line"
+
+    testing.check_showing(KindCase(Quiet))

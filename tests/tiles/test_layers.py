@@ -76,6 +76,17 @@ def test_layers_that_do_other_things_along_rows_than_along_columns(layer: nn.Mod
 
 
 @torch.no_grad()
+def test_places_that_see_padding_alone_are_read_too() -> None:
+    layer, x = nn.Conv2d(2, 1, 4, 3, 5), torch.randn(1, 2, 9, 10, generator=torch.Generator().manual_seed(0))
+    expected, field = layer(x), tiles.apply(layer, tiles.Whole(x))
+    assert expected.shape == (1, 1, 6, 6) and not isinstance(field, torch.Tensor)
+    for row in range(6):
+        for column in range(6):
+            found = field.read((row, row + 1), (column, column + 1))
+            torch.testing.assert_close(found[0, 0, 0, 0], expected[0, 0, row, column])
+
+
+@torch.no_grad()
 def test_places_become_channels_of_multiples_alone() -> None:
     x = torch.rand(1, 2, 24, 36)
     with tiles.bounded(8 * 60):
