@@ -137,3 +137,46 @@ def test_a_truth_with_fewer_points_than_the_head_is_measured_on_those_that_it_ha
     more = {**truth, "keypoints": torch.rand(1, 4, 3)}
     with pytest.raises(ValueError, match="has 4 keypoints; the head has 3"):
         Keypoints().tally(prediction, more)
+
+
+@pytest.mark.parametrize("output", [[], (), None, torch.zeros(1, 4), {"boxes": torch.zeros(0, 4)}], ids=str)
+def test_an_answer_is_a_list_of_one_dict_a_picture_at_least(output: object) -> None:
+    prediction = Prediction("detection", output, LEGEND.labels)
+    with pytest.raises(ValueError, match="it should be a list with a dict for each picture"):
+        Detection().check_prediction(prediction, SIZE, 1)
+    with pytest.raises(
+        ValueError, match=r"has no answer to compare it with: the head's answer is .*a list with a dict"
+    ):
+        Detection().tally(prediction, things((0, 1.0)))
+
+
+def test_an_answer_may_be_a_tuple_and_has_as_many_dicts_as_pictures() -> None:
+    pictures = (things((0, 0.5)), things((1, 0.25)))
+    prediction = Prediction("detection", pictures, LEGEND.labels)
+    Detection().check_prediction(prediction, SIZE, 2)
+    assert Detection().things(prediction)["labels"].tolist() == [0]  # of the first picture
+    for count in (1, 3):
+        with pytest.raises(ValueError, match=f"has 2 dicts for {count} pictures; it should have one for each"):
+            Detection().check_prediction(prediction, SIZE, count)
+
+
+def test_a_tally_of_boxes_holds_what_was_found_and_what_there_is_and_no_more() -> None:
+    truth = {**things((2, 1.0), (1, 1.0)), "iscrowd": torch.tensor([True, False]), "area": torch.tensor([3.0, 5.0])}
+    del truth["scores"]
+    assert Detection().tally(said(things((1, 0.25), (0, 0.5))), truth) == {
+        "found": {"labels": [0, 1], "boxes": [[*BOX], [*BOX]], "scores": [0.5, 0.25]},
+        "truth": {"labels": [2, 1], "boxes": [[*BOX], [*BOX]], "iscrowd": [1, 0], "area": [3.0, 5.0]},
+    }
+
+
+def test_draws_of_keypoints_have_the_sigmas_of_the_figures() -> None:
+    names = ("nose", "left_hip")  # of which one has to be four times as near as the other
+    prediction = keypoints(2, names)
+    prediction.output[0] = {name: value[:1] for name, value in prediction.output[0].items()}
+    points = prediction.output[0]["keypoints"]
+    truth = {**things((0, 1.0)), "keypoints": points + torch.tensor([[[0.5, 0.0, 1.0], [1.5, 0.0, 1.0]]])}
+    tallies = [Keypoints().tally(prediction, truth)]
+    (figure,) = [one.value for name, one in Keypoints().figures(tallies, Legend(names)).items() if name == "ap"]
+    drawn = Keypoints().resampled(tallies, Legend(names), np.ones((1, 1)))["ap"]
+    assert figure is not None and 0 < figure < 100
+    assert drawn.tolist() == pytest.approx([figure])
