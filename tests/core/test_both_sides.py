@@ -18,6 +18,7 @@ from icm_core.bitstream.container import read
 from icm_core.pipeline.search import Objective
 from icm_core.pipeline.told import telling, told
 from icm_core.quality import Quality
+from icm_core.tiles import Field, bounded
 
 # --- modes -----------------------------------------------------------------------------------------------------------
 
@@ -298,3 +299,23 @@ def test_between_two_results_gradients_are_as_ever(pipeline: Pipeline, picture: 
     next(found)
     assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     assert len(list(found)) == 3
+
+
+def test_large_pictures_are_read_in_bytes_where_the_networks_are(
+    pipeline: Pipeline, picture: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Floats and small pictures come as tensors. The meta device stands for a card; nothing can be coded on it."""
+    monkeypatch.setattr(type(pipeline.codec), "reads_fields", True)
+    pixels = (picture * 255).to(torch.uint8)
+    pipe = pipeline.to("meta")
+    with bounded(37 * 53 - 1), torch.no_grad():
+        seen = [pipe._pictures(given) for given in ([pixels], [pixels] * 2, [picture], [pixels[:, :36]])]
+        with pytest.raises(InputError, match="a batch has pictures of one size, and this one has 2 in 2"):
+            pipe._pictures([pixels, pixels[:, :36]])
+        with pytest.raises(InputError, match="a batch has pictures of one size, and this one has 2 in 2"):
+            pipe._pictures([pixels, pixels.transpose(1, 2)])
+    assert [isinstance(x, Field) for x in seen] == [True, True, False, False]
+    assert [tuple(x.shape) for x in seen] == [(1, 3, 37, 53), (2, 3, 37, 53), (1, 3, 37, 53), (1, 3, 36, 53)]
+    for x in seen:
+        part = x.read((3, 9), (5, 12)) if isinstance(x, Field) else x
+        assert part.device.type == "meta" and part.dtype == torch.float32

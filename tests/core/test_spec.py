@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from icm_core import Pipeline, PipelineSpec, Registry, SpecError, build, parse_spec, read_spec
 from icm_core.spec.files import copy_files
 from icm_core.spec.model import weights_files
+from icm_core.spec.overrides import with_changes
 from icm_core.spec.resolve import resolve
 
 
@@ -289,3 +291,38 @@ def test_round_trip(data: dict[str, Any]) -> None:
 def test_any_json_is_a_spec_or_one_sentence(data: object) -> None:
     message = error(data)
     assert message
+
+
+def test_what_is_said_as_it_would_be_anyway_is_not_written(data: dict[str, Any]) -> None:
+    said = {**data, "description": "", "weights": []}
+    said["codec"] = {"use": "tiny.thumbnail", "params": {}}
+    said["tasks"]["labels"]["search"] = None
+    said["tasks"]["classes"]["trained_on"] = {"data": "ten pictures", "pictures": ""}
+    written = parse_spec(said).to_json()
+    assert "description" not in written and "weights" not in written
+    assert written["codec"] == {"use": "tiny.thumbnail"} and "search" not in written["tasks"]["labels"]
+    assert written["tasks"]["classes"]["trained_on"] == {"data": "ten pictures"}
+    assert parse_spec(written) == parse_spec(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("0.5", 0.5),
+        ("true", True),
+        ("null", None),
+        ('"3"', "3"),
+        ("[1, 2]", [1, 2]),
+        ('{"a": 1}', {"a": 1}),
+        ("a word", "a word"),
+        ("1=2", "1=2"),
+        ("", ""),
+        ("[" * 100_000, "[" * 100_000),
+        ("9" * 5000, "9" * 5000),
+    ],
+)
+def test_a_change_is_json_or_else_text(text: str, value: object) -> None:
+    before: JsonValue = {"a": {"b": [1, 2]}}
+    assert with_changes(before, [f"a.b={text}"]) == {"a": {"b": value}}
+    assert before == {"a": {"b": [1, 2]}}

@@ -19,7 +19,7 @@ import icm_datasets
 from icm_core import InputError, Registry, SpecError, build_registry
 from icm_core.interfaces import DataSet, DataSetParams, Sample
 from icm_core.plugins.datasets import build_dataset
-from icm_core.plugins.resized import new_size
+from icm_core.plugins.resized import Resized, new_size
 from icm_datasets import CamVid, Pictures
 from icm_evaluation.options import Options
 from icm_evaluation.run import evaluate
@@ -226,3 +226,22 @@ def test_measurements_have_it_too(photograph: Path, tmp_path: Path) -> None:
     )
     (row,) = evaluate(options, tmp_path / "result.json").pictures
     assert (row.key, row.height, row.width) == ("val/a", 16, 24)
+
+
+def test_a_kind_that_parameters_choose_is_that_of_the_resized_data_set(registry: Registry) -> None:
+    class Chosen(Made):
+        """Classes of pictures, as its parameters say."""
+
+        made = torch.tensor(1)
+        labels = ("a", "b")
+
+        @property
+        def kind(self) -> str:  # type: ignore[override]
+            return "classification"
+
+    params = DataSetParams(size=(4, 6))
+    data = Resized(Chosen(DataSetParams(size=None), Path(), "train"), params, registry.kind("classification"))
+    assert data.kind == "classification" and data[0].picture.shape == (3, 4, 6)
+    assert (data.name, data.labels, len(data)) == ("tests.made", ("a", "b"), 1)
+    plain = Resized(Chosen(DataSetParams(size=None), Path(), "train"), params, None)
+    assert plain.kind == "pictures" and plain[0].picture.shape == (3, 4, 6)
