@@ -91,6 +91,16 @@ def test_bits_are_of_the_interval_that_a_step_covers(density) -> None:
             torch.testing.assert_close(bits[b, c].double(), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_small_probabilities_keep_their_digits_on_either_side(density) -> None:
+    middle = torch.linspace(-400, 400, 1601).expand(6, 1, -1)
+    found = density.mass(middle - 0.5, middle + 0.5).double()
+    expected = density.double().mass(middle.double() - 0.5, middle.double() + 0.5)
+    small = (expected > 1e-15) & (expected < 1e-9)
+    below = density.logits(middle.double()) < 0
+    assert int((small & below).sum()) > 50 < int((small & ~below).sum())
+    torch.testing.assert_close(found[small], expected[small], rtol=0.01, atol=0)
+
+
 def test_a_value_far_out_costs_the_least_probability(density) -> None:
     bits = density.bits(torch.full((1, 6, 1, 1), 1e6), torch.ones(1, 6, 1, 1))
     torch.testing.assert_close(bits, torch.full_like(bits, 1e-9).log2().neg())

@@ -10,7 +10,8 @@ from torch import Tensor
 from icm_core import SpecError
 from icm_core.types import SideInfo
 from icm_sicmh import Coarse, Hyperprior, MultiScale, OneScale, Residual, TwoScale
-from icm_sicmh.klt import pyramid
+from icm_sicmh.klt import hush, pyramid
+from icm_sicmh.networks import fuse_concat_up
 from icm_sicmh.prediction import predict
 
 WIDTHS = {"width": 24, "h1_channels": 40, "h2_channels": 16, "groups": 4, "context_channels": 8}
@@ -137,6 +138,16 @@ def test_the_enhancement_begins_by_expecting_what_its_transform_says(begun, pict
     assert float(expected.abs().min()) < 0.5 < 1 < float(expected.abs().max())
     torch.testing.assert_close(log2_sigma, expected[None, :, None, None].expand_as(log2_sigma), atol=0.1, rtol=0)
     torch.testing.assert_close(mean, torch.zeros_like(mean), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.002, ()), (0.25, (0.25,))])
+def test_what_is_hushed_is_the_last_layer_alone(share, told) -> None:
+    network = fuse_concat_up(6, 8).requires_grad_(False)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    hush(network, *told)
+    for name, value in network.state_dict().items():
+        expected = before[name] * share if name == "6.weight" else before[name]
+        torch.testing.assert_close(value, expected)
 
 
 def test_the_coarse_picture_begins_as_the_semantic_image(begun, picture) -> None:
