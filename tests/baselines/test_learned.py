@@ -194,6 +194,22 @@ def test_changed_weights_change_fingerprint_and_tables(hyperprior, picture) -> N
     assert hyperprior.encode(picture(64, 64), ONE) != [payload]
 
 
+def test_coding_leaves_the_network_as_it_is(codec, picture) -> None:
+    codec.net.entropy_bottleneck.quantiles.add_(0)  # a write, so that tables are made anew
+    before = {name: (value, value.clone(), value._version) for name, value in codec.net.named_buffers()}
+    codec.decode(codec.encode(picture(64, 64), ONE), (64, 64), ONE)
+    after = dict(codec.net.named_buffers())
+    assert after.keys() == before.keys() and any("cdf" in name for name in after)
+    for name, (buffer, value, writes) in before.items():
+        assert after[name] is buffer and torch.equal(buffer, value) and buffer._version == writes
+
+
+def test_networks_are_as_wide_as_they_are_told(codec, picture) -> None:
+    widths = codec.params.model_dump(include={"n", "m"})
+    assert codec.net.N == widths["n"] == 12
+    assert codec.net.g_a(picture(64, 64)).shape[1] == codec.net.M == widths.get("m", 12)
+
+
 def test_a_forward_pass_leaves_the_fingerprint(codec, picture) -> None:
     before = codec.coding_state()
     codec(picture(64, 64), torch.ones(1))
