@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from icm_core import build_registry, load
+from icm_core import build, build_registry, load, parse_spec
 from icm_core.bitstream.container import read
 from icm_core.errors import InputError
 from icm_core.pictures import to_picture
@@ -324,6 +324,62 @@ def test_seconds_are_those_of_encoding_and_of_decoding_alone(folder, monkeypatch
     monkeypatch.setattr("icm_evaluation.measure.time", SimpleNamespace(perf_counter=lambda: next(clock)))
     found = [(one.encode_seconds, one.decode_seconds) for one in measure_picture(pipe, plan, data[0]).points]
     assert found == [(2.0, 5.0), (0.25, 0.75)]
+
+
+def test_a_row_has_the_size_of_its_picture_and_the_bytes_of_each_kept_file(folder, tmp_path) -> None:
+    registry = build_registry()
+    pipe, data = load("scalable", device="cpu", registry=registry), open_dataset(f"maps:{folder}", "val", registry)
+    plan = make_plan(pipe, data, registry, (1.0,), (2.0, 3.5))
+    picture, target = data[2].picture, data[2].target
+    row = measure_picture(pipe, plan, data[2], tmp_path)
+    assert (row.key, row.width, row.height) == ("val/p2_2", 20, 33)
+    base = len(pipe.encode(picture, quality=1.0, enhancement=False))
+    assert len(row.points) == 2 and row.clean.keys() == {"segmentation"}
+    for point, fine in zip(row.points, (2.0, 3.5), strict=True):
+        blob = pipe.encode(picture, quality=1.0, enhancement_quality=fine)
+        assert (tmp_path / f"val.p2_2.q1.e{fine:g}.icm").read_bytes() == blob
+        assert (point.setting, point.bytes, point.base_bytes) == ((1.0, fine), len(blob), base)
+        assert point.payload_bytes == len(blob) - read(blob).overhead < len(blob)
+        counted = int((target != 255).sum())
+        for tally in (point.tasks["segmentation"], row.clean["segmentation"]):
+            assert sum(tally["confusion"]) == counted > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["val.p2_2.q1.e2.icm", "val.p2_2.q1.e3.5.icm"]
+
+
+def test_outputs_say_what_they_are_and_whose_head_and_adapter_made_them(folder) -> None:
+    registry = build_registry()
+    spec = load("scalable", device="cpu", registry=registry).spec.to_json()
+    seen = {"adapter": {"use": "core.decoded_picture", "params": {"of": "fine"}}, "head": {"use": "shown.labels"}}
+    pipe = build(parse_spec({**spec, "tasks": {**spec["tasks"], "seen": seen}}), registry)
+    plan = make_plan(pipe, open_dataset(f"maps:{folder}", "val", registry), registry, (1.0,))
+    assert {name: (one.info.head, one.info.adapter, one.info.whole) for name, one in plan.tasks.items()} == {
+        "segmentation": ("shown.labels", "tiny.enlarge", False),
+        "coarse": ("tiny.picture", "tiny.enlarge", False),
+        "seen": ("shown.labels", "core.decoded_picture", True),
+        "fine": ("tiny.residual", "", True),
+    }
+    assert plan.tasks["seen"].info.labels == ["sky", "<road>", "tree", "car"]
+    assert {name: one.info.kind for name, one in plan.tasks.items()}["fine"] == "reconstruction"
+    some = make_plan(pipe, open_dataset(f"maps:{folder}", "val", registry), registry, (1.0,), only=["seen", "fine"])
+    assert [*some.tasks] == ["seen", "fine"] and some.skipped == {} and some.legend.ignore == 255
+
+
+def test_progress_is_told_from_what_was_there_to_the_last_picture(folder, tmp_path, monkeypatch) -> None:
+    told: list[tuple[int, int, str]] = []
+
+    def advance(*step) -> None:
+        told.append(step)
+        if len(told) == 2:
+            raise KeyboardInterrupt
+
+    options = Options("single", f"maps:{folder}", qualities=(2.0,), limit=3, workers=1, device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(options, tmp_path / "a" / "b.json", advance=advance)
+    assert told == [(0, 3, ""), (1, 3, "val/p0_0")]
+    result = evaluate(options, tmp_path / "a" / "b.json", advance=advance)
+    assert told[2:] == [(1, 3, ""), (2, 3, "val/p1_1"), (3, 3, "val/p3_0")]
+    assert (result.data.pictures, result.data.of, result.workers) == (3, 5, 1)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.json"]
 
 
 def test_whole_qualities_are_those_within_the_codecs_range(monkeypatch) -> None:
