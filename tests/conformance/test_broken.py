@@ -483,6 +483,21 @@ class Forgetting(Good):
         return super().forward(Features({"image": image}, features.size))
 
 
+class ForgettingPass(Forgetting):
+    """Makes its loss in its own pass, without mistakes."""
+
+    def losses(self, features: Features, target: Tensor) -> Tensor:
+        return super().losses(features, target)
+
+
+class RelativeForgetting(ForgettingPass):
+    """Against the mean of the batch, and with layers of chance."""
+
+    def losses(self, features: Features, target: Tensor) -> Tensor:
+        found = super().losses(features, target)
+        return found / found.detach().mean()
+
+
 class Still(Good):
     """A distance whose gradient is zero everywhere."""
 
@@ -492,6 +507,7 @@ class Still(Good):
 
 
 HEADS = [
+    (RelativeForgetting, testing.check_loss_per_picture, "losses of picture 0 is [1.0] alone and"),
     (Still, testing.check_divergence, "has no gradient, or one that is not finite. Compute it with differentiable"),
     (Lone, testing.check_shapes, "the prediction is torch.float32 of shape (1, 3); it should be logits, (2, 3)"),
     (Answering, testing.check_batch_independence, "of prediction of picture 0 is another alone than in a batch"),
@@ -582,7 +598,7 @@ def test_a_head_without_mistakes_passes() -> None:
     assert isinstance(testing.case_of(Good), HeadCase)
 
 
-@pytest.mark.parametrize("cls", [Supervised, Forgetting])
+@pytest.mark.parametrize("cls", [Supervised, Forgetting, ForgettingPass])
 def test_losses_of_several_outputs_and_of_layers_of_chance_are_compared_picture_by_picture(cls: type[Good]) -> None:
     testing.check_loss_per_picture(HeadCase(cls, sizes=SIZES))
     testing.check_loss_is_finite(HeadCase(cls, sizes=SIZES))
