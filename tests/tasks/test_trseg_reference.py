@@ -180,6 +180,26 @@ def test_gradients_of_the_operations_are_those_of_what_is_written_out(small, lay
     torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=1e-4)
 
 
+def test_mixed_features_are_normalised_and_cut_at_0_as_f3d_is(modified):
+    net, features = scattered(modified, 7), feature_map(16, 3, 5)
+    for last, given in ((net.mixed, features), (net.projection[1:], features)):
+        norm = last[0]
+        mean, var, weight, bias = (
+            part.view(1, -1, 1, 1) for part in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        )
+        expected = ((given - mean) / (var + 1e-5).sqrt() * weight + bias).clamp_min(0)
+        with torch.no_grad():
+            torch.testing.assert_close(last(given), expected)
+        assert 0.1 < float((expected == 0).double().mean()) < 0.9
+
+
+def test_the_rounds_have_weights_of_their_own(modified):
+    first, second = (dict(part.named_parameters()) for part in (modified.operations, modified.second))
+    assert first.keys() == second.keys() and not {id(one) for one in first.values()} & {
+        id(one) for one in second.values()
+    }
+
+
 def test_logits_are_resized_between_pixel_centres():
     logits = feature_map(4, 3, 5)
     torch.testing.assert_close(full_size(logits, (11, 17)), resized(logits, (11, 17)))
