@@ -20,6 +20,7 @@ from icm_core.errors import InputError
 from icm_core.jpeg import jpeg_within, psnr
 from icm_core.kinds.painting import Swatch, swatches
 from icm_core.types import Legend
+from icm_demo.asked import asked_of, parse_shows
 from icm_demo.collect import Answer, Demo, Sample, Step, collect
 from icm_demo.page import page as page_of
 from icm_demo.samples import VIDEO, Given, demo_pictures, shipped_photographs
@@ -379,6 +380,29 @@ def learned(boxed: Path) -> Path:
     }
     spec.write_text(json.dumps({"icm": 1, "name": "learned", "extends": "boxed.json", "tasks": tasks}))
     return spec
+
+
+def test_tasks_are_asked_of_what_they_learned_from_and_of_anything_if_that_is_not_told(learned: Path) -> None:
+    pipe = load(learned, device="cpu", weights="available")
+    every = ["segmentation", "classification", "coarse", "boxes", "fine"]
+    assert list(pipe.tasks) == every[:4]
+    for shows, left in (
+        ({"objects"}, ["segmentation"]),
+        ({"streets", "faces"}, ["classification"]),
+        ({"streets", "objects"}, []),
+        (set(), ["segmentation", "classification"]),
+    ):
+        asked = asked_of(pipe, shows)
+        assert list(asked.left) == left and asked.tasks == [name for name in every if name not in left]
+        assert all(asked.left[name] == pipe.trained_on(name) for name in left)
+    assert parse_shows(pipe, " streets ,, objects,") == {"streets", "objects"}
+    assert parse_shows(pipe, "") == set()
+    for text in ("streets, dogs", "one drive"):
+        with pytest.raises(InputError, match=r"^--shows: unknown kind of picture .*; known: objects, streets$"):
+            parse_shows(pipe, text)
+    base = learned.with_name("base.json")
+    base.write_text(json.dumps({"icm": 1, "name": "base", "extends": "learned.json", "enhancement": None}))
+    assert asked_of(load(base, device="cpu", weights="available"), ["streets", "objects"]).tasks == every[:4]
 
 
 @pytest.mark.parametrize(("shows", "left"), [

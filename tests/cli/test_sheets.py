@@ -23,7 +23,7 @@ from icm_core.bitstream.container import read
 from icm_core.jpeg import Jpeg
 from icm_core.spec.model import TrainedOn
 from icm_demo.collect import Answer, Demo, Sample, Step, collect, qualities_of, warm_up
-from icm_demo.command import _place, _print, _print_left, _row
+from icm_demo.command import _means, _place, _print, _print_left, _row
 from icm_demo.page import page
 from icm_demo.samples import Given
 from icm_demo.sheet import CELL, GAP, _fitting, caption, sheet_of_all, sheet_of_one
@@ -165,6 +165,38 @@ def test_the_table_and_the_sheet_of_all_are_of_the_middle_quality(capsys: pytest
     _print(found)
     _, said = " ".join(capsys.readouterr().out.split()).split("What the networks say at quality 3")
     assert "blue" in said and "red" not in said and "green" not in said
+
+
+@pytest.mark.parametrize("layered", [True, False])
+def test_the_table_has_means_of_a_quality_over_the_pictures(layered: bool) -> None:
+    """Of JPEG only where every picture has one."""
+    red = plain((8, 8), "red")
+    one = replace(
+        step({"coarse": answer(psnr=20.0), "said": answer(text="a"), "fine": answer(psnr=30.5)}, 2.5),
+        jpeg=Jpeg(50, 18_000, 28.0, red),
+        encode_seconds=1.0,
+        decode_seconds=4.0,
+    )
+    two = Step(
+        2.5, Path("b.icm"), 40_000, 12_350, 0.75, 0.5,
+        {"coarse": answer(psnr=23.0), "fine": answer(psnr=31.0)}, Jpeg(20, 39_000, 29.5, red), 2.0, 8.0,
+    )  # fmt: skip
+    base = [("base bytes", "12348"), ("bpp", "0.375")] if layered else []
+    before = [
+        ("quality", "2.5"), *base, ("whole bytes" if layered else "bytes", "30000"), ("bpp", "0.625"),
+        ("coarse dB", "21.50"), ("fine dB", "30.75"),
+    ]  # fmt: skip
+    after = [("encode s", "1.50"), ("decode s", "6.00")]
+    assert _means([one, two], layered) == [*before, ("JPEG bytes", "28500"), ("JPEG dB", "28.75"), *after]
+    for steps in ([one, replace(two, jpeg=None)], [replace(one, jpeg=None), two]):
+        assert _means(steps, layered) == [*before, ("JPEG bytes", "-"), ("JPEG dB", "-"), *after]
+
+
+def test_files_have_two_layers_where_one_of_them_ends_behind_its_base() -> None:
+    red, two = plain((8, 8), "red"), step({})
+    one = replace(two, base_bytes=two.bytes)
+    for samples, layered in (([sample(red, one, two)], True), ([sample(red, one)], False), ([], False)):
+        assert Demo("tiny", "cpu", "fp32", samples).layered is layered
 
 
 def test_a_picture_of_0_db_has_a_distance_and_an_answer_without_one_has_none() -> None:
