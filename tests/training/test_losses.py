@@ -85,6 +85,10 @@ def test_squared_error_is_in_grey_levels(make: Any, batch: CodedBatch) -> None:
     for of, picture in found.items():
         by_hand = [((picture[b] - batch.pictures[b]) * 255).pow(2).mean() for b in range(3)]
         torch.testing.assert_close(make("mse", COARSE, of=of)(batch), torch.stack(by_hand))
+    # A task whose output is no picture has a semantic image all the same.
+    shown = batch.features(SEG).cropped("image")
+    errors = (shown - batch.pictures).mul(255).square().mean((1, 2, 3))
+    torch.testing.assert_close(make("mse", SEG, of="image")(batch), errors)
 
 
 @torch.no_grad()

@@ -314,6 +314,38 @@ def test_a_camera_takes_pictures_of_any_size_and_other_networks_that_of_the_padd
     assert [one.name for one in session(found[0].path).get_outputs()] == ["h1", "h2"]
 
 
+def test_a_codec_without_tables_for_cameras_has_its_networks_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Levels of side information have numbers where the codec is not the paper's."""
+    params = {"width": 12, "h1_channels": 16, "h2_channels": 8, "groups": 4, "context_channels": 8}
+    spec = {
+        "icm": 1,
+        "name": "toy",
+        "codec": {"use": "sicmh.hyperprior", "params": params},
+        "tasks": {"coarse": {"adapter": {"use": "sicmh.one_scale"}, "head": {"use": "sicmh.coarse"}}},
+    }
+    pipe = build(parse_spec(spec), build_registry())
+    monkeypatch.setattr(type(pipe.codec), "name", "own.codec")
+    found, more, left = export_onnx(pipe, tmp_path, (64, 64))
+    assert [network.inputs for network in found] == [("picture",), ("level0", "level1")]
+    assert (more, left) == ([], {"camera": "codec 'own.codec' has no tables for cameras; sicmh.hyperprior has"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.coarse.onnx", "toy.encoder.onnx"]
+
+
+def test_latents_have_their_names_where_the_side_information_is_a_picture(tmp_path: Path) -> None:
+    params = {"width": 12, "h1_channels": 16, "h2_channels": 8, "groups": 4, "context_channels": 8}
+    spec = {
+        "icm": 1,
+        "name": "toy",
+        "codec": {"use": "sicmh.coarse_to_fine", "params": params},
+        "tasks": {"seen": {"adapter": {"use": "baselines.pixels"}, "head": {"use": "baselines.picture"}}},
+    }
+    (encoder, seen), _, left = export_onnx(build(parse_spec(spec), build_registry()), tmp_path, (64, 64))
+    assert (encoder.outputs, seen.inputs, {*left}) == (("h1", "h2"), ("h1",), {"camera"})
+    assert [one.name for one in session(encoder.path).get_outputs()] == ["h1", "h2"]
+
+
 def test_a_task_that_reads_the_fine_picture_is_named_with_the_reason(tmp_path: Path) -> None:
     spec = {
         "icm": 1,

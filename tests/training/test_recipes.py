@@ -135,6 +135,16 @@ def test_a_stage_uses_the_data_of_all_its_feeds_and_those_it_looks_at() -> None:
         assert used_by(StageSpec.model_validate({**STAGE, "feeds": feeds, "validate_on": {"data": name}})) == used
 
 
+def test_all_recipes_and_losses_of_the_package_are_registered(registry: Registry) -> None:
+    folder = Path(icm_training.__file__).with_name("recipes")
+    names = {json.loads(path.read_text())["recipe"] for path in folder.iterdir() if path.suffix == ".json"}
+    assert names and {path.stem for path in icm_training.icm_recipes()} == names
+    assert icm_training.icm_recipes() == sorted(icm_training.icm_recipes())
+    losses = ["cross_entropy", "distillation", "features", "head", "mse", "rate"]
+    assert sorted(loss.name for loss in icm_training.icm_losses()) == [f"training.{name}" for name in losses]
+    assert "training.shapes" in registry.datasets.names and "smoke" in registry.recipes.names
+
+
 def test_a_ramp_is_a_straight_line_and_then_its_end() -> None:
     up, down = Ramp(start=1.0, end=3.0, over=0.5), Ramp(start=4.0, end=0.0, over=1.0)
     assert [up.at(done) for done in (0.0, 0.125, 0.5, 0.75, 1.0)] == [1.0, 1.5, 3.0, 3.0, 3.0]

@@ -441,6 +441,36 @@ def test_what_one_encoder_made_of_a_view_is_not_taken_for_anothers(pipe: Pipelin
 
 
 @torch.no_grad()
+def test_each_batch_is_coded_by_the_encoder_that_its_first_seed_draws(
+    pipe: Pipeline, shapes: Shapes, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = pipe.spec.to_json()
+    spec["codec"]["params"]["deep"] = 16
+    both, seen = build(parse_spec(spec), registry), list[str]()
+    stage = StageSpec.model_validate(
+        {
+            "name": "one",
+            "train": [{"modules": ["A"], "lr": 1}],
+            "feeds": [{"data": ["x"], "batch": 2, "losses": [{"use": "training.rate"}]}],
+            "schedule": {"steps": 1},
+            "encoders": ["fast", "deep"],
+        }
+    )
+    found = StageModule(both, stage, [Mixture([shapes()], registry)], registry, "")
+    chosen = type(both.codec).with_encoder
+
+    def noted(codec: Any, name: str) -> Any:
+        seen.append(name)
+        return chosen(codec, name)
+
+    monkeypatch.setattr(type(both.codec), "with_encoder", noted)
+    pictures = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    for seeds in ((4, 9), (7, 8), (11, 2)):
+        found([RawBatch(pictures, None, (1.0, 2.0), seeds, (0, 1), (-1, -1))], 0.0)
+    assert seen == ["fast", "deep", "deep"]
+
+
+@torch.no_grad()
 def test_a_picture_behind_another_is_made_anew_while_that_one_learns(pipe: Pipeline) -> None:
     spec = pipe.spec.to_json()
     behind = {"use": "core.decoded_picture", "params": {"of": "coarse"}}

@@ -102,10 +102,15 @@ def export_onnx(pipe: Pipeline, out: Path, size: tuple[int, int]) -> tuple[list[
                 left[name] = " ".join(str(error).split())[:200] or type(error).__name__
     more = []
     if (tables := getattr(pipe.codec, "camera_tables", None)) is not None:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **tables())
-        more.append(out / f"{pipe.name}.camera.npz")
-        write_atomically(more[0], buffer.getvalue())
+        try:
+            arrays = tables()
+        except InputError as error:
+            left["camera"] = str(error)
+        else:
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **arrays)
+            more.append(out / f"{pipe.name}.camera.npz")
+            write_atomically(more[0], buffer.getvalue())
     return found, more, left
 
 
@@ -115,13 +120,12 @@ class _Latents(nn.Module):
     def __init__(self, codec: nn.Module, latents: Callable[[Tensor], Sequence[Tensor]]) -> None:
         super().__init__()
         self.codec, self.latents = codec, latents
+        self.names: list[str] = []
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.latents(picture))
-
-    @property
-    def names(self) -> list[str]:
-        return [f"h{number + 1}" for number in range(len(self.codec.layout.levels))]  # type: ignore[union-attr,arg-type]
+        found = tuple(self.latents(picture))
+        self.names = [f"h{number + 1}" for number in range(len(found))]
+        return found
 
 
 class _Answer(nn.Module):
