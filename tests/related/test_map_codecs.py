@@ -194,6 +194,25 @@ def test_qualities_are_given_by_one_of_the_two_alone() -> None:
             label_map(picture=Nested.of(Hyperprior, **TOY), qualities=qualities)
 
 
+@pytest.mark.parametrize("field", ["reduction", "map_stride"])
+def test_steps_are_powers_of_two(field: str) -> None:
+    for value in (1, 2, 4, 8, 16):
+        assert getattr(LabelMap.Params(segmenter=SEGMENTER, **{field: value}), field) == value
+    for value in (3, 6, 10, 12):
+        with pytest.raises(ValueError, match=f"{value} is no power of two"):
+            LabelMap.Params(segmenter=SEGMENTER, **{field: value})
+
+
+def test_a_map_may_be_coarser_than_the_reduced_picture(x: Tensor) -> None:
+    codec = label_map(reduction=2, map_stride=8, picture=Nested.of(Lossless))
+    side = codec.decode(codec.encode(x, ONE), (70, 90), ONE)
+    assert side.size == (70, 90)
+    assert [tuple(level.shape) for level in side.levels] == [(2, CLASSES, 9, 12), (2, 3, 36, 48)]
+    assert {level.dtype for level in side.levels} == {torch.float32}
+    padded = F.pad(x, (0, 96 - 90, 0, 72 - 70), mode="replicate")
+    torch.testing.assert_close(side.levels[1], F.avg_pool2d(padded, 2), rtol=0, atol=0.51 / 255)
+
+
 class Asked(Lossless):
     """Notes the qualities that it is asked for."""
 

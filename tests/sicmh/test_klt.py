@@ -73,6 +73,35 @@ def test_the_semantic_image_is_the_picture(begun, picture, cls) -> None:
     assert psnr(adapter(side).cropped("image"), x) > max(20.0, before + 10)
 
 
+@pytest.mark.parametrize("h1_channels", [24, 40, 160])
+def test_h1_may_have_more_channels_than_the_transform_fills(picture, h1_channels) -> None:
+    """Of 8 channels of y there are 32 components, of which 16 pairs pass the 32 channels inside Encoder_h1."""
+    torch.manual_seed(0)
+    params = Hyperprior.Params.model_validate({**WIDTHS, "width": 8, "h1_channels": h1_channels, "h2_channels": 128})
+    codec = Hyperprior(params).eval().requires_grad_(False)
+    adapter = OneScale(OneScale.Params(), codec.layout).eval().requires_grad_(False)
+    codec.start_from(KLT)
+    adapter.start_from(KLT)
+    x = picture(128, 192)
+    assert psnr(adapter(SideInfo(codec.latents(x), (128, 192))).cropped("image"), x) > 17
+    *_, last = pyramid((8, 8, 8, 8, h1_channels))
+    scales = codec.prediction[-1].bias[h1_channels:]
+    told = min(h1_channels, 32)
+    count = min(h1_channels // 4, told)  # those that h2 predicts
+    torch.testing.assert_close(scales[count:told], (16 * last.std).log2()[count:told])
+    torch.testing.assert_close(scales[told:], torch.zeros(h1_channels - told))
+
+
+def test_the_enhancement_may_have_more_channels_than_the_transform_fills(begun, picture) -> None:
+    torch.manual_seed(0)
+    residual = Residual(Residual.Params(latent_channels=104), begun.layout).eval().requires_grad_(False)
+    residual.start_from(KLT)
+    x = picture(128, 128)
+    fine, _ = residual(x, torch.full_like(x, 0.5), SideInfo(begun.latents(x), (128, 128)), torch.tensor([4.0]))
+    assert psnr(fine, x) > psnr(torch.full_like(x, 0.5), x) + 10
+    assert residual.prediction[-1].bias[104 + 96 :].tolist() == [0] * 8
+
+
 def test_values_pass_the_last_relu_raised_by_three_standard_deviations_and_a_little(begun) -> None:
     adapter = OneScale(OneScale.Params(), begun.layout).eval().requires_grad_(False)
     adapter.start_from(KLT)

@@ -122,12 +122,12 @@ def start_hyper(encoder_h2: nn.Sequential, decoder_h2: nn.Sequential, prediction
 
     Args:
         encoder_h2, decoder_h2, prediction: the networks.
-        std: standard deviation of each channel of h1.
+        std: standard deviation of each channel of h1 that the pyramid fills, the first ones.
     """
     first, second, third, fourth = _layers(encoder_h2)
-    channels = len(std)
+    channels = first.out_channels
     # Each network has a narrowest place: pairs in Encoder_h2, a quarter of the channels behind Depth2Space.
-    count = min(second.out_channels // 2, channels // 4)
+    count = min(second.out_channels // 2, channels // 4, len(std))
     _place(first, _identity(channels))
     mean = torch.zeros(count, channels, 4)
     mean[torch.arange(count), torch.arange(count)] = 0.25
@@ -183,7 +183,8 @@ def hush(network: nn.Sequential, share: float = _LEAK) -> None:
 def _start_scales(last: nn.Linear, std: Tensor) -> None:
     assert last.bias is not None
     last.bias.zero_()
-    last.bias[len(std) :] = std.log2()
+    channels = len(last.bias) // 2
+    last.bias[channels : channels + len(std)] = std.log2()
 
 
 def _layers(network: nn.Sequential) -> list[nn.Conv2d | nn.ConvTranspose2d]:
