@@ -194,6 +194,15 @@ def test_qualities_are_given_by_one_of_the_two_alone() -> None:
             label_map(picture=Nested.of(Hyperprior, **TOY), qualities=qualities)
 
 
+@pytest.mark.parametrize("red", [0.3, 0.45, 0.7])
+def test_a_map_has_a_channel_for_every_class_whatever_is_in_it(red: float) -> None:
+    codec, x = label_map(), torch.full((1, 3, 20, 30), red)
+    number = round((red - 0.3) / 0.4 * 3)  # bands of tests.blocks
+    for side in (codec(x, torch.ones(1)).side, codec.decode(codec.encode(x, ONE), (20, 30), ONE)):
+        assert side.levels[0].shape == (1, CLASSES, 20, 30)
+        assert side.levels[0].mean((0, 2, 3)).tolist() == [float(k == number) for k in range(CLASSES)]
+
+
 @pytest.mark.parametrize("field", ["reduction", "map_stride"])
 def test_steps_are_powers_of_two(field: str) -> None:
     for value in (1, 2, 4, 8, 16):
