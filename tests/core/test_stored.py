@@ -206,3 +206,14 @@ def test_what_is_missing_is_missing_whether_or_not_something_is_inherited(tmp_pa
         w.load_weights(module, [], inherited=inherited)
     w.load_weights(module, [], inherited=inherited, partly=True)
     assert module.get_parameter("codec.bias").tolist() == [1, 1]
+
+
+def test_each_of_several_inherited_files_gives_what_it_has(tmp_path: Path) -> None:
+    module = nn.ModuleDict({"codec": nn.Linear(2, 2), "enhancement": nn.Linear(2, 1)})
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    save_file({"codec.weight": torch.ones(2, 2), "codec.bias": torch.ones(2)}, first)
+    save_file({"enhancement.weight": torch.ones(1, 2) * 2, "enhancement.bias": torch.ones(1) * 2}, second)
+    inherited = [Inherited(first, frozenset({"codec"})), Inherited(second, frozenset({"enhancement"}))]
+    w.load_weights(module, [], inherited=inherited)
+    assert module.get_parameter("codec.bias").tolist() == [1, 1]
+    assert module.get_parameter("enhancement.weight").tolist() == [[2, 2]]

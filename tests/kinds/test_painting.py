@@ -155,3 +155,17 @@ def test_a_strip_below_names_the_largest_classes_as_far_as_there_is_room() -> No
     assert np.argwhere(road)[:, 1].min() < np.argwhere(sky)[:, 1].min()
     narrow = pixels(with_legend(Image.new("RGB", (100, 100)), found))[100:]
     assert (narrow == found[0].colour).all(2).any() and not (narrow == found[1].colour).all(2).any()
+
+
+def test_a_number_below_0_has_a_colour_of_its_own() -> None:
+    assert colour_of(-1, LEGEND) == colour_of(-1, Legend()) != LEGEND.colours[-1]
+
+
+def test_a_palette_has_the_colours_of_all_labels_though_few_occur() -> None:
+    """A viewer of class maps makes its list of classes from it."""
+    few = indexed_picture(torch.tensor([[0, 0]]), Legend(("a", "b", "c"), (), ((1, 2, 3), (4, 5, 6), (7, 8, 9))))
+    assert few.getpalette()[:9] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    more = indexed_picture(torch.tensor([[0, 4]]), LEGEND)
+    assert tuple(more.getpalette()[12:15]) == colour_of(4, LEGEND) and len(more.getpalette()) == 15
+    none = indexed_picture(torch.zeros(0, 3, dtype=torch.uint8), LEGEND)
+    assert none.size == (3, 0)
