@@ -207,6 +207,23 @@ def test_pictures_of_all_feeds_count_as_those_of_a_step(
     assert marks == [("data", 0), ("forward", 0), ("backward", 5), "restart"] * 2
 
 
+class Pair:
+    """Stands for Fabric on the first of two devices; on the other one every value is 3 more."""
+
+    world_size = 2
+
+    def all_reduce(self, values: torch.Tensor, reduce_op: str) -> torch.Tensor:
+        both = torch.stack([values, values + 3])
+        return both.mean(0) if reduce_op == "mean" else both.sum(0)
+
+
+def test_terms_are_means_over_all_devices() -> None:
+    trainer: Any = Trainer.__new__(Trainer)
+    trainer.fabric = Pair()
+    terms = {"loss": torch.tensor(2.0, requires_grad=True), "rate": torch.tensor(0.5, dtype=torch.bfloat16)}
+    assert trainer._means(terms) == {"loss": 3.5, "rate": 2.0}
+
+
 def test_only_the_stages_that_are_asked_for_are_trained(done: RunFolder) -> None:
     assert [path.parent.name for path in sorted(done.path.glob("*/weights.safetensors"))] == [SEG]
 
