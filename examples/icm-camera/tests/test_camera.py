@@ -135,6 +135,8 @@ def codec() -> Hyperprior:
         torch.nn.init.normal_(network[-1].weight, std=0.1)
     for bias in made.density.biases:
         bias.mul_(0.1)
+    for gains in (made.gain_h1.log2_gain, made.gain_h2.log2_gain):
+        gains.add_(torch.rand(gains.shape) - 0.5)  # channels of their own
     made.freeze_tables()
     return made
 
