@@ -26,6 +26,7 @@ from icm_core.cli.inputs import CODED, PICTURES, Found, check_names, expand, fin
 from icm_core.cli.options import parse_names
 from icm_core.cli.sizes import parse_size
 from icm_core.errors import InputError
+from icm_core.files import read_file
 from icm_core.inspection.flops import Cost
 
 Run = Callable[..., str]
@@ -522,3 +523,21 @@ def test_a_schema_is_asked_for_by_name_or_by_option_and_remembered_by_name(
     for arguments in (("schema",), ("schema", "recipe"), ("schema", "--recipe"), ("schema", "other")):
         run(*arguments)
     assert asked == ["schema pipeline", "schema recipe", "schema recipe", "schema other"]
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"\0\xff")
+    assert read_file(tmp_path / "a") == b"\0\xff"
+    for name, reason in (("", "Is a directory"), ("gone", "No such file or directory"), ("a/b", "Not a directory")):
+        with pytest.raises(InputError, match=f"^cannot read {tmp_path / name}: {reason}$"):
+            read_file(tmp_path / name)
+
+    def refused(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(InputError, match=f"^cannot read {tmp_path / 'a'}: Permission denied$"):
+        read_file(tmp_path / "a")

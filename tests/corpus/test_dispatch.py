@@ -384,3 +384,10 @@ def test_whoever_stops_asking_ends_the_crew_and_so_does_what_cannot_be_done() ->
     with pytest.raises(InputError, match="a worker was killed while it was loading; try fewer with --workers"):
         found_of(crew, 3)
     assert crew.closed
+
+
+def test_one_that_ended_right_after_it_was_done_is_replaced_for_what_is_still_to_come() -> None:
+    crew = Queue((0, Opened()), [(0, done(0)), (0, Ended("left"))], (0, Opened()), (0, done(2)), (0, done(3)))
+    says = "item 1: the worker that had it left; if memory is short, try fewer --workers"
+    assert found_of(crew, 4) == [(0, "0"), (1, says), (2, "2"), (3, "3")]
+    assert crew.begun == [0]
