@@ -190,6 +190,19 @@ class Numbered(Blocks):
         return super().coding_state() + bytes([self.number % 256])
 
 
+class Common(Blocks):
+    """A coding state with everything in it that any instance coded."""
+
+    coded = 0
+
+    def encode(self, x: Tensor, quality: Any) -> list[bytes]:
+        Common.coded += 1
+        return super().encode(x, quality)
+
+    def coding_state(self) -> bytes:
+        return super().coding_state() + bytes([Common.coded % 256])
+
+
 class Blank(Blocks):
     """A coding state of nothing."""
 
@@ -284,6 +297,21 @@ class OneOnly(Choosing):
     def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
         used = self.offset if self.chosen_encoder == "plain" else self.other
         return super().forward(x + used, quality)
+
+
+class Many(Blocks):
+    """More encoders than steps, each with a parameter of its own, without mistakes."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        self.offsets = nn.ParameterDict({name: nn.Parameter(torch.zeros(1)) for name in self.encoders})
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        return tuple("abcdefg")
+
+    def forward(self, x: Tensor, quality: Tensor) -> CodecOutput:
+        return super().forward(x + self.offsets[self.chosen_encoder or "a"], quality)
 
 
 class Residue(Enhancement):
@@ -472,6 +500,13 @@ class Casting(Wide):
 
     def load_state_dict(self, state: Any, strict: bool = True, assign: bool = False) -> Any:
         return super().load_state_dict({key: value + torch.rand(()) for key, value in state.items()}, strict, assign)
+
+
+class Deaf(Wide):
+    """Leaves its weights as they were when others are loaded."""
+
+    def load_state_dict(self, state: Any, strict: bool = True, assign: bool = False) -> Any:
+        return super().load_state_dict(self.state_dict(), strict, assign)
 
 
 class Asking(Wide):
@@ -752,6 +787,7 @@ CODECS = [
     (Fifth, testing.check_rate_estimate, "Estimate -log2"),
     (Rising, testing.check_coding_state, r"coding_state\(\) changes from call to call or from instance to instance"),
     (Numbered, testing.check_coding_state, r"coding_state\(\) changes from call to call or from instance to instance"),
+    (Common, testing.check_coding_state, r"coding_state\(\) changes from call to call or from instance to instance"),
     (Blank, testing.check_coding_state, r"coding_state\(\) gives b''. Return all that decoding depends on"),
     (Stingy, testing.check_round_trip, r"encode gives \['bytes'\] for 2 pictures. One bytes object each"),
     (Backwards, testing.check_encoders, "does not write what its first encoder 'bright' does. Name the usual encoder"),
@@ -789,6 +825,8 @@ ADAPTERS = [
     (Growing, testing.check_state_dict, "Two instances with the same Params have the same keys"),
     (Coming, testing.check_eval_is_deterministic, "more changes from run to run in eval mode"),
     (Stuck, testing.check_gradients, "no gradient reaches extra"),
+    (Deaf, testing.check_state_dict, "after load_state_dict a second instance gives another image"),
+    (Deaf, testing.check_stored_weights, "came back changed"),
     (Casting, testing.check_stored_weights, "came back changed"),
     (Asking, testing.check_needs_no_network, "a connection was asked for. Download nothing in a constructor"),
     (Calling, testing.check_needs_no_network, "a connection was asked for. Download nothing in a constructor"),
@@ -811,6 +849,10 @@ def test_a_mistake_is_found_and_the_message_says_what_was_seen(case: Case, check
 @pytest.mark.parametrize("cls", [Blocks, Choosing, Ahead, OneOnly, Checked, Searching])
 def test_codecs_without_mistakes_pass(cls: type[Codec]) -> None:
     assert testing.run_checks(CodecCase(cls, sizes=SIZES)) == []
+
+
+def test_each_of_many_encoders_is_trained_some_steps() -> None:
+    testing.check_gradients(CodecCase(Many, sizes=SIZES))
 
 
 @pytest.mark.parametrize("cls", [Wide, Late])

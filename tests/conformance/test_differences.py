@@ -76,11 +76,11 @@ def test_tensors_of_other_shapes_differ_however_many_values_they_have() -> None:
 
 def test_what_a_component_raises_is_told_in_a_line() -> None:
     with pytest.raises(ConformanceError) as caught, expecting("trying", "Do it."):
-        raise KeyError("one\n  two" + " three" * 100)
+        raise ValueError("one\n  two" + " three" * 100)
     message = str(caught.value)
-    assert message.startswith("trying raised KeyError: ") and message.endswith(". Do it.")
-    assert "\n" not in message and len(message) == len("trying raised KeyError: ") + 300 + len(". Do it.")
-    assert isinstance(caught.value.__cause__, KeyError)
+    assert message.startswith("trying raised ValueError: one two three three") and message.endswith(". Do it.")
+    assert len(message) == len("trying raised ValueError: ") + 300 + len(". Do it.")
+    assert isinstance(caught.value.__cause__, ValueError)
     with pytest.raises(ConformanceError, match=r"^as it was$"), expecting("trying", "Do it."):
         raise ConformanceError("as it was")
     with pytest.raises(KeyboardInterrupt), expecting("trying", "Do it."):
