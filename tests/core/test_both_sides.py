@@ -319,3 +319,54 @@ def test_large_pictures_are_read_in_bytes_where_the_networks_are(
     for x in seen:
         part = x.read((3, 9), (5, 12)) if isinstance(x, Field) else x
         assert part.device.type == "meta" and part.dtype == torch.float32
+
+
+def test_the_refined_picture_is_a_picture_in_float32(
+    pipeline: Pipeline, picture: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = type(pipeline.enhancement).decode
+    monkeypatch.setattr(type(pipeline.enhancement), "decode", lambda *given: plain(*given).half())
+    found = pipeline.decode(pipeline.encode(picture))["fine"]
+    assert found.kind == "reconstruction" and found.output.dtype == torch.float32
+    assert found.output.shape == (1, 3, 37, 53)
+
+
+def test_enhancements_of_a_batch_have_one_quality(pipeline: Pipeline, picture: Tensor) -> None:
+    files = [read(pipeline.encode(picture, 2, enhancement_quality=value)) for value in (2, 3, 1.5)]
+    for pair in ([files[0], files[1]], [files[1], files[2]], [files[1], files[1], files[0]]):
+        with pytest.raises(InputError, match="a batch has enhancements of one quality, and this one has 2"):
+            pipeline.decode_batch(pair)
+        assert len(pipeline.decode_batch(pair, ["coarse"])) == len(pair)  # their base layers are of one
+    same = pipeline.decode_batch([files[1], files[1]])
+    alone = pipeline.decode(pipeline.encode(picture, 2, enhancement_quality=3))
+    assert torch.equal(same[1]["fine"].output, alone["fine"].output)
+    assert not torch.equal(same[1]["fine"].output, pipeline.decode(pipeline.encode(picture, 2))["fine"].output)
+
+
+def test_a_large_base_picture_is_of_all_pictures_of_a_batch(
+    pipeline: Pipeline, picture: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [read(pipeline.encode(one)) for one in (picture, 1 - picture)]
+    expected = [one["fine"].output for one in pipeline.decode_batch(files)]
+    seen: list[tuple[bool, tuple[int, ...]]] = []
+    plain = type(pipeline.enhancement).decode
+
+    def decode(self: Any, payloads: Any, coarse: Any, side: Any, quality: Quality) -> Any:
+        seen.append((isinstance(coarse, Field), tuple(coarse.shape)))
+        given = coarse.tensor() if isinstance(coarse, Field) else coarse
+        return plain(self, payloads, given, side, quality)
+
+    monkeypatch.setattr(type(pipeline.enhancement), "decode", decode)
+    monkeypatch.setattr(type(pipeline.enhancement), "reads_fields", True)
+    pipeline.decode_batch(files)
+    with bounded(37 * 53 - 1):
+        found = [one["fine"].output for one in pipeline.decode_batch(files)]
+    assert seen == [(False, (2, 3, 37, 53)), (True, (2, 3, 37, 53))]
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_a_cut_file_is_not_whole(pipeline: Pipeline, picture: Tensor) -> None:
+    blob = pipeline.encode(picture)
+    assert pipeline.decode(blob).complete
+    cut = pipeline.decode(blob[:-5])
+    assert not cut.complete and list(cut) == ["labels", "classes", "coarse"]
