@@ -86,8 +86,11 @@ def test_a_damaged_file_of_another_package_hides_nothing(tmp_path: Path, install
 
 
 def test_percent_signs_are_not_interpolated(tmp_path: Path, install: Install) -> None:
-    install(tmp_path, "percent", "[demo.plugins]\nx = mod%s\n")
-    assert find_entry_points("demo.plugins", [str(tmp_path)])[0].target == "mod%s"
+    install(tmp_path, "percent", "[demo.plugins]\na = mod%s\nb = mod%%s\nc = mod%(a)s\n")
+    targets = [point.target for point in find_entry_points("demo.plugins", [str(tmp_path)])]
+    assert targets == ["mod%s", "mod%%s", "mod%(a)s"]
+    install(tmp_path / "other", "doubled", "[demo.plugins]\nx = mod\ny = %%(x)s.%(x)s\n")
+    assert find_entry_points("demo.plugins", [str(tmp_path / "other")])[1].target == "%%(x)s.%(x)s"
 
 
 def test_loads_modules_and_objects(tmp_path: Path, install: Install) -> None:
