@@ -370,3 +370,18 @@ def test_a_cut_file_is_not_whole(pipeline: Pipeline, picture: Tensor) -> None:
     assert pipeline.decode(blob).complete
     cut = pipeline.decode(blob[:-5])
     assert not cut.complete and list(cut) == ["labels", "classes", "coarse"]
+
+
+def test_files_of_as_many_pixels_in_another_shape_are_not_decoded_together(pipeline: Pipeline, picture: Tensor) -> None:
+    turned = picture.transpose(1, 2)
+    blobs = [read(pipeline.encode(one)) for one in (picture, turned, picture, turned)]
+    found = list(pipeline.decode_many(blobs, batch=2))
+    assert [one.size for one in found] == [(37, 53), (53, 37)] * 2
+
+
+def test_an_enhancement_that_reads_fields_is_given_the_picture_itself(
+    pipeline: Pipeline, picture: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = pipeline.encode(picture)
+    monkeypatch.setattr(type(pipeline.enhancement), "reads_fields", True)
+    assert pipeline.encode(picture) == expected
