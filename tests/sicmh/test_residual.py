@@ -21,6 +21,20 @@ SIZES = [(1, 1), (7, 100), (64, 64), (65, 130)]
 QUALITIES = [1, 1.5, 2.9375, 4]
 
 
+def test_strips_of_what_h1_tells_follow_one_another_and_say_what_it_says_at_once(
+    residual, example, monkeypatch
+) -> None:
+    _, _, side = example(200, 130)
+    gain = residual.gain.row(Quality.of(2))
+    ((rows, mean, told),) = residual._distribution(side, gain)
+    assert (rows.start, rows.stop) == (0, 16) and mean.shape == told.shape == (1, 12, 16, 12)
+    monkeypatch.setattr(prediction, "_POSITIONS_AT_ONCE", 12 * 5)
+    strips = list(residual._distribution(side, gain))
+    assert [(one.start, one.stop) for one, _, _ in strips] == [(0, 5), (5, 10), (10, 15), (15, 16)]
+    assert torch.equal(torch.cat([part for _, part, _ in strips], 2), mean)
+    assert torch.equal(torch.cat([part for *_, part in strips], 2), told)
+
+
 def test_it_is_equations_21_to_24(residual, example) -> None:
     x, coarse, side = example(65, 130, 2)
     quality = torch.tensor([1.5, 4.0])
