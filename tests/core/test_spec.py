@@ -326,3 +326,12 @@ def test_a_change_is_json_or_else_text(text: str, value: object) -> None:
     before: JsonValue = {"a": {"b": [1, 2]}}
     assert with_changes(before, [f"a.b={text}"]) == {"a": {"b": value}}
     assert before == {"a": {"b": [1, 2]}}
+
+
+def test_a_name_of_two_items_says_not_which() -> None:
+    items: JsonValue = [{"name": "a", "x": 1}, {"name": "b"}, {"name": "a"}]
+    assert with_changes(items, ["b.x=3"]) == [{"name": "a", "x": 1}, {"name": "b", "x": 3}, {"name": "a"}]
+    assert with_changes(items, ["2.x=3"]) == [{"name": "a", "x": 1}, {"name": "b"}, {"name": "a", "x": 3}]
+    for change in ("a.x=3", "3.x=3", "c=1"):
+        with pytest.raises(SpecError, match="in it: unknown item"):
+            with_changes(items, [change])
