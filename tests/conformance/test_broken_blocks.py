@@ -745,10 +745,9 @@ class Later(Wide):
         (image,) = super().forward(side).maps.values()
         self.passes += self.training
         bias = self.conv.bias
-        assert bias is not None
-        return Features(
-            {"image": image + (bias.sum() - bias.detach().sum()).abs().sqrt() * (self.passes > 1)}, side.size
-        )
+        if self.passes > 1 and bias is not None:
+            image = image + (bias.sum() - bias.detach().sum()).sqrt()
+        return Features({"image": image}, side.size)
 
 
 SIZES = ((64, 64), (20, 70))

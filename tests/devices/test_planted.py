@@ -266,3 +266,38 @@ def test_what_is_another_on_a_card_is_found() -> None:
 
 def test_nothing_is_found_where_nothing_is_forgotten() -> None:
     check_component_on_card(HeadCase(Good, **SMALL))
+
+
+class AnsweringOnly(Classification):
+    """Gives other words of an answer that lies on a GPU to programs alone."""
+
+    name = "test.answering"
+
+    def answer(self, prediction: Prediction) -> Any:
+        return {"top": []} if prediction.output.is_cuda else super().answer(prediction)
+
+
+class DescribingOnly(Classification):
+    """Gives other words of an answer that lies on a GPU to persons alone."""
+
+    name = "test.describing"
+
+    def describe(self, prediction: Prediction) -> str:
+        return "nothing" if prediction.output.is_cuda else super().describe(prediction)
+
+
+@pytest.mark.parametrize("kind", [AnsweringOnly, DescribingOnly])
+def test_an_answer_that_lies_on_a_card_says_the_same(kind: type[Classification]) -> None:
+    with pytest.raises(ConformanceError, match=f"the kind {kind.name} says something else of an answer that lies on a"):
+        check_kind_on_card(KindCase(kind, **SMALL))
+
+
+class Detached(Good):
+    """Learns nothing, which is not for the card to say."""
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return super().loss(output, target).detach()
+
+
+def test_what_learns_nothing_forgets_no_device() -> None:
+    check_component_on_card(HeadCase(Detached, **SMALL))
