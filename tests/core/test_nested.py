@@ -231,3 +231,13 @@ def test_files_of_what_is_inside_are_found_and_taken_along(registry, around, tmp
     assert pipe.codec.codec.codec.params.file.path.read_bytes() == b"abc"
     (tmp_path / "b").mkdir()
     assert copy_files(composed.spec, tmp_path / "b") == (tmp_path / "b/table.bin",)
+
+
+def test_a_component_inside_comes_from_every_file_that_says_something_of_it(registry, around, tmp_path) -> None:
+    base = write(tmp_path, "base", around)
+    inner = {"params": {"codec": {"params": {"codec": {"params": {"steps": 7}}}}}}
+    mine = write(tmp_path, "mine", {"extends": "base.json", "codec": inner})
+    told = {one.field: one for one in sources(compose(mine, registry), registry)}
+    assert told["codec.params.codec"].origin.split(", ") == [str(base), str(mine)]
+    assert told["codec.params.codec"].value["params"]["codec"]["params"] == {"steps": 7}
+    assert told["codec.use"].origin == str(base)

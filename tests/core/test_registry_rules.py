@@ -220,3 +220,9 @@ def test_what_is_installed_is_shown_in_an_order_from_kinds_to_recipes_and_nothin
     registry = build_registry(path=[])
     names = ["kinds", "codecs", "adapters", "heads", "enhancements", "datasets", "losses", "specs", "recipes"]
     assert [id(one) for one in registry.catalogues] == [id(getattr(registry, name)) for name in names]
+
+
+def test_a_folder_is_no_file_of_a_pipeline(tmp_path: Path) -> None:
+    (tmp_path / "lab.json").mkdir()
+    found = status(made(icm_specs=[tmp_path / "lab.json"]), "pipeline")
+    assert list(found.values()) == [f"{tmp_path / 'lab.json'} is not an existing .json file"]
