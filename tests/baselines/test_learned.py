@@ -18,7 +18,7 @@ from icm_baselines.attention import Cheng2020AttentionCodec
 from icm_baselines.latent import LatentAdapter
 from icm_baselines.learned import LearnedCodec, ScaleHyperpriorCodec
 from icm_core import BitstreamError, InputError, Quality, SpecError, WeightsError
-from icm_core.coding.rans import MAX_SYMBOL
+from icm_core.coding.rans import MAX_SYMBOL, StreamDecoder
 from icm_core.pipeline.weights import load_weights, metadata
 from icm_core.types import Level, SideInfo, SideInfoLayout
 
@@ -202,6 +202,25 @@ def test_coding_leaves_the_network_as_it_is(codec, picture) -> None:
     assert after.keys() == before.keys() and any("cdf" in name for name in after)
     for name, (buffer, value, writes) in before.items():
         assert after[name] is buffer and torch.equal(buffer, value) and buffer._version == writes
+
+
+def test_a_decoder_keeps_room_for_as_many_symbols_as_it_reads(codec, picture, monkeypatch) -> None:
+    """With less a damaged stream would be read beyond its end."""
+    capacities, read = [], []
+
+    class Counted(StreamDecoder):
+        def __init__(self, payload: bytes, capacity: int) -> None:
+            super().__init__(payload, capacity)
+            capacities.append(capacity)
+
+        def pull(self, indexes, tables):
+            read.append(indexes.numel())
+            return super().pull(indexes, tables)
+
+    payloads = codec.encode(picture(70, 60), ONE)
+    monkeypatch.setattr("icm_baselines.learned.StreamDecoder", Counted)
+    codec.decode(payloads, (70, 60), ONE)
+    assert capacities == [sum(read)] == [2 * codec.net.N + 8 * 4 * codec.net.M]
 
 
 def test_networks_are_as_wide_as_they_are_told(codec, picture) -> None:
