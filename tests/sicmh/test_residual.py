@@ -79,6 +79,15 @@ def test_under_autocast_the_fine_picture_is_float32_arithmetic(residual, example
     assert found.dtype == bits.dtype == torch.float32
 
 
+@pytest.mark.parametrize("wider", [0.0, 5.0])
+def test_a_stream_costs_what_scales_of_any_width_say(residual, example, wider) -> None:
+    x, coarse, side = example(128, 192)
+    residual.prediction[7].bias[12:] += wider
+    _, bits = residual(x, coarse, side, torch.tensor([3.0]))
+    (payload,) = residual.encode(x, coarse, side, Quality.of(3))
+    assert abs(len(payload) - float(bits) / 8) <= 0.02 * float(bits) / 8 + 12
+
+
 def test_what_is_decoded_is_the_coarse_picture_and_decoder_r_within_0_and_1(residual, example) -> None:
     x, coarse, side = example(65, 130)
     residual.decoder_r[-1].weight.mul_(10)
