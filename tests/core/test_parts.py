@@ -106,3 +106,14 @@ def test_an_adapter_of_several_pictures_is_given_each_of_them(
     for name in found:
         assert torch.equal(found[name], pipe.task(name).predict(side).output)
     assert not torch.equal(found["coarse"], found["other"])
+
+
+def test_a_quality_is_in_the_range_if_the_step_that_is_stored_is(pipeline: Pipeline) -> None:
+    assert pipeline.quality(4.02).value == 4.0 and pipeline.quality(1.01).value == 1.0
+    with pytest.raises(InputError, match=r"quality 4\.04 is out of range"):
+        pipeline.quality(4.04)
+
+
+def test_two_threads_work_for_a_card(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(pipeline), "device", torch.device("cuda", 1))
+    assert [pipeline._lanes(asked) for asked in (None, 1, 3)] == [2, 1, 3]
