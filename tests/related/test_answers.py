@@ -184,6 +184,18 @@ def test_passes_have_cells_of_their_own_and_no_bias_but_at_their_inputs() -> Non
     assert {name: tuple(value.shape) for name, value in codec.named_parameters()} == expected
 
 
+def test_every_cell_remembers_for_the_next_pass_and_pictures_go_on_as_at_their_edge() -> None:
+    codec = made(Recurrent, width=8, code_channels=16, passes=2).eval()
+    given: list[Tensor] = []
+    codec.analysis.register_forward_pre_hook(lambda _, told: given.append(told[0]))
+    states: list[Any] = [None] * 4
+    codec.synthesis(torch.ones(1, 16, 2, 3), states)
+    assert all(state is not None for state in states)
+    x = torch.rand(1, 3, 20, 30)
+    codec.encode(x, ONE)
+    torch.testing.assert_close(given[0], F.pad(x, (0, 2, 0, 12), mode="replicate") - 0.5)
+
+
 def test_a_pass_too_many_is_refused() -> None:
     codec = made(Recurrent, width=4, code_channels=8, passes=4)
     (payload,) = codec.encode(torch.rand(1, 3, 32, 48), Quality.of(2))
