@@ -124,3 +124,12 @@ def test_a_stream_that_is_too_short_for_its_symbols_is_refused_when_they_are_rea
     decoder = StreamDecoder(bytes(range(1, 41)), len(rows))
     with pytest.raises(BitstreamError, match="its 40 bytes cannot hold the symbols"):
         decoder.pull(rows, gaussian_tables())
+
+
+def test_what_was_read_before_counts_too_when_a_stream_is_too_short() -> None:
+    # 10 symbols alone might stand in 40 bytes, and all 400 not: they are refused when the 40 bytes are used up.
+    rows = torch.full((400,), 40)
+    decoder = StreamDecoder(bytes(range(1, 41)), len(rows))
+    with pytest.raises(BitstreamError, match="its 40 bytes cannot hold the symbols"):
+        for part in rows.split(10):
+            decoder.pull(part, gaussian_tables())

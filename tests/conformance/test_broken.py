@@ -155,6 +155,13 @@ class Scalar(Good):
         return F.cross_entropy(output, target)
 
 
+class Columns(Good):
+    """A column of losses, (B, 1), which would be broadcast against weights (B,) to (B, B)."""
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return super().loss(output, target)[:, None]
+
+
 class Relative(Good):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         found = super().loss(output, target)
@@ -202,6 +209,14 @@ class Attracted(Good):
 class Alternating(Good):
     def divergence(self, output: Tensor, reference: Tensor) -> Tensor:
         return (output - reference).square().sum(1) * torch.tensor([1.0, -1.0])
+
+
+class Levelled(Good):
+    """The same for all outputs, though with a gradient."""
+
+    def divergence(self, output: Tensor, reference: Tensor) -> Tensor:
+        found = (output - reference).square().sum(1)
+        return 1 + (found - found.detach())
 
 
 class Unpicklable(Good):
@@ -534,6 +549,7 @@ HEADS = [
     (Wandering, testing.check_loss_falls, "look at its sign"),
     (Overflowing, testing.check_loss_is_finite, "cross_entropy, not log of softmax"),
     (Scalar, testing.check_loss_is_finite, "gives a tensor of shape () for 1 pictures. Return one value for each"),
+    (Columns, testing.check_loss_is_finite, "gives a tensor of shape (1, 1) for 1 pictures. Return one value for each"),
     (Relative, testing.check_loss_per_picture, "Take no mean over the batch"),
     (RelativePass, testing.check_loss_per_picture, "losses of picture 0 is [1.0] alone and"),
     (Unnamed, testing.check_prediction, "Return Prediction('classification', output, self.labels, self.colours"),
@@ -543,6 +559,7 @@ HEADS = [
     (Flat, testing.check_divergence, "Compute it with differentiable operations: no argmax"),
     (Attracted, testing.check_divergence, "It is a distance: smallest, at best 0, where output and reference are"),
     (Alternating, testing.check_divergence, "It is a distance: smallest, at best 0, where output and reference are"),
+    (Levelled, testing.check_divergence, "It is a distance: smallest, at best 0, where output and reference are"),
     (Unpicklable, testing.check_pickling, "Keep no lambdas"),
     (Forgetful, testing.check_state_dict, "parameters and buffers"),
     (Careless, testing.check_missing_features, "Raise icm_core.SpecError that names the feature"),
