@@ -76,6 +76,9 @@ class Counted:
 
         try:
             await self._app(scope, receive, noted)
+        except Exception:  # answered outside of this
+            status = "500" if status == "none" else status
+            raise
         finally:
             self._metrics.requests.labels(path, status).inc()
             self._metrics.seconds.labels(path).observe(time.monotonic() - start)
