@@ -103,6 +103,13 @@ def test_several_files(pipeline: Pipeline, fresh: Pipeline, tmp_path: Path) -> N
     assert "is also in" in load_error(fresh, one, two, one)
 
 
+@pytest.mark.parametrize("key", ["codec.table", "tasks.classes.head.norm.num_batches_tracked"])
+def test_no_key_may_be_missing_whatever_it_is(pipeline: Pipeline, fresh: Pipeline, tmp_path: Path, key: str) -> None:
+    path = tmp_path / "less.safetensors"
+    safetensors.torch.save_file({name: value for name, value in pipeline.state_dict().items() if name != key}, path)
+    assert f"{path}: lacks '{key}' of shape" in load_error(fresh, path)
+
+
 def test_some_parts_can_be_saved_alone(pipeline: Pipeline, tmp_path: Path) -> None:
     one, two = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
     w.save(pipeline, {one: ["codec."], two: ["tasks.labels.", "enhancement."]}, partly=True)

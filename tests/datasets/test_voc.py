@@ -182,6 +182,7 @@ WRONG = {
         "xmin in <bndbox> of object 1 is ''; it should be a number of pixels",
     ),
     "no number": (XML.replace("<xmin>3<", "<xmin>nan<"), "xmin in <bndbox> of object 1 is 'nan'"),
+    "no end": (XML.replace("<xmax>8<", "<xmax>inf<"), "xmax in <bndbox> of object 1 is 'inf'"),
     "half difficult": (XML.replace(">1</diff", ">2</diff"), "difficult of object 2 is '2'; it should be 0 or 1"),
 }
 

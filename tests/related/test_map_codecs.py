@@ -241,6 +241,10 @@ def test_a_reduced_pictures_codec_of_one_quality_is_asked_for_no_other(x: Tensor
     codec = label_map(reduction=2, picture=Nested.of(Asked), qualities=4)
     side = codec.decode(codec.encode(x, Quality.of(3)), (70, 90), Quality.of(3))
     assert codec.picture.qualities == [1.0, 1.0] and side.size == (70, 90)
+    codec.picture.register_forward_pre_hook(lambda _, given: asked.append(given[1].tolist()))
+    asked: list[list[float]] = []
+    codec(x, torch.tensor([3.0, 1.0]))
+    assert asked == [[1.0, 1.0]]
 
 
 # --- features --------------------------------------------------------------------------------------------------------

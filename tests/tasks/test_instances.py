@@ -76,6 +76,16 @@ def test_examples_are_good_targets(size):
     KIND.check_target(example, size, LEGEND)
 
 
+def test_each_mask_of_several_has_a_pixel() -> None:
+    masks = torch.zeros(3, 40, 50, dtype=torch.bool)
+    masks[0], masks[2, 39, 49] = True, True
+    boxes = torch.tensor([[0.0, 0, 50, 40], [5, 5, 9, 9], [49, 39, 50, 40]])
+    target = {"boxes": boxes, "labels": torch.tensor([0, 1, 0]), "masks": masks}
+    with pytest.raises(ValueError, match="has a mask without a pixel"):
+        KIND.check_target(target, (40, 50), LEGEND)
+    KIND.check_target({name: value[[0, 2]] for name, value in target.items()}, (40, 50), LEGEND)
+
+
 @pytest.mark.parametrize(
     ("masks", "message"),
     [

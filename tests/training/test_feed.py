@@ -20,7 +20,7 @@ from icm_core import InputError, Registry, SpecError, build_registry
 from icm_core.interfaces import ComponentParams, DataSet, Sample
 from icm_core.plugins import own
 from icm_training.checking import feed_data
-from icm_training.feed import GREY, RawBatch, Steps, Stream, batches, collate, seed_of
+from icm_training.feed import GREY, Item, RawBatch, Steps, Stream, batches, collate, seed_of
 from icm_training.mixture import InMemory, Mixture, in_memory
 from icm_training.recipe import AugmentSpec, FeedSpec, QualitySpec
 
@@ -77,6 +77,16 @@ def test_worker_processes_make_the_pictures_that_none_makes(shapes: Shapes) -> N
     none, two = read(0), read(2)
     assert len(none) == len(two) == 4
     assert all(same(a, b) for a, b in zip(none, two, strict=True))
+
+
+def test_a_batch_has_what_its_items_are_in_their_order() -> None:
+    items = [
+        Item(torch.full((3, 4, 6), 20 * n, dtype=torch.uint8), None, 1.5 + n, 70 + n, 8 - n, n % 2) for n in range(3)
+    ]
+    batch = collate(items, None)
+    assert batch.pictures.shape == (3, 3, 4, 6) and batch.pictures[:, 2, 3, 5].tolist() == [0, 20, 40]
+    assert (batch.quality, batch.seeds, batch.numbers) == ((1.5, 2.5, 3.5), (70, 71, 72), (8, 7, 6))
+    assert (batch.target, batch.views) == (None, (0, 1, 0))
 
 
 def test_seeds_are_63_bits_of_a_hash_of_their_parts() -> None:

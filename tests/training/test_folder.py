@@ -161,6 +161,23 @@ def test_a_stage_is_taken_over_once_with_its_log(tmp_path: Path) -> None:
         run.take("fine", tmp_path / "nowhere")
 
 
+def test_a_stage_counts_as_done_only_when_all_of_it_was_taken_over(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    (tmp_path / "run/joint/log.csv").mkdir(parents=True)  # no file can take its place
+    with pytest.raises((InputError, OSError)):
+        run.take("joint", result(tmp_path / "other", **{"log.csv": "step\n1\n"}))
+    assert not run.is_done("joint")
+
+
+def test_a_folder_with_anything_in_it_is_no_place_for_a_run(smoke: Smoke, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    (run.path / "holiday.jpg").touch()
+    with pytest.raises(InputError, match="is not empty and holds no run; choose another folder"):
+        run.open(smoke(), pipeline(smoke()), resume=False, record={})
+    assert [path.name for path in run.path.iterdir()] == ["holiday.jpg"]
+
+
 def test_a_given_stage_is_neither_looked_at_nor_trained(
     smoke: Smoke, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
