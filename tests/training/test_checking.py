@@ -215,6 +215,16 @@ def test_stages_that_are_not_trained_are_not_looked_at(smoke: Smoke, installed: 
     check(recipe, recipe.pipeline, ["joint", "segmentation"], Options(tmp_path / "run", tmp_path, tmp_path), installed)
 
 
+def test_every_process_has_to_have_as_many_pictures_as_the_others(
+    smoke: Smoke, installed: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    for batch in (4, 2, 7):
+        found = said(smoke(**{"stages.joint.feeds.0.batch": batch}), installed, tmp_path)
+        assert found == (f"stages[0].feeds[0].batch is {batch}; it should be a multiple of the number of processes, 3")
+    assert "stages[1]" in said(smoke(**{"stages.joint.feeds.0.batch": 6}), installed, tmp_path)
+
+
 def test_pictures_need_not_be_square(smoke: Smoke, installed: Registry, tmp_path: Path) -> None:
     recipe = smoke(**{"data.shapes": {"use": "things.wide"}, "stages.joint.validate_on": None})
     assert isinstance(recipe.pipeline, PipelineSpec)
