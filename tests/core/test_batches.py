@@ -57,7 +57,8 @@ class Told(Prediction):
     brightness: tuple[float, ...] = ()
 
 
-def test_what_a_head_tells_of_refined_pictures_belongs_to_its_own(registry, data, monkeypatch) -> None:
+@pytest.mark.parametrize("finer", [None, 1.5])
+def test_what_a_head_tells_of_refined_pictures_belongs_to_its_own(registry, data, monkeypatch, finer) -> None:
     data["tasks"]["classes"]["adapter"] = {"use": "core.decoded_picture", "params": {"of": "fine"}}
     pipeline = build(parse_spec(data), registry)
     head = pipeline.task("classes").head
@@ -67,7 +68,7 @@ def test_what_a_head_tells_of_refined_pictures_belongs_to_its_own(registry, data
         return Told(head.kind, head(features), head.labels, brightness=told)
 
     monkeypatch.setattr(head, "predict", predict)
-    files = [read(blob) for blob in pipeline.encode_batch(pictures(), 2.5)]
+    files = [read(blob) for blob in pipeline.encode_batch(pictures(), 2.5, enhancement_quality=finer)]
     alone = [pipeline.decode(file, ["classes"])["classes"].brightness for file in files]
     assert len({*alone}) == 3
     for own, found in zip(alone, pipeline.decode_batch(files, ["classes"]), strict=True):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from pydantic import Field
 from safetensors.torch import save_file
 
-from icm_core import Quality, Registry, build_registry, hookimpl, load
+from icm_core import Quality, Registry, TaskHead, build_registry, hookimpl, load
 from icm_core.bitstream.container import Container, Layer, LayerKind
+from icm_core.interfaces import ComponentParams, SpecPath
 from icm_core.pipeline import weights as w
 from icm_core.pipeline.identify import Fingerprints
 
@@ -51,6 +53,39 @@ def test_of_one_that_extends_another_its_file_and_that_ones_weights_count(
     found = Fingerprints(build_registry(path=[], extra={"tiny": tiny, "lab": module})).looked
     assert [one.name for one in found.shipped] == ["mine"]
     assert found.files == {*specs, specs[0].with_suffix(".safetensors")}
+
+
+def test_it_depends_on_the_files_that_parameters_name(tmp_path: Path, data: dict[str, Any], tiny: ModuleType) -> None:
+    spec, notes = tmp_path / "noted.json", tmp_path / "notes.txt"
+
+    class Noted(tiny.Picture):  # type: ignore[misc, name-defined]
+        """A head with a file."""
+
+        name: ClassVar[str] = "lab.noted"
+
+        class Params(ComponentParams):
+            """The file."""
+
+            notes: SpecPath = Field(description="a file")
+
+    class Plugin:
+        """The head, and a pipeline that has it."""
+
+        @staticmethod
+        @hookimpl
+        def icm_heads() -> list[type[TaskHead]]:
+            return [Noted]
+
+        @staticmethod
+        @hookimpl
+        def icm_specs() -> list[Path]:
+            return [spec]
+
+    data["tasks"]["coarse"]["head"] = {"use": "lab.noted", "params": {"notes": "notes.txt"}}
+    spec.write_text(json.dumps({**data, "name": "noted"}))
+    notes.write_text("bright")
+    found = Fingerprints(build_registry(path=[], extra={"tiny": tiny, "lab": Plugin})).looked
+    assert found.whole and found.files == {spec, notes}
 
 
 def test_a_damaged_pipeline_is_left_out_and_said(specs: list[Path], shipping: Registry) -> None:

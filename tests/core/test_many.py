@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from PIL import Image
 from icm_core import BitstreamError, InputError
 from icm_core.bitstream.container import read
 from icm_core.pipeline.groups import alike
+from icm_core.pipeline.many import many
 
 SIZES = [(70, 45), (33, 80), (70, 45), (16, 16), (33, 80), (70, 45), (70, 45)]
 
@@ -44,6 +46,14 @@ def test_predictions_come_in_order_and_are_the_same(pipeline, blobs, batch, lane
         assert decoded.size == alone.size
         for name in ("coarse", "fine"):
             torch.testing.assert_close(decoded[name].output, alone[name].output)
+
+
+def test_files_that_are_decoded_together_are_verified_too(pipeline, blobs) -> None:
+    right, other = read(blobs[0]), read(blobs[2])  # of one size
+    wrong = replace(other, layers=(replace(other.base, control=b"\1\2\3\4"), *other.layers[1:]))
+    assert len(list(pipeline.decode_many([right, wrong], batch=2))) == 2
+    with pytest.raises(BitstreamError, match="its control hash is 01020304"):
+        list(pipeline.decode_many([right, wrong], verify=True, batch=2))
 
 
 def test_files_of_several_qualities_may_come_mixed(pipeline) -> None:
@@ -110,6 +120,11 @@ def test_threads_and_modes_are_put_back(pipeline, threads) -> None:
         assert torch.get_num_threads() == 2
     assert pipeline.training
     assert pipeline.codec.training
+
+
+def test_every_lane_has_one_thread_however_many_there_are() -> None:
+    found = many(range(6), lambda _: [torch.get_num_threads()], lambda _: None, batch=1, lanes=3)
+    assert list(found) == [1] * 6
 
 
 def test_what_cannot_be_coded_is_said_when_its_turn_comes(pipeline, blobs) -> None:

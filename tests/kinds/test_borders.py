@@ -60,6 +60,9 @@ def test_the_truth_of_values_has_their_unit_and_that_of_maps_their_colours() -> 
 def test_pixels_without_a_class_have_the_first_in_the_truth() -> None:
     found = Segmentation().truth(torch.tensor([[1, 255, 2, 3]], dtype=torch.uint8), Legend(tuple("abc"), ignore=255))
     assert found is not None and found.output.argmax(1).tolist() == [[[1, 0, 2, 0]]]
+    # As `renumber` has them.
+    found = Segmentation().truth(torch.tensor([[1, -1, 2]]), Legend(tuple("abc"), ignore=255))
+    assert found is not None and found.output.argmax(1).tolist() == [[[1, 0, 2]]]
 
 
 def test_an_enlarged_map_keeps_all_that_its_head_said() -> None:
@@ -69,6 +72,12 @@ def test_an_enlarged_map_keeps_all_that_its_head_said() -> None:
     assert (found.kind, found.labels, found.colours, found.unit) == ("segmentation", ("a", "b"), colours, "m")
     with pytest.raises(ValueError, match=r"are logits of \(30, 40\); they should be of \(31, 40\)"):
         Segmentation().check_prediction(found, (31, 40), 1)
+
+
+def test_an_enlarged_map_has_logits_of_each_label() -> None:
+    found = Segmentation().enlarged(Prediction("segmentation", torch.rand(1, 5, 3, 4), ("a", "b")), (30, 40))
+    with pytest.raises(ValueError, match=r"it should be logits, \(1, 2, any, any\)"):
+        Segmentation().check_prediction(found, (30, 40), 1)
 
 
 def test_answers_are_of_float32_whatever_a_head_computes_in() -> None:
