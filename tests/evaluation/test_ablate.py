@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from icm_core.cli import app
 from icm_core.errors import SpecError
 from icm_core.plugins.registry import build_registry
+from icm_evaluation import ablation
 from icm_evaluation.ablated import page, panels, summary
-from icm_evaluation.ablation import jobs_of, work_of
+from icm_evaluation.ablation import Plan, jobs_of, work_of
 from icm_evaluation.results import Result, read_result
 from icm_evaluation.variants import Json, grid, parse_vary
 
@@ -237,6 +238,23 @@ def test_a_dry_run_lists_the_work_and_does_none(files: Path, tmp_path: Path) -> 
     output = ablate(files, tmp_path / "out", "--vary", ADAPTERS, "--dry-run")
     assert "one_scale" in output and "joint (1 steps)" in output
     assert not (tmp_path / "out").exists()
+
+
+def test_all_that_is_said_of_the_measuring_is_in_the_plan(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[Plan] = []
+    monkeypatch.setattr(ablation, "check", lambda plan, _: plans.append(plan))
+    said = ("--split", "train", "--tasks", "segmentation,fine", "--limit", "3", "--train-data", str(tmp_path))
+    ablate(files, tmp_path / "out", "--vary", ADAPTERS, "--dry-run", "--seeds", "4,2", *said, "--parallel", "2")
+    (plan,) = plans
+    measure, training = plan.measure, plan.train
+    assert (measure.data, measure.data_params()) == (f"shapes:{files}", {"count": 2, "size": 80})
+    assert (measure.split, measure.qualities, measure.tasks) == ("train", (1.0,), ("segmentation", "fine"))
+    assert (measure.limit, measure.device, measure.workers) == (3, "cpu", 1)
+    assert (training.out, training.data, training.home) == (tmp_path / "out", tmp_path, files)
+    assert (training.device, training.workers) == ("cpu", 0)
+    assert {job.seed for job in plan.jobs} == {4, 2}
 
 
 @pytest.mark.parametrize(
