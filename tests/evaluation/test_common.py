@@ -91,6 +91,15 @@ def test_a_picture_is_in_common_at_one_size_alone() -> None:
     assert len(by_pictures([of("one", (10, 20)), of("other", (20, 10))])) == 2
 
 
+def test_common_pictures_are_counted_by_their_size() -> None:
+    def of(system: str, *keys: str) -> Result:
+        sizes = {"a": (10, 20), "b": (10, 20), "c": (30, 20), "d": (10, 20)}
+        return made(system, [pictured(key, [(50, 10)], of_pictures((30.0,)), *sizes[key]) for key in keys])
+
+    found = in_common([of("one", *"abcd"), of("other", *"abc")])
+    assert [result.data.sizes for result in found] == [{"10x20": 2, "30x20": 1}] * 2
+
+
 def test_the_papers_figures_are_drawn_over_common_pictures(results, run, tmp_path) -> None:
     paths = []
     for result in results:

@@ -253,6 +253,7 @@ def test_of_values_the_rates_overlap_in_their_logarithm() -> None:
     [
         ("%", 50.0, 50.09, True), ("%", 50.0, 50.11, False), ("%", 0.5, 0.59, True),
         ("m", 50.0, 50.04, True), ("m", 50.0, 50.06, False), ("m", 0.5, 0.51, False), ("m", 0.0, 0.0, True),
+        ("dB", -50.0, -50.04, True), ("dB", -50.0, -50.06, False),
     ],
 )  # fmt: skip
 def test_shares_differ_by_their_difference_and_other_figures_by_its_share(unit, one, other, same) -> None:
@@ -490,6 +491,38 @@ def test_a_drawn_curve_has_the_points_of_the_curve_where_one_layer_keeps_its_qua
     later = replace(curve, settings=curve.settings[1:], rates=curve.rates[1:], values=curve.values[1:])
     (drawn,) = Resampler(np.ones((1, 1))).points(later)
     assert drawn.rates.tolist() == list(later.rates) and drawn.values.tolist() == [33, 35]
+
+
+def test_a_drawn_curve_of_errors_keeps_that_less_is_better() -> None:
+    (curve,) = curves_of(of_psnr("errors", (100, 9.0), (200, 4.0)))
+    errors = replace(curve, about=curve.about.model_copy(update={"higher_is_better": False}))
+    assert [drawn.merits.tolist() for drawn in Resampler(np.ones((2, 1))).points(errors)] == [[-9.0, -4.0]] * 2
+
+
+def test_figures_that_two_kinds_call_alike_are_of_one_output_each() -> None:
+    tallies = [{"near": {"psnr": 30.0, "ms_ssim": None}, "far": {"psnr": 40.0, "ms_ssim": None}}]
+    both = made("two", [pictured("a", [(90, 50)], tallies)], {"near": "reconstruction", "far": "reconstruction"})
+    apart = {**both.tasks, "far": both.tasks["far"].model_copy(update={"kind": "sounds"})}
+    found = curves_of(both.model_copy(update={"tasks": apart}))
+    assert [(one.kind, one.task, one.label, one.values) for one in found] == [
+        ("reconstruction", "near", "two", (30.0,)),
+        ("sounds", "far", "two", (40.0,)),
+    ]
+
+
+def test_a_level_may_be_of_a_figure_that_another_than_the_first_has() -> None:
+    more = {"seen": {"psnr": 33.0, "ms_ssim": None}, "said": {"top1": True, "top5": True}}
+    kinds = {"seen": "reconstruction", "said": "classification"}
+    other = made("other", [pictured("a", [(90, 50)], [more])], kinds)
+    assert [one.metric for one in compare([of_psnr("one", (100, 30)), other], levels={"top5": 50}, count=0)] == ["psnr"]
+
+
+def test_every_result_is_of_the_pictures_of_the_first() -> None:
+    def of(name: str, key: str) -> Result:
+        return made(name, [pictured(key, [(90, 50)], of_pictures((30.0,)))])
+
+    with pytest.raises(InputError, match="'three' was not measured on the pictures of 'one'"):
+        compare([of("one", "a"), of("two", "a"), of("three", "b")], count=0)
 
 
 def test_a_reason_why_there_is_nothing_is_said_once() -> None:
