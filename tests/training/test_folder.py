@@ -73,6 +73,13 @@ def test_what_differs_from_the_run_in_the_folder_is_named(smoke: Smoke, tmp_path
     assert str(caught.value).endswith("another recipe; what differs: data.shapes.params.size, stages[3].clip")
 
 
+def test_a_list_of_another_length_differs_as_a_whole(smoke: Smoke, tmp_path: Path) -> None:
+    run, other = RunFolder(tmp_path / "run"), smoke(**{"stages.joint.train.0.modules": ["A"]})
+    run.open(smoke(), pipeline(smoke()), resume=False, record={})
+    with pytest.raises(InputError, match=r"another recipe; what differs: stages\[0\]\.train\[0\]\.modules$"):
+        run.open(other, pipeline(smoke()), resume=True, record={})
+
+
 def test_a_record_says_command_seed_and_state_of_the_source(
     smoke: Smoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,22 @@ def test_the_longest_path_wins(pipe: Pipeline) -> None:
     assert gain.names and all(name.startswith("codec.gain_h1.") for name in gain.names)
     assert not {*gain.names} & {*whole.names}
     assert {*gain.names, *whole.names} == {f"codec.{name}" for name, _ in pipe.codec.named_parameters()}
+    gain_first, whole_last = groups_of(pipe, [train("codec.gain_h1", lr=0.1), train("A")])
+    assert (gain_first.names, whole_last.names) == (gain.names, whole.names)
+
+
+def test_batch_statistics_move_in_the_groups_that_say_so_alone(pipe: Pipeline) -> None:
+    head = pipe.task("segmentation").head
+    children = {
+        name: child for name, child in head.named_children() if any(isinstance(m, _BatchNorm) for m in child.modules())
+    }
+    still, *moving = children
+    paths = [f"tasks.segmentation.head.{name}" for name in moving]
+    trained, frozen = train("D", *paths), train(f"tasks.segmentation.head.{still}", norm="frozen")
+    for order in ([trained, frozen], [frozen, trained]):
+        prepare(pipe, groups_of(pipe, order))
+        for name, child in children.items():
+            assert {m.training for m in child.modules() if isinstance(m, _BatchNorm)} == {name != still}
 
 
 @pytest.mark.parametrize("norm", ["trained", "frozen"])
