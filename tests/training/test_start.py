@@ -76,6 +76,12 @@ def test_weights_of_something_else_are_refused(pipe: Pipeline, registry: Registr
         filled(pipe, registry, tmp_path, start(weights="other.safetensors"))
 
 
+def test_a_pipeline_without_weights_is_no_start(pipe: Pipeline, registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "bare.json").write_text(json.dumps({**pipe.spec.to_json(), "name": "bare"}))
+    with pytest.raises(WeightsError, match=r"^stages\[1\]\.start\[0\]: pipeline 'bare' has no weights yet$"):
+        check_starts(pipe, [start(weights=str(tmp_path / "bare.json"))], tmp_path, registry)
+
+
 @pytest.mark.parametrize("content", [b"", b"no tensors", b"\xff" * 100])
 def test_a_file_that_holds_no_weights_is_named_before_the_first_step(
     pipe: Pipeline, registry: Registry, tmp_path: Path, content: bytes
