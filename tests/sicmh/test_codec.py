@@ -205,6 +205,16 @@ def test_a_stream_has_to_have_the_bytes_that_the_likeliest_symbols_take(codec) -
     assert "takes at least" not in str(caught.value)
 
 
+def test_of_a_huge_picture_each_symbol_may_take_a_little_less_than_its_information(codec) -> None:
+    """2**20 places of h2; the coder rounds in a stream's favour by up to 2**-13 bits a symbol."""
+    likeliest = codec.h2_cdf[Quality.of(3).index].diff(dim=1).amax(1).double() / 65536
+    bits = -float(likeliest.log2().sum()) * 2**20
+    with pytest.raises(BitstreamError, match="takes at least") as caught:
+        codec.decode([bytes(8)], (2**16, 2**16), Quality.of(3))
+    least = int(str(caught.value).rsplit(" ", 1)[1])
+    assert least == pytest.approx((bits - len(likeliest) * 2**20 / 2**13 + 30) / 8, abs=2)
+
+
 @pytest.mark.parametrize("tail", [b"\0", bytes(4), b"\xff" * 8])
 def test_a_payload_with_something_behind_it_is_an_error(codec, payload, tail) -> None:
     with pytest.raises(BitstreamError):

@@ -10,7 +10,7 @@ import torch
 
 from icm_core import BitstreamError, InputError, Quality, WeightsError
 from icm_core.coding import to_fixed, to_float
-from icm_core.types import SideInfo
+from icm_core.types import Level, SideInfo, SideInfoLayout
 from icm_sicmh import Residual, prediction
 from icm_sicmh import residual as residual_module
 from icm_sicmh.density import gaussian_bits
@@ -217,3 +217,14 @@ def test_freezing_again_changes_nothing(residual) -> None:
     before, digest = residual.gain.table.clone(), residual.coding_state()
     residual.freeze_tables()
     assert torch.equal(residual.gain.table, before) and residual.coding_state() == digest
+
+
+@pytest.mark.parametrize("qualities", [2, 6])
+def test_untrained_gains_go_from_2_to_8_over_all_its_qualities(qualities) -> None:
+    params = Residual.Params(qualities=qualities)
+    fresh = Residual(params, SideInfoLayout((Level(8, 32), Level(4, 64)), 8))
+    fresh.freeze_tables()
+    assert fresh.quality_range == (1, qualities)
+    assert [int(fresh.gain.row(Quality.of(q)).gain[0, 5]) for q in (1, qualities)] == [2 * 4096, 8 * 4096]
+    with pytest.raises(InputError, match=f"this model has 1 to {qualities}"):
+        fresh.gain.row(Quality.of(qualities + 1))

@@ -241,7 +241,7 @@ def test_a_picture_of_a_view_is_made_anew_while_what_makes_it_learns(pipe: Pipel
         next(pipe.task("coarse").head.parameters()).add_(0.1)
         return not torch.equal(shown(), before)
 
-    for part in (pipe.task("coarse").head, pipe.task("coarse").adapter):
+    for part in (pipe.task("coarse").head, pipe.task("coarse").adapter, pipe.codec):
         pipe.requires_grad_(False)
         part.requires_grad_(True)
         assert moves()

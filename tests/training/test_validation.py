@@ -111,6 +111,24 @@ def test_old_kinds_keep_their_names_and_scales(pipe: Pipeline, registry: Registr
     assert 0 < found["val segmentation q1"] < 1 and seen.lines() == []
 
 
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(1, [0]), (2, [0, 4]), (3, [0, 2, 4]), (5, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4])]
+)
+def test_pictures_are_spread_over_the_data_set_or_are_all_of_it(
+    pipe: Pipeline, registry: Registry, seen: Seen, limit: int, expected: list[int]
+) -> None:
+    read: list[int] = []
+
+    class Watched(ShapesData):
+        def __getitem__(self, number: int) -> Sample:
+            read.append(number)
+            return super().__getitem__(number)
+
+    data = Mixture([Watched(ShapesData.Params(count=5, size=32), Path(), "")], registry)
+    validate(pipe, data, ValidationSpec(data="x", limit=limit, qualities=(2.0,)), seen.log, 1)
+    assert read == expected
+
+
 class Turned(ShapesData):
     """Labels in another order than the head's, and boxes that count nowhere."""
 
