@@ -88,3 +88,17 @@ def test_what_a_component_raises_is_told_in_a_line() -> None:
     require(True, "seen", "advice")
     with pytest.raises(ConformanceError, match=r"^seen\. advice$"):
         require(False, "seen", "advice")
+
+
+@pytest.mark.parametrize("error", [AssertionError("x"), OSError("x"), AttributeError("x"), StopIteration("x")])
+def test_any_error_of_a_component_is_one_of_its_contract(error: Exception) -> None:
+    with (
+        pytest.raises(ConformanceError, match=rf"^building it raised {type(error).__name__}: x\. Do better\.$"),
+        expecting("building it", "Do better."),
+    ):
+        raise error
+
+
+def test_values_of_another_sign_are_other_values_in_whatever_order() -> None:
+    one, other = [{"boxes": torch.tensor([4.0, -1.0])}], [{"boxes": torch.tensor([1.0, 4.0])}]
+    assert differing_nests(one, other, unordered=True) == {"[].boxes": 0.5}

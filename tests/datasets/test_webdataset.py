@@ -171,6 +171,7 @@ def test_worker_processes_read_on_their_own(opened, tmp_path: Path) -> None:
 
 def test_what_stands_beside_the_samples_is_left_alone(opened, tmp_path: Path) -> None:
     members = {"README": b"x", "__meta__.json": b"{}", ".hidden.png": b"", "1.png": encoded(), "1.cls": b"1"}
+    members |= {"folder/__meta__.json": b"{}", "folder/.hidden.png": b""}
     path = write(tmp_path / "val-0.tar", members)
     with tarfile.open(path, "a") as tar:
         link = tarfile.TarInfo("2.png")

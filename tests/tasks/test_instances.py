@@ -84,6 +84,10 @@ def test_each_mask_of_several_has_a_pixel() -> None:
     with pytest.raises(ValueError, match="has a mask without a pixel"):
         KIND.check_target(target, (40, 50), LEGEND)
     KIND.check_target({name: value[[0, 2]] for name, value in target.items()}, (40, 50), LEGEND)
+    target["masks"] = masks.to(torch.uint8)
+    target["masks"][1, 7, 8] = 2
+    with pytest.raises(ValueError, match="has masks with the value 2; they should be 0 or 1"):
+        KIND.check_target(target, (40, 50), LEGEND)
 
 
 @pytest.mark.parametrize(
