@@ -105,6 +105,24 @@ class Remembering(Good):
         return super().forward(features)
 
 
+class CountingCalls(Good):
+    """As `Remembering`, in whole numbers."""
+
+    def __init__(self, params: Any, features: Any) -> None:
+        super().__init__(params, features)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, features: Features) -> Tensor:
+        self.calls += 1
+        return super().forward(features)
+
+
+class HalfNamed(Good):
+    """Needs a name and a number."""
+
+    requires = ("image", 3)  # type: ignore[assignment]
+
+
 class Rooted(Good):
     def __init__(self, params: Any, features: Any) -> None:
         super().__init__(params, features)
@@ -537,6 +555,8 @@ HEADS = [
     (Mixing, testing.check_batch_independence, "nothing may be computed over the batch"),
     (Leaning, testing.check_batch_independence, "of picture 1 is another alone than in a batch"),
     (Remembering, testing.check_eval_is_deterministic, "changes seen. Update running statistics only where"),
+    (CountingCalls, testing.check_eval_is_deterministic, "running it in eval mode changes calls"),
+    (HalfNamed, testing.check_declaration, ".requires is ('image', 3). Make it a tuple of the features' names"),
     (Rooted, testing.check_gradients, "the gradient of extra is not finite. Bound what is divided by"),
     (Infinite, testing.check_shapes, "has values that are not finite for pictures of 64x64"),
     (

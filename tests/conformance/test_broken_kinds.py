@@ -376,6 +376,14 @@ class Longer(Place):
     name = "test.place!"
 
 
+class Capital(Place):
+    name = "Test.place"
+
+
+class Spoken(Place):
+    in_words = "yes"  # type: ignore[assignment]
+
+
 class Modest(Place):
     """Has a divergence, and says that it has none."""
 
@@ -634,6 +642,8 @@ KINDS = [
     (Bare, testing.check_measuring, "Return {name: Figure(value, unit, title)}, the main first"),
     (Strange, testing.check_measuring, "does not match a data set of its own legend: labels are never the same. match"),
     (Unweighted, testing.check_resampling, "iou is 0.0 where every picture is drawn once, and"),
+    (Capital, testing.check_declaration, "name is 'Test.place'. Set name: ClassVar[str] to 'mylab.lanes'"),
+    (Spoken, testing.check_flags, ".in_words is 'yes'. Make it True or False, or leave it out"),
     (Longer, testing.check_declaration, "name is 'test.place!'. Set name: ClassVar[str] to 'mylab.lanes'"),
     (Modest, testing.check_flags, "compares is False, and it has a divergence. Say compares = True where there is"),
     (Mute, testing.check_wrong_targets, "refuses a target without a word. Say what is wrong with it, as a clause"),
