@@ -31,7 +31,7 @@ class ModelInfo(BaseModel):
     qualities: tuple[float, float] = Field(description="lowest and highest")
     fingerprint: str = Field(description="of its base layers, hexadecimal")
     enhancement: str | None = Field(description="fingerprint of its enhancement layers; null if it writes none")
-    encoders: list[str] = Field(description="its encoders by name, the usual one first; may be empty where there is one")
+    encoders: list[str] = Field(description="its encoders by name, the usual one first; may be empty if it has one")
     searches: bool = Field(description="whether it can search for a better file, with an effort")
     tasks: list[TaskInfo] = Field(description="its tasks; 'fine' is the picture that the enhancement refines")
 
