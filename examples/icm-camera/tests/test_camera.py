@@ -17,11 +17,11 @@ from icm_camera.exact import Network
 
 from icm_core import Quality
 from icm_core.coding import CdfTables, StreamEncoder
-from icm_core.coding.rans import MAX_SYMBOL
 from icm_sicmh import Hyperprior
 from icm_sicmh.gain import GainUnit
 
 LIMIT = 2**23 - 1
+MAX_SYMBOL = 2**14
 
 
 def test_the_range_coder_is_found_without_the_package_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
