@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import statistics
 from pathlib import Path
 
@@ -284,11 +285,22 @@ def test_a_variant_that_cannot_be_measured_is_told_before_the_first_training(fil
     assert not (tmp_path / "out").exists()
 
 
+def test_seeds_are_whole_numbers(files: Path, tmp_path: Path) -> None:
+    words = ["ablate", str(files / "toy.json"), "--recipe", str(files / "recipe.json"), "--data", f"shapes:{files}"]
+    found = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "out"), "--vary", ADAPTERS, "--seeds", "0,0.5"])
+    said = " ".join(found.output.split())
+    assert found.exit_code == 2
+    assert "--seeds is '0,0.5'; it should be whole numbers with commas between them" in said
+
+
 def test_variants_are_trained_measured_and_told_of(files: Path, tmp_path: Path) -> None:
-    vary = ("--vary", "recipe.stages.segmentation.clip=0.5,1.0", "--seeds", "0,1")
+    vary = ("--vary", "recipe.stages.segmentation.clip=0.5,1.0", "--seeds", "0,1", "--start", "none")
     out = tmp_path / "out"
     ablate(files, out, *vary)
     found = json.loads((out / "ablation.json").read_text())
+    words = shlex.split(found["command"])
+    assert words[words.index("--start") + 1] == "none"
+    assert words[words.index("--data-params") + 1] == '{"count": 2, "size": 80}'
     assert set(found["variants"]) == {"clip-0.5", "clip-1.0"}
     figures = found["variants"]["clip-1.0"]["points"][0]["tasks"]["segmentation"]["miou"]
     assert 0 <= figures["mean"] <= 100 and figures["spread"] >= 0

@@ -94,6 +94,17 @@ def parse_numbers(text: str, option: str) -> tuple[float, ...]:
     return found
 
 
+def parse_whole(text: str, option: str) -> list[int]:
+    """Whole numbers with commas between them; `InputError` names the option."""
+    try:
+        found = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        found = []
+    if not found:
+        raise InputError(f"{option} is {text!r}; it should be whole numbers with commas between them, like 0,1,2")
+    return found
+
+
 def spread(count: int, limit: int | None) -> list[int]:
     """Numbers of so many of `count` pictures, evenly: the first ones are often of one class or one scene."""
     if not count:

@@ -99,7 +99,8 @@ class MapCodec(Codec):
         step = self.params.map_stride
         labels = self.scores(x).argmax(1)[:, ::step, ::step]
         files = self._written(labels)
-        if not torch.equal(self._grey(files, (x.shape[-2], x.shape[-1])), labels.to(labels.device)):
+        written = self._grey(files, (x.shape[-2], x.shape[-1]))
+        if not torch.equal(written, labels.to(written.device)):
             raise InputError(
                 f"{self.name}: the codec of the label map, {self.params.map.use}, gives other labels than it got; "
                 "it should be a lossless one, such as related.lossless"

@@ -82,7 +82,7 @@ def run(
     from icm_evaluation.ablated import page, summary, write_summary
     from icm_evaluation.ablation import Plan, check, jobs_of, work_of
     from icm_evaluation.ablation import run as carry_out
-    from icm_evaluation.options import Options, parse_numbers
+    from icm_evaluation.options import Options, parse_numbers, parse_whole
     from icm_evaluation.variants import grid, parse_vary
     from icm_training.engine import Options as TrainOptions
     from icm_training.finding import recipe_path
@@ -102,7 +102,7 @@ def run(
         changes or [],
         None if weights == "none" else weights,
     )
-    numbers = [round(number) for number in parse_numbers(seeds, "--seeds")]
+    numbers = parse_whole(seeds, "--seeds")
     jobs = jobs_of(variants, numbers, output)
     plan = Plan(
         jobs,
@@ -127,7 +127,10 @@ def run(
     command = shlex.join(
         ["icm", "ablate", spec, *(word for one in vary for word in ("--vary", one)), "--recipe", recipe]
         + [word for one in changes or [] for word in ("--set", one)]
-        + ["--seeds", seeds, "--data", f"{data.partition(':')[0]}:DIR", "--split", split]
+        + (["--start", start] if start else [])
+        + ["--seeds", seeds, "--data", f"{data.partition(':')[0]}:DIR"]
+        + (["--data-params", data_params] if data_params else [])
+        + ["--split", split]
         + (["-q", qualities] if qualities else [])
         + (["--tasks", tasks] if tasks else [])
         + (["--limit", str(limit)] if limit is not None else [])
