@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,6 +245,18 @@ def test_flat_pictures_of_imagenet_may_have_any_format(opened, tmp_path: Path, p
     assert _classes(opened("imagenet", tmp_path)) == [1, 2, 3, 4]
 
 
+def test_names_of_flat_pictures_may_have_dots(
+    opened: Callable[..., Any], tmp_path: Path, picture: Callable[..., Path]
+) -> None:
+    for name in ("cat.2.JPEG", "cat.1.JPEG"):
+        picture(tmp_path / "val" / name)
+    (tmp_path / "val.txt").write_text("cat.1.JPEG 3\ncat.2.JPEG 9\n")
+    assert {sample.key: int(sample.target) for sample in opened("imagenet", tmp_path)} == {
+        "val/cat.1": 3,
+        "val/cat.2": 9,
+    }
+
+
 @pytest.mark.parametrize("words", [("217", "0", "999"), ("n02102040", "n01440764", "n15075141")])
 def test_imagenet_with_a_listing(opened, flat: Path, words: tuple[str, ...]) -> None:
     lines = [f"{VAL.format(number)}.JPEG {word}" for number, word in enumerate(words, 1)]
@@ -314,6 +327,12 @@ ANSWERS = {
     ),
     "no class": ("val.txt", "{1}.JPEG 0\n{2}.JPEG\n", r"line 2 of .*val\.txt should hold a picture and its class"),
     "too large": ("val.txt", "{1}.JPEG 1000\n", r"line 1 of .*val\.txt has the class '1000'; it should be 0 to 999"),
+    "a three of another script": (
+        "val.txt",
+        "{1}.JPEG \u0663\n",
+        "line 1 of .* has the class '\u0663'; it should be 0",
+    ),
+    "a raised two": ("val.txt", "{1}.JPEG 7\n{2}.JPEG \u00b2\n", "line 2 of .* has the class '\u00b2'; it should be 0"),
     "twice": ("val.txt", "{1}.JPEG 0\n{1}.JPEG 1\n", r"line 2 of .*val\.txt names the picture .* a second time"),
     "no synset": (
         "LOC_val_solution.csv",

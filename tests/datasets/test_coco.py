@@ -157,6 +157,31 @@ def test_a_crowd_without_an_outline_has_its_box(opened, things) -> None:
     assert mask.tolist() == [[0] * 8] * 4 + [[1] * 8]
 
 
+def test_the_box_of_a_crowd_without_an_outline_ends_before_its_last_sides(
+    opened: Callable[..., Any], things: Callable[..., Path]
+) -> None:
+    """A box from (2, 1) to (5, 3) has three columns of two rows."""
+
+    def boxed(found: dict[str, Any]) -> None:
+        del found["annotations"][1]["segmentation"]
+        found["annotations"][1]["bbox"] = [2, 1, 3, 2]
+
+    (mask,) = opened("coco", things(boxed), targets="masks")[0].target["masks"]
+    assert mask.nonzero().tolist() == [[row, column] for row in (1, 2) for column in (2, 3, 4)]
+
+
+def test_things_of_a_picture_are_in_the_order_of_the_file(
+    opened: Callable[..., Any], things: Callable[..., Path]
+) -> None:
+    """Whatever their classes."""
+
+    def turned(found: dict[str, Any]) -> None:
+        found["annotations"][0]["category_id"], found["annotations"][2]["category_id"] = 90, 18
+
+    target = opened("coco", things(turned))[1].target
+    assert target["labels"].tolist() == [2, 1] and target["area"].tolist() == [3.5, 20.0]
+
+
 def test_an_outline_without_a_pixel_is_left_out(opened, things) -> None:
     root = things(lambda found: found["annotations"][0].update(segmentation=[[1, 1, 1, 1, 1, 1]]))
     target = opened("coco", root, targets="masks")[1].target

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,6 +155,17 @@ def test_eight_bits_and_a_value_for_none(opened, tmp_path: Path, picture) -> Non
     assert data[0].target[0, 4] == 508
     row = opened("pairs", tmp_path, **DEPTH, scale=2, invalid=None)[0].target[0]
     assert row[3] == 510 and row.isnan().tolist() == [True] + [False] * 5
+
+
+@pytest.mark.parametrize("none", [1, 255, 256, 65535])
+def test_any_value_of_sixteen_bits_may_stand_for_no_distance(
+    opened: Callable[..., Any], tmp_path: Path, picture: Callable[..., Path], none: int
+) -> None:
+    picture(tmp_path / "val/a.png")
+    row = [2, 1, 255, 256, 65535, 65534]
+    steps(tmp_path / "val_depth/a.png", [row] * 4)
+    target = opened("pairs", tmp_path, **DEPTH, scale=1, invalid=none)[0].target
+    assert target[0].isnan().tolist() == [value == none for value in row]
 
 
 def test_other_ways_to_write_sixteen_bits(opened, tmp_path: Path, picture) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -105,6 +107,16 @@ def test_several_years_are_told_apart_by_the_user(opened, tree: Path) -> None:
     with pytest.raises(InputError, match=r"found .*VOC2007, .*VOC2012 in .*; give the folder of one of them"):
         opened("voc", tree)
     assert len(opened("voc", tree / HOME)) == 2
+
+
+def test_a_year_may_lie_beside_the_development_kit(opened: Callable[..., Any], tree: Path) -> None:
+    """The kit alone has code and no pictures."""
+    (tree / HOME).rename(tree / "VOC2012")
+    (tree / "VOCdevkit/VOCcode").mkdir()
+    assert [sample.key for sample in opened("voc", tree)] == ["val/a", "val/b"]
+    (tree / "VOCdevkit/VOC2007/JPEGImages").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"found .*VOC2012, .*VOC2007 in .*; give the folder of one of them"):
+        opened("voc", tree)
 
 
 def test_classes_of_ones_own(opened, tree: Path) -> None:
