@@ -411,6 +411,16 @@ class Standing(Good):
         return 0 * super().loss(output, target) + 1
 
 
+class Dipping(Good):
+    """A loss that is less once, and then what it was at first."""
+
+    passes = 0
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        self.passes += 1
+        return 0 * super().loss(output, target) + (0.5 if self.passes == 5 else 1)
+
+
 class Squeezing(Good):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return super().loss(output, target).squeeze()
@@ -591,6 +601,7 @@ HEADS = [
     (Changeable, testing.check_parameters, "can be changed after it was made. Leave frozen=True"),
     (Dividing, testing.check_loss_is_finite, "for outputs multiplied by 0. Compute it from logits"),
     (Standing, testing.check_loss_falls, "took the loss from 1 to 1"),
+    (Dipping, testing.check_loss_falls, "took the loss from 1 to 1"),
     (Squeezing, testing.check_loss_per_picture, "loss of picture 0 is "),
     (Squeezing, testing.check_loss_is_finite, "gives a tensor of shape () for 1 pictures"),
     (Counted, testing.check_loss_is_finite, "Return one value for each picture"),

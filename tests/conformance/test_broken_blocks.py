@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from icm_core import BitstreamError, Quality, testing
 from icm_core.interfaces import Codec, Enhancement, SideInfoAdapter
@@ -750,8 +751,67 @@ class Later(Wide):
         return Features({"image": image}, side.size)
 
 
+class Layered(Blocks):
+    """Decodes the second of two levels otherwise behind the first payload than alone."""
+
+    @property
+    def layout(self) -> SideInfoLayout:
+        return SideInfoLayout((Level(48, 16), Level(48, 16)), 4)
+
+    def decode(self, payloads: Any, size: Any, quality: Any) -> SideInfo:
+        (level,) = super().decode(payloads, size, quality).levels
+        return SideInfo((level, level + (torch.arange(len(level)) > 0).view(-1, 1, 1, 1)), tuple(size))
+
+
+class Trained(Blocks):
+    """Says in its coding state how often it was put into training mode."""
+
+    times = 0
+
+    def train(self, mode: bool = True) -> Any:
+        self.times += mode
+        return super().train(mode)
+
+    def coding_state(self) -> bytes:
+        return super().coding_state() + bytes([self.times])
+
+
+class Third(Wide):
+    """The third picture of a batch is another."""
+
+    def forward(self, side: SideInfo) -> Features:
+        (image,) = super().forward(side).maps.values()
+        return Features({"image": image + (torch.arange(len(image)) == 2).view(-1, 1, 1, 1)}, side.size)
+
+
+class Lengthwise(Wide):
+    """Pictures that are wider than high are others in a batch."""
+
+    def forward(self, side: SideInfo) -> Features:
+        (image,) = super().forward(side).maps.values()
+        return Features({"image": image + len(image) * (side.size[1] > side.size[0])}, side.size)
+
+
+class Leader(Wide):
+    """The map of the first picture alone."""
+
+    def forward(self, side: SideInfo) -> Features:
+        (image,) = super().forward(side).maps.values()
+        return Features({"image": image[:1]}, side.size)
+
+
+class Anchored(Wide):
+    """A part of torchvision's that keeps tensors in a list and moves them itself, without mistakes."""
+
+    def __init__(self, params: Any, layout: Any) -> None:
+        super().__init__(params, layout)
+        self.anchors = AnchorGenerator(((16,),), ((1.0,),))
+
+
 SIZES = ((64, 64), (20, 70))
 CODECS = [
+    (Layered, testing.check_decoding_is_exact, r"decodes other bits of side.levels\[1\] for payload 1 alone"),
+    (Trained, testing.check_coding_state, r"coding_state\(\) changes from call to call or from instance to instance"),
     (Nearby, testing.check_encode_with_side, r"decodes other bits of side.levels\[0\] than encode_with_side gives"),
     (Following, testing.check_decoding_is_exact, r"decodes other bits of side.levels\[0\] for payload 1 alone"),
     (Trembling, testing.check_decoding_is_exact, "decodes other bits of .* the second time"),
@@ -807,6 +867,9 @@ ENHANCEMENTS = [
     (Negative, testing.check_round_trip, "decoded refined pictures is off the training pass"),
 ]
 ADAPTERS = [
+    (Third, testing.check_batch_independence, "of image of picture 2 is another alone than in a batch"),
+    (Lengthwise, testing.check_batch_independence, "of image of picture 0 is another alone than in a batch"),
+    (Leader, testing.check_shapes, r"image has the shape \(1, 3, 64, 64\) .* and should have \(2, 3, 64, 64\)"),
     (Later, testing.check_gradients, "the gradient of conv.bias is not finite. Bound what is divided by"),
     (Inside, testing.check_device_moves, "keeps tensors as plain attributes: part.kept. Make them parameters"),
     (Homely, testing.check_builds_on_meta, "run on the meta device gave other outputs: image"),
@@ -857,6 +920,12 @@ def test_each_of_many_encoders_is_trained_some_steps() -> None:
 @pytest.mark.parametrize("cls", [Wide, Late])
 def test_adapters_without_mistakes_pass(cls: type[SideInfoAdapter]) -> None:
     assert testing.run_checks(AdapterCase(cls, sizes=SIZES)) == []
+
+
+def test_parts_of_torchvision_may_keep_tensors_as_plain_attributes() -> None:
+    case = AdapterCase(Anchored, sizes=SIZES)
+    assert isinstance(case.build().anchors.cell_anchors[0], Tensor)
+    testing.check_device_moves(case)
 
 
 def test_an_enhancement_without_mistakes_passes() -> None:

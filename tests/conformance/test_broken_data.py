@@ -189,6 +189,17 @@ class Renaming(Numbers):
         return Sample(f"{found.key}-{self.calls}", found.picture, found.target)
 
 
+class Flickering(Numbers):
+    """Other pixels of the third picture at every call."""
+
+    calls = 0
+
+    def __getitem__(self, number: int) -> Sample:
+        self.calls += 1
+        found = super().__getitem__(number)
+        return Sample(found.key, found.picture + self.calls * (number == 2), found.target)
+
+
 class Flagged(Numbers):
     """True in place of a number."""
 
@@ -421,6 +432,7 @@ def loss_case(cls: type[Loss], **more: Any) -> LossCase:
         (Growing, "check_length", "the length of test.numbers changed after reading. Find it out once"),
         (Unsure, "check_order", "number 0 is 'train/0', and 'train/0' or other pixels"),
         (Renaming, "check_order", "number 0 is 'train/0-1', and 'train/0-2' or other pixels at a second call"),
+        (Flickering, "check_order", "number 2 is 'train/2', and 'train/2' or other pixels at a second call"),
         (Flagged, "check_labels", "ignore_index is True. Make it the number in targets that counts nowhere"),
         (Labelled, "check_labels", "of kind pictures has 2 labels. Plain pictures have none"),
         (Vague, "check_missing_folder", "says of a missing folder: there is no such folder. Name the folder"),

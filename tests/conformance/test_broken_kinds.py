@@ -567,7 +567,26 @@ class Missed(Place):
         return {"missed": Figure(None if value is None else 100 - value, "%", "missed", higher_is_better=False)}
 
 
+class Closing(Place):
+    """Something without end in the tally of the last picture alone."""
+
+    def tally(self, prediction: Any, target: Any) -> Any:
+        last = torch.equal(target, KindCase(Place).targets((64, 64))[-1])
+        return {**super().tally(prediction, target), **({"least": float("-inf")} if last else {})}
+
+
+class Complete(Place):
+    """Cannot do without a picture."""
+
+    def resampled(self, tallies: Any, legend: Legend, weights: Any) -> Any:
+        if not weights.all():
+            raise ZeroDivisionError("a picture is not drawn")
+        return super().resampled(tallies, legend, weights)
+
+
 KINDS = [
+    (Closing, testing.check_measuring, "the tally of test.place is no JSON"),
+    (Complete, testing.check_resampling, "resampling test.place raised ZeroDivisionError: a picture is not drawn"),
     (Tallying, testing.check_measuring, "in another order of the pictures. Pictures are measured in any order"),
     (Limitless, testing.check_showing, "the answer of test.place is no JSON"),
     (Bottomless, testing.check_measuring, "the tally of test.place is no JSON"),

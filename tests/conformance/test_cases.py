@@ -434,6 +434,7 @@ def test_a_head_is_given_the_maps_of_its_case_and_no_others() -> None:
     assert case.layout == FUSED
     assert HeadCase(Chosen, features={"fused": Level(4, 8)}).layout == {"fused": Level(4, 8)}
     assert HeadCase(Watched).layout == {"image": Level(3, 1)}
+    assert HeadCase(Watched, features={}).layout == {}
     given = case.example(case.build(), (20, 70), 2)
     assert given.features is not None and given.features.size == (20, 70)
     maps = given.features.maps
@@ -519,6 +520,23 @@ def test_a_class_without_a_name_goes_by_that_of_the_class() -> None:
 def test_parameters_that_a_component_does_not_take_are_the_cases_mistake(params: dict[str, object]) -> None:
     with pytest.raises(ConformanceError, match=r"(?s)test.chosen.Params does not take .* Give the case parameters"):
         HeadCase(Chosen, params, features=FUSED).build()
+
+
+class Bounded(Watched):
+    """A bound that may be left out, and a number that may not."""
+
+    class Params(ComponentParams):
+        """Two."""
+
+        most: int | None = Field(5, description="the bound, or none")
+        steps: int = Field(3, description="the number")
+
+
+def test_none_is_given_to_a_component_as_any_other_value() -> None:
+    assert HeadCase(Bounded).settings().most == 5
+    assert HeadCase(Bounded, {"most": None}).settings().most is None
+    with pytest.raises(ConformanceError, match=r"(?s)test\.watched\.Params does not take \{'steps': None\}: "):
+        HeadCase(Bounded, {"steps": None}).settings()
 
 
 def test_components_inside_of_parameters_are_looked_up() -> None:

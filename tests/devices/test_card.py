@@ -163,6 +163,15 @@ def test_modules_move_there_and_back_with_what_they_share() -> None:
         assert all(one.device == CARD for one in net.to("cuda").parameters())
 
 
+def test_buffers_that_are_in_no_state_move_too() -> None:
+    net = nn.Module()
+    net.register_buffer("table", torch.ones(2), persistent=False)
+    to_card(net)
+    with card():
+        assert net.get_buffer("table").device == CARD
+    assert net.state_dict() == {}
+
+
 def test_types_are_those_that_are_asked_for_with_the_device() -> None:
     with card():
         for found in (HERE.to(CARD, torch.float64), HERE.to("cuda", torch.float64), HERE.to(0, dtype=torch.float64)):

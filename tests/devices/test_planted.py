@@ -71,6 +71,14 @@ class InForward(Good):
         return super().forward(features) + torch.zeros(3)
 
 
+class Trailing(Good):
+    """Forgets all pictures of a batch but the first."""
+
+    def forward(self, features: Features) -> Tensor:
+        found = super().forward(features)
+        return torch.cat([found[:1], found[1:] + torch.zeros(3)]) if len(found) > 1 else found
+
+
 class InTraining(Good):
     def forward(self, features: Features) -> Tensor:
         found = super().forward(features)
@@ -211,6 +219,7 @@ DATA = Shapes(Shapes.Params(count=6), Path(), "")
 SMALL = {"sizes": ((64, 64),)}
 RAISED = "a GPU raised RuntimeError: Expected all tensors to be on the same device, but found .* cuda:0 and cpu"
 PLANTED: list[tuple[Case, Callable[[Any], None], str]] = [
+    (HeadCase(Trailing, sizes=((64, 64),)), check_component_on_card, f"running test.good on {RAISED}"),
     (HeadCase(InForward, **SMALL), check_component_on_card, f"running test.good on {RAISED}"),
     (
         HeadCase(InTraining, **SMALL),
@@ -266,6 +275,28 @@ def test_what_is_another_on_a_card_is_found() -> None:
 
 def test_nothing_is_found_where_nothing_is_forgotten() -> None:
     check_component_on_card(HeadCase(Good, **SMALL))
+
+
+class Shared(Loss):
+    """Weights that share one number in memory: no optimizer can change them."""
+
+    name = "test.shared"
+
+    class Params(ComponentParams):
+        """None."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.weights = nn.Parameter(torch.ones(1).expand(2))
+
+    def forward(self, batch: Batch) -> Tensor:
+        return batch.coded().total_bits * self.weights.sum()
+
+
+def test_a_step_is_made_with_the_losss_own_weights_too() -> None:
+    case = LossCase(Shared, pipeline=pipeline, batch=coded, data=DATA, reaches=())
+    with pytest.raises(ConformanceError, match=r"^a training step with test\.shared on a GPU raised RuntimeError: "):
+        check_loss_on_card(case)
 
 
 class AnsweringOnly(Classification):
