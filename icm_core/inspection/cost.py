@@ -105,7 +105,7 @@ def account(spec: PipelineSpec, registry: Registry, *, height: int = 512, width:
 
     Costs are those of one forward pass as in training, which runs every network of encoder and decoder once. They
     are per pixel of the picture as it is, though the networks compute the padded one. Heads whose work depends on what
-    they see, such as detectors that look at proposals, see plain grey with random weights.
+    they see, such as detectors that look at proposals, have random weights and see maps of zeros.
 
     Args:
         spec: the pipeline.

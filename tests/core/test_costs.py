@@ -61,7 +61,7 @@ def test_a_head_that_cannot_run_without_values_is_an_error(
         of(registry, data)
 
 
-def test_one_that_makes_its_loss_itself_is_measured_on_grey_pictures_and_has_no_shapes(
+def test_one_that_makes_its_loss_itself_is_measured_on_maps_of_zeros_and_has_no_shapes(
     registry: Registry, data: dict[str, Any], tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = {row.path: row for row in of(registry, data).modules}["tasks.labels.head"]
@@ -82,7 +82,7 @@ def test_one_that_makes_its_loss_itself_is_measured_on_grey_pictures_and_has_no_
     found = {row.path: row for row in of(registry, data).modules}["tasks.labels.head"]
     assert torch.equal(torch.get_rng_state(), before)
     assert found.cost == expected.cost and found.outputs == {} and expected.outputs
-    assert len(seen) == 1 and len(seen[0]) == 1
+    assert seen == [[0.0]]
     torch.manual_seed(17)  # what is measured does not hang on it: the head's weights are the same each time
     of(registry, data)
     assert torch.equal(drawn[0], drawn[1]) and drawn[0].std() > 0
@@ -125,6 +125,16 @@ def test_several_maps_of_an_adapter_have_their_shapes(
     monkeypatch.setattr(tiny.Enlarge, "forward", forward)
     (row,) = [row for row in of(registry, data).modules if row.path == "tasks.labels.adapter"]
     assert row.outputs == {"image": (1, 3, 32, 64), "gist": (1, 3)}
+
+
+def test_a_task_behind_a_decoded_picture_computes_the_padded_one(registry: Registry, data: dict[str, Any]) -> None:
+    data["tasks"]["labels"]["adapter"] = {"use": "core.decoded_picture", "params": {"of": "coarse"}}
+    found = {row.path: row for row in account(parse_spec(data), registry, height=17, width=90).modules}
+    assert found["tasks.labels.adapter"].outputs == {"image": (1, 3, 32, 96)}
+    assert found["tasks.labels.head"].outputs == {"output": (1, 4, 32, 96)}
+    # A 3x3 and a 1x1 convolution on every computed pixel.
+    expected = (3 * 5 * 9 + 5 * 4) * 32 * 96 / (17 * 90) / 1000
+    assert found["tasks.labels.head"].cost.kmac_per_pixel == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("height", "width", "padded"), [(17, 96, (32, 96)), (48, 15, (48, 16))])

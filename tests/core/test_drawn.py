@@ -57,17 +57,17 @@ def test_the_title_counts_all_parameters(
     assert "tiny: 0.12 M parameters" in texts(registry, data)
 
 
-def test_every_stream_is_named(
+def test_every_stream_is_named_in_the_codecs_order(
     registry: Registry, data: dict[str, Any], tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = tiny.Thumbnail.forward
 
     def forward(codec: Any, *given: Any) -> Any:
         found = plain(codec, *given)
-        return replace(found, bits={"first": found.bits["small"], "second": found.bits["small"]})
+        return replace(found, bits={"upper": found.bits["small"], "lower": found.bits["small"]})
 
     monkeypatch.setattr(tiny.Thumbnail, "forward", forward)
-    assert [text for text in texts(registry, data) if "stream" in text] == ["stream first", "stream second"]
+    assert [text for text in texts(registry, data) if "stream" in text] == ["stream upper", "stream lower"]
 
 
 def test_the_dashed_arrow_begins_at_the_picture_that_is_refined(registry: Registry, data: dict[str, Any]) -> None:

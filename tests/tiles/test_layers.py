@@ -107,3 +107,12 @@ def test_what_a_pixel_shuffle_and_its_inverse_are_given() -> None:
     # made of rows 2 to 5.
     both = [*tiles.layers_of(nn.Conv2d(4, 9, 3)), *opened]
     assert tiles.halo(both, (6, 9), 12) == (2, 5)
+
+
+def test_each_layer_of_a_chain_is_given_of_its_own_input_alone() -> None:
+    # 10 rows are 20 for the convolution, which sees rows 13 to 16 of them for its rows 14 and 15.
+    shuffled = list(tiles.layers_of(nn.Sequential(nn.PixelShuffle(2), nn.Conv2d(1, 1, 3, padding=1))))
+    assert tiles.halo(shuffled, (14, 16), 10) == (6, 9)
+    # 12 rows are 4, which are rows 0, 3, 6 and 9; there is no fifth for the last.
+    thinned = list(tiles.layers_of(nn.Sequential(nn.Conv2d(1, 1, 1, 3), nn.Conv2d(1, 1, 3, padding=1))))
+    assert tiles.halo(thinned, (2, 4), 12) == (3, 10)

@@ -255,6 +255,18 @@ def test_each_picture_of_a_detector_of_two_stages_has_its_own_size_and_all_four_
     assert {module.training for module in net.modules()} == {training}
 
 
+@pytest.mark.parametrize("part", ["transform", "rpn", "roi_heads"])
+def test_a_stage_that_is_in_another_mode_than_its_detector_stays_in_it(part: str) -> None:
+    own = TwoStaged(TwoStaged.Params(), {"image": Level(3, 1)}).train()
+    own.net.get_submodule(part).eval()
+    before = {name: module.training for name, module in own.named_modules()}
+    assert set(before.values()) == {True, False}
+    seen = Features({"image": torch.rand(1, 3, 32, 48)}, (32, 48))
+    own.losses(seen, ({"labels": torch.tensor([1]), "boxes": torch.tensor([[3.0, 4, 20, 28]])},))
+    own.predict(seen)
+    assert {name: module.training for name, module in own.named_modules()} == before
+
+
 def test_terms_of_all_that_a_target_has_and_nothing_of_crowds() -> None:
     given: list[Any] = []
 

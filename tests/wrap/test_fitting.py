@@ -32,6 +32,9 @@ def noise(height: int, width: int) -> torch.Tensor:
         ((400, 2), {"size": 48, "longest": 96, "fit": "corner"}, (0, 0), (96, 1), (96, 1)),
         # The middle is of inputs of a fixed size.
         ((40, 50), {"size": 30, "fit": "letterbox", "multiple": 16}, (0, 0), (30, 38), (32, 48)),
+        # 48x78 is rounded down, though 80 is nearer than 64, and so is 78x48.
+        ((40, 65), {"size": 48, "multiple": 16}, (0, 0), (48, 64), (48, 64)),
+        ((65, 40), {"size": 48, "multiple": 16}, (0, 0), (64, 48), (64, 48)),
         # Sides are a multiple at least: of 5 and 20 the first is rounded up, the second down.
         ((10, 40), {"size": 5, "multiple": 16}, (0, 0), (16, 16), (16, 16)),
         # Of 32/200 and 44/30 the second is nearer to 1: 293.3x44. Nothing is smaller than a multiple.

@@ -204,6 +204,11 @@ def test_things_keep_what_has_no_place_and_lists_of_other_things_stay() -> None:
     assert said(Sized, half) is half
 
 
+def test_boxes_that_a_network_sees_beyond_the_picture_are_cut_to_it() -> None:
+    things = {"boxes": torch.tensor([[-3.0, -2, 25, 12], [4, 5, 6, 7]])}
+    assert said(Free, [things])[0]["boxes"].tolist() == [[0, 0, 21, 9], [4, 5, 6, 7]]
+
+
 @pytest.mark.parametrize("level", [Level(1, 1), Level(3, 2), Level(4, 1)])
 def test_only_pictures_of_three_channels_at_full_size_are_taken(level: Level) -> None:
     with pytest.raises(SpecError, match=rf"delivers Level\(channels={level.channels}, stride={level.stride}\)"):
