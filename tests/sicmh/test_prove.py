@@ -101,6 +101,16 @@ def test_weights_that_could_overflow_are_not_exported(settled: Pipeline, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("unit", ["codec.gain_h1", "codec.gain_h2", "enhancement.gain"])
+def test_gains_that_could_overflow_are_refused(settled: Pipeline, unit: str) -> None:
+    pipeline = build(parse_spec(SPEC), build_registry())
+    pipeline.load_state_dict(settled.state_dict())
+    pipeline.get_buffer(f"{unit}.table")[0, :2, 1] = 2**30  # a gain and its inverse, far above what freezing writes
+    # A mean of 2**24, gained by 2**30 / 2**12, times the inverse, 2**30.
+    with pytest.raises(WeightsError, match=rf"layer '{unit}' of the coding path can reach 2\^72\.0 in a int64 product"):
+        pipeline.prove()
+
+
 def set_to(value: int, row: int) -> Callable[[Tensor], None]:
     def change(table: Tensor) -> None:
         table[3, row, 1] = value

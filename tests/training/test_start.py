@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +75,20 @@ def test_weights_of_something_else_are_refused(pipe: Pipeline, registry: Registr
     save_file({BIAS: torch.ones(1, 3)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match=r"has the shape \(1, 3\), and the pipeline needs \(3,\)"):
         filled(pipe, registry, tmp_path, start(weights="other.safetensors"))
+
+
+@pytest.mark.parametrize("missing", ["codec.encoder.0.weight", "codec.encoder.0.bias", "codec.gain_h1.table"])
+def test_a_module_starts_from_a_file_that_has_all_of_it(
+    pipe: Pipeline, registry: Registry, tmp_path: Path, missing: str
+) -> None:
+    state = pipe.state_dict()
+    save_file({key: value for key, value in state.items() if key != missing}, tmp_path / "w.safetensors")
+    says = rf"^stages\[1\]\.start\[0\]: w\.safetensors lacks '{re.escape(missing)}', which the stage starts from$"
+    begin = start(weights="w.safetensors", module="codec")
+    with pytest.raises(WeightsError, match=says):
+        check_starts(pipe, [begin], tmp_path, registry)
+    with pytest.raises(WeightsError, match=says):
+        filled(pipe, registry, tmp_path, begin)
 
 
 def test_a_pipeline_without_weights_is_no_start(pipe: Pipeline, registry: Registry, tmp_path: Path) -> None:

@@ -86,6 +86,13 @@ def test_the_loss_is_the_paper_s_and_looks_at_known_pixels_alone() -> None:
     assert bool(output.grad.isfinite().all()) and not output.grad[0, 0, :4].any() and not output.grad[1].any()
 
 
+def test_the_loss_counts_distances_of_less_than_a_metre_as_they_are() -> None:
+    head = Pyramid(Pyramid.Params(width=4), HEAD)
+    found = head.loss(torch.full((2, 1, 3, 5), 2.0), torch.tensor([0.5, 0.125]).view(2, 1, 1).expand(2, 3, 5))
+    # An answer that is 4 or 16 times too far: half of the squared logarithm is an error of scale, and forgiven.
+    assert found.tolist() == pytest.approx([0.5 * math.log(4) ** 2, 0.5 * math.log(16) ** 2])
+
+
 def test_answers_lie_between_the_nearest_and_the_farthest_on_a_scale_of_logarithms() -> None:
     head = Pyramid(Pyramid.Params(width=4, nearest=2.0, farthest=32.0), HEAD).eval()
     features = Features({"image": torch.rand(1, 3, 32, 64)}, (30, 50))

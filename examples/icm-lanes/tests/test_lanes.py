@@ -367,6 +367,17 @@ def test_lines_are_read_from_the_surest_cells_of_their_rows(monkeypatch: pytest.
     assert lines(shortest=4)["labels"].tolist() == []
 
 
+@pytest.mark.parametrize(("shortest", "lines"), [(2, [0, 0]), (3, [])])
+def test_lines_of_fewer_crossings_than_asked_for_are_left_out(shortest: int, lines: list[int]) -> None:
+    head = Crossings(Crossings.Params(width=8, shortest=shortest), {"image": icm_core.Level(3, 1)}).eval()
+    with torch.no_grad():
+        head.last.weight.zero_()
+        head.last.bias.copy_(torch.tensor([5.0, 0.0]))  # a crossing in the middle of every cell, of which there are two
+    (found,) = head.predict(Features({"image": torch.zeros(1, 3, 16, 8)}, (16, 8))).output
+    assert found["lines"].tolist() == lines
+    assert found["points"].tolist() == [[3.5, 11.5], [3.5, 3.5]][: len(lines)]
+
+
 def test_lengths_places_and_distances_are_those_of_the_corners() -> None:
     line = torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 10.0]])
     assert length(line) == pytest.approx(11)
