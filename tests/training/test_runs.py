@@ -102,6 +102,6 @@ def test_two_processes_train_what_one_does(pipe: Pipeline, tmp_path: Path) -> No
 
 
 def test_a_second_run_needs_another_folder_or_resume(unbroken: Path) -> None:
-    found = subprocess.run(command(unbroken, *SHORT), capture_output=True, text=True, env=environment(), timeout=100)
+    found = subprocess.run(command(unbroken, *SHORT), capture_output=True, text=True, env=environment(), timeout=400)
     assert found.returncode == 2
     assert "--resume" in found.stderr
