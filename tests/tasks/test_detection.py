@@ -79,6 +79,15 @@ def test_examples_lie_in_pictures_of_any_shape_and_take_a_quarter_to_a_half_of_e
     assert float(boxes[:, 2].max()) > 350 and float(boxes[:, 3].max()) <= 40
 
 
+def test_shapes_of_examples_differ() -> None:
+    """Most are clearly wider than high, or higher than wide."""
+    boxes = torch.cat(
+        [KIND.example_target((100, 100), LEGEND, torch.Generator().manual_seed(seed))["boxes"] for seed in range(40)]
+    )
+    width, height = (boxes[:, 2:] - boxes[:, :2]).unbind(1)
+    assert int((width > 1.1 * height).sum()) > 30 and int((height > 1.1 * width).sum()) > 30
+
+
 def test_no_things_are_a_good_target():
     KIND.check_target(target(), SIZE, LEGEND)
 
@@ -92,6 +101,8 @@ def test_no_things_are_a_good_target():
         ({"boxes": torch.zeros(1, 4).double(), "labels": torch.zeros(1).long()}, r"float64.*\(N, 4\) float32"),
         ({"boxes": torch.ones(2, 4), "labels": torch.zeros(1).long()}, r"labels.*shape \(1,\).*\(2,\) int64"),
         (target((1, 2, 3, 4), labels=[3]), "class 3, and there are 3 labels"),
+        (target((1, 2, 3, 4), labels=[[0]]), r"labels .*shape \(1, 1\); they should be \(1,\) int64"),
+        (target((1, 2, 3, 4), iscrowd=torch.tensor(1)), r"iscrowd .*shape \(\); they should be \(1,\) bool or int64"),
         (target((1, 2, 3, 4), labels=[-1]), "class -1"),
         (target((30, 20, 10, 10)), r"\(30, 20, 10, 10\); boxes are left, top, right, bottom"),
         (target((0.5, 20, 0.25, 30)), r"has the box \(0\.5, 20, 0\.25, 30\); boxes are left"),
@@ -250,6 +261,7 @@ def test_description_counts_what_is_sure():
         ([target((0, 0, 1, 1)) | {"scores": torch.tensor([1.5])}], "scores from 1.5 to 1.5"),
         ([target(*[(0, 0, 1, 1)] * 2) | {"scores": torch.tensor([0.5, -0.25])}], "scores from -0.25 to 0.5"),
         ([target((0, 0, 1, 1)) | {"scores": torch.tensor([float("nan")])}], "scores that are not finite"),
+        ([target((0, 0, 1, float("inf"))) | {"scores": torch.ones(1)}], "boxes that are not finite"),
         ([target((0, 0, 1, 1), labels=[3]) | {"scores": torch.ones(1)}], "class 3; classes are 0 to 2; the background"),
         ([target((0, 0, 1, 1)) | {"labels": torch.zeros(1), "scores": torch.ones(1)}], "labels that are torch.float32"),
     ],
@@ -454,6 +466,12 @@ def test_the_hundred_best_answers_of_a_class_count():
     assert values([KIND.tally(said(*wrong[1:], (box, 0, 0.5)), target(box))])["ap"] == pytest.approx(1)
     others = [(place, 1, score) for place, _, score in wrong]  # of another class, so that they take no places
     assert values([KIND.tally(said(*others, (box, 0, 0.5)), target(box))])["ap"] == pytest.approx(100)
+
+
+def test_a_class_of_more_than_a_hundred_answers_takes_no_places_of_another() -> None:
+    box = (10, 10, 30, 30)
+    many = [((0, 0, 5, 5), 0, 0.9 - index / 10_000) for index in range(102)]
+    assert values([KIND.tally(said(*many, (box, 1, 0.5)), target(box, labels=[1]))])["ap"] == pytest.approx(100)
 
 
 def test_tallies_survive_json(scene):

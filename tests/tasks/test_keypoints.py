@@ -384,6 +384,16 @@ def test_an_answer_is_right_as_far_as_its_points_are_near():
         assert values([KIND.tally(answer, things)], Legend(("tip",)))["ap"] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_points_without_names_are_measured_however_many_they_are(count: int) -> None:
+    points = [(30 + index, 30, 2) for index in range(count)]
+    # All are moved by as much as one alone that is 0.75 similar: its thing has the area 60 * 40.
+    distance = float(np.sqrt(-2 * 2400 * 0.1**2 * np.log(0.7501)))
+    moved = [(x + distance, y, 1) for x, y, _ in points]
+    tallies = [KIND.tally(said(moved, legend=Legend()), target(points))]
+    assert values(tallies, Legend())["ap"] == pytest.approx(60)  # of 0.5, 0.55 and so on up to 0.95 the first six
+
+
 def test_things_without_a_labelled_point_are_not_to_be_found():
     """As in COCO: an answer where such a thing stands is neither right nor wrong."""
     unknown = [(0, 0, 0)] * 3

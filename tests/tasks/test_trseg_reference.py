@@ -13,6 +13,9 @@ from icm_tasks import TrSeg
 from icm_tasks.transformer import Decoder, sine_encoding
 from icm_tasks.trseg import full_size
 
+HEADS = 2
+"""Of every attention here: what the small networks are built with."""
+
 
 def scattered(module: nn.Module, seed: int) -> nn.Module:
     """A copy in double precision, none of whose parameters and statistics is one at which terms cancel."""
@@ -56,9 +59,9 @@ def attention(net: nn.MultiheadAttention, query: torch.Tensor, keys: torch.Tenso
     """Scaled dot-product attention (Vaswani et al., 2017), head by head."""
     weights, biases = net.in_proj_weight.chunk(3), net.in_proj_bias.chunk(3)
     q, k, v = (x @ w.T + b for x, w, b in zip((query, keys, values), weights, biases, strict=True))
-    size = q.shape[-1] // net.num_heads
+    size = q.shape[-1] // HEADS
     found = []
-    for head in range(net.num_heads):
+    for head in range(HEADS):
         part = slice(head * size, (head + 1) * size)
         scores = (q[..., part] @ k[..., part].transpose(1, 2) / math.sqrt(size)).exp()
         found.append(scores / scores.sum(2, keepdim=True) @ v[..., part])

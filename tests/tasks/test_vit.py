@@ -105,6 +105,12 @@ def test_transformer_takes_another_input_size(layout):
     assert net.get_parameter("net.pos_embed").shape[1] == 6 * 6 + 1
 
 
+def test_a_transformer_of_another_input_size_says_the_classes_that_are_asked_for(layout: dict[str, Level]) -> None:
+    with torch.device("meta"):
+        net = ViT(ViT.Params.model_validate({"model": "vit_tiny_patch16_224", "input_size": 96, "classes": 7}), layout)
+        assert net(Features({"image": torch.rand(2, 3, 96, 96)}, (96, 96))).shape == (2, 7)
+
+
 def test_imagenet_names_and_synsets(layout):
     with torch.device("meta"):
         net = ViT(ViT.Params(model="tf_efficientnet_lite0"), layout)

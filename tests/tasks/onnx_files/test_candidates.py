@@ -33,6 +33,16 @@ def test_a_thing_wants_as_many_proposals_as_all_overlaps_add_up_to() -> None:
     assert owner.tolist() == [0, 0, -1]  # 1 + 0.9 + 0.8 are 2 whole ones
 
 
+@pytest.mark.parametrize(("logit", "chosen"), [(2.0, 0), (3.0, 1)])
+def test_a_proposal_costs_its_cross_entropy_and_three_times_that_of_its_overlap(logit: float, chosen: int) -> None:
+    # Overlaps of 0.9 and 0.6, of which the thing wants one whole. The first is unlikely, and costs
+    # -ln sigmoid(-1) - 3 ln 0.9 = 1.313 + 0.316; the second 0.127 + 1.532 with the logit 2, and 0.049 + 1.532 with 3.
+    boxes = torch.tensor([[0.0, 0, 10, 9], [0, 0, 10, 6]])
+    found = Candidates(boxes, torch.tensor([[-1.0], [logit]]))
+    owner, _ = assign(found, torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([0]))
+    assert owner.tolist() == [0 if number == chosen else -1 for number in range(2)]
+
+
 def focal(logit: float, wanted: float) -> float:
     """Quality focal loss of one likelihood: cross-entropy times the squared distance."""
     said = 1 / (1 + math.exp(-logit))
@@ -111,6 +121,12 @@ def test_half_inside_of_a_crowd_is_inside() -> None:
     assert float(loss(found, (truth,))) == 0
     outside = Candidates(found.boxes - torch.tensor([1.0, 0, 1, 0]), found.logits)
     assert float(loss(outside, (truth,))) > 0.5
+
+
+def test_a_box_above_and_left_of_a_crowd_is_outside_of_it() -> None:
+    boxes, logits = proposals((0, 0, 10, 10), logit=2.0)
+    truth = {"boxes": torch.tensor([[40.0, 40, 80, 60]]), "labels": torch.tensor([0]), "iscrowd": torch.tensor([1])}
+    assert loss(Candidates(boxes[None], logits[None]), (truth,)).tolist() == pytest.approx([focal(2.0, 0.0)], rel=1e-5)
 
 
 def test_boxes_are_cut_to_the_pictures_height_and_width() -> None:

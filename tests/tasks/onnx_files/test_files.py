@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import icm_small_onnx as small
 import numpy as np
@@ -20,6 +22,7 @@ from icm_core.pipeline.fill import fill
 from icm_core.spec.extends import compose
 from icm_core.spec.files import copy_files
 from icm_core.types import Features
+from icm_tasks.onnx_files.reading import signature
 from icm_tasks.onnx_files.writing import write
 
 DATA = Path(os.environ.get("ICM_DATA", Path(__file__).parents[4] / "shared/data"))
@@ -71,7 +74,14 @@ def test_weights_that_are_trained_begin_as_the_files_and_belong_to_the_pipeline(
         own.start_from("imagenet")
 
 
-@pytest.mark.parametrize("write_network", [small.classifier, small.grid], ids=["classifier", "detector"])
+def square(path: Path) -> Path:
+    """A classifier whose last layer has as many classes as channels, and is turned on the way to PyTorch."""
+    return Path(small.classifier(path, classes=8))
+
+
+@pytest.mark.parametrize(
+    "write_network", [small.classifier, small.grid, square], ids=["classifier", "detector", "square"]
+)
 def test_trained_weights_become_a_file_that_says_the_same(tmp_path, head, write_network):
     path = write_network(tmp_path / "net.onnx")
     kind = {"kind": "classification"}
@@ -87,6 +97,19 @@ def test_trained_weights_become_a_file_that_says_the_same(tmp_path, head, write_
     for engine in ("torch", "onnxruntime"):
         mine = head(tmp_path / "mine.onnx", engine=engine, **kind)
         torch.testing.assert_close(mine(image), own(image), rtol=1e-3, atol=1e-4)
+
+
+def test_writing_trained_weights_changes_nothing_of_what_others_write_of_the_same_file(tmp_path, head):
+    path = small.classifier(tmp_path / "net.onnx")
+    own, other = (head(path, "classification", trained=True) for _ in range(2))
+    with torch.no_grad():
+        for parameter in own.parameters():
+            parameter.add_(0.25)
+    write(own, tmp_path / "mine.onnx")
+    write(other, tmp_path / "others.onnx")
+    image = Features({"image": torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))}, (64, 64))
+    found = head(tmp_path / "others.onnx", "classification")(image)
+    torch.testing.assert_close(found, head(path, "classification")(image))
 
 
 def test_trained_weights_are_written_by_import(tmp_path, registry):
@@ -324,6 +347,17 @@ def test_inputs_that_are_no_pictures_are_refused(tmp_path, head):
     onnx.save(model, str(tmp_path / "two.onnx"))
     with pytest.raises(SpecError, match="a network of pictures has one input, and this one has images, more"):
         head(tmp_path / "two.onnx", "classification")
+
+
+@pytest.mark.parametrize("size", [("h", 48), (32, "w"), ("h", "w")])
+def test_an_input_of_which_a_side_is_open_is_of_no_fixed_size(
+    tmp_path: Path, head: Callable[..., Any], size: tuple[int | str, int | str]
+) -> None:
+    path = small.maps(tmp_path / "net.onnx", size=size)
+    assert signature(path).size is None
+    height, width = (side if isinstance(side, int) else 64 for side in size)
+    seen = Features({"image": torch.rand(1, 3, height, width)}, (height, width))
+    assert head(path, "segmentation")(seen).shape == (1, 5, height, width)
 
 
 @pytest.mark.parametrize(
