@@ -112,6 +112,43 @@ def test_writing_trained_weights_changes_nothing_of_what_others_write_of_the_sam
     torch.testing.assert_close(found, head(path, "classification")(image))
 
 
+def written(head: Callable[..., Any], path: Path, ending: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the file says that is written of a network with other weights of some names, and what the network says."""
+    own = head(path, "classification", trained=True)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        changed = [tensor for key, tensor in own.state_dict().items() if key.endswith(ending)]
+        assert changed
+        for tensor in changed:
+            tensor.add_(torch.rand(tensor.shape, generator=generator))
+    write(own, path.with_name("mine.onnx"))
+    image = Features({"image": torch.rand(1, 3, 32, 48, generator=generator)}, (32, 48))
+    return head(path.with_name("mine.onnx"), "classification", engine="onnxruntime")(image), own(image)
+
+
+def test_weights_that_were_the_same_both_ways_are_written_the_right_way(
+    tmp_path: Path, head: Callable[..., Any]
+) -> None:
+    g = small.Graph()
+    pooled = g.node("Flatten", g.node("GlobalAveragePool", g.body()))
+    g.out(g.node("Gemm", pooled, g.constant(np.eye(8, dtype=np.float32)), g.weight(8)), "classes", ["n", 8])
+    found, expected = written(head, g.write(tmp_path / "net.onnx"), ".weight")
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("part", ["weight", "bias", "running_mean", "running_var"])
+def test_of_a_new_normalisation_each_part_is_written_to_its_own(
+    tmp_path: Path, head: Callable[..., Any], part: str
+) -> None:
+    g = small.Graph()
+    ones, zeros = np.ones(8, np.float32), np.zeros(8, np.float32)
+    norm = [g.constant(values) for values in (ones, zeros, zeros, ones)]
+    normed = g.node("BatchNormalization", g.conv("images", 3, 8, stride=4), *norm)
+    g.out(g.node("Flatten", g.node("GlobalAveragePool", normed)), "classes", ["n", 8])
+    found, expected = written(head, g.write(tmp_path / "net.onnx"), f"n1.{part}")
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_trained_weights_are_written_by_import(tmp_path, registry):
     small.classifier(tmp_path / "net.onnx")
     path = spec(tmp_path, trained=True)

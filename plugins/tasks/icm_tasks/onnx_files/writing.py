@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,13 @@ from icm_core.files import write_atomically
 from icm_tasks.onnx_files.head import Onnx
 from icm_tasks.onnx_files.preparing import fold
 from icm_tasks.onnx_files.reading import converted, parsed
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from onnx2torch.onnx_node import OnnxNode
+
+_INPUTS = {"weight": 1, "bias": 2, "running_mean": 3, "running_var": 4}
+"""Which input of a node is what PyTorch calls so."""
 
 
 def write(head: Onnx, path: Path) -> None:
@@ -45,22 +53,30 @@ def write(head: Onnx, path: Path) -> None:
         if torch.equal(new, old):
             continue
         node = nodes.get(key.rpartition(".")[0])
-        inputs = [] if node is None else [name for name in node.input_values if name in places]
-        found = next((pair for name in inputs if (pair := _as_stored(model, places[name], old, new))), None)
+        found = None if node is None else _stored(model, node, places, key.rpartition(".")[2], old)
         if found is None:
             raise WeightsError(f"{source}: the trained weight {key!r} has no counterpart in the file")
-        number, values = found
-        name = model.graph.initializer[number].name
-        model.graph.initializer[number].CopyFrom(numpy_helper.from_array(values, name))
+        number, turned = found
+        stored = model.graph.initializer[number]
+        values = (new.T if turned else new).numpy().astype(numpy_helper.to_array(stored).dtype)
+        stored.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), stored.name))
     write_atomically(path, model.SerializeToString())
 
 
-def _as_stored(model: object, number: int, old: Tensor, new: Tensor) -> tuple[int, np.ndarray] | None:  # type: ignore[type-arg]
-    """The new values in the shape of an initializer that has the old ones, as they are or transposed."""
+def _stored(
+    model: ModelProto, node: OnnxNode, places: dict[str, int], part: str, old: Tensor
+) -> tuple[int, bool] | None:
+    """Which initializer holds a weight of a node, and whether it is turned there.
+
+    Weights of a node may be equal, as all of a new normalisation are, so that the one in the usual place counts first.
+    """
     from onnx import numpy_helper
 
-    stored = numpy_helper.to_array(model.graph.initializer[number])  # type: ignore[attr-defined]
-    for was, becomes in ((old, new), (old.T, new.T)) if old.dim() == 2 else ((old, new),):
-        if stored.shape == tuple(was.shape) and np.array_equal(stored, was.numpy()):
-            return number, np.ascontiguousarray(becomes.numpy(), stored.dtype)
+    turned = node.operation_type == "Gemm" and old.dim() == 2 and not node.attributes.get("transB", 0)
+    wanted = (old.T if turned else old).numpy()
+    usual = _INPUTS.get(part, 0)
+    names = [*node.input_values[usual : usual + 1], *node.input_values]
+    for number in [places[name] for name in names if name in places]:
+        if np.array_equal(numpy_helper.to_array(model.graph.initializer[number]), wanted):
+            return number, turned
     return None
