@@ -69,3 +69,15 @@ def test_of_several_excused_checks_each_is_marked_as_it_was_excused() -> None:
         "pickling": ("at times", False),
     }
     assert all(mark.kwargs["raises"] is testing.ConformanceError for (mark,) in marks.values())
+
+
+def test_what_has_to_be_told_more_than_its_class_is_no_case_alone() -> None:
+    with pytest.raises(TypeError, match=r"a data set needs a folder: DataSetCase\(Shapes, root="):
+        testing.case_of(Shapes)
+    with pytest.raises(TypeError, match=r"a loss needs a pipeline: LossCase\(Rate, pipeline="):
+        testing.case_of(Rate)
+
+
+def test_a_check_that_there_is_not_cannot_be_unpromised() -> None:
+    with pytest.raises(ValueError, match="has no check 'check_shape' to be excepted from; it has check_declaration, "):
+        testing.checks_for(AdapterCase(MultiScale, unpromised={"check_shape": "at times"}))

@@ -173,6 +173,24 @@ def test_the_schema_offers_the_installed_ones(registry, around) -> None:
     assert not check.is_valid(around)
 
 
+def test_the_schema_says_which_one_is_there_if_none_is_named(tiny) -> None:
+    class Usual(Around):
+        """Has a codec in it, whether or not one is named."""
+
+        name: ClassVar[str] = "outer.usual"
+
+        class Params(ComponentParams):
+            """What is inside."""
+
+            codec: Nested[Codec] = Field({"use": "tiny.thumbnail"}, validate_default=True, description="what codes")
+
+    plugin = type("Plugin", (), {"icm_codecs": staticmethod(hookimpl(lambda: [Usual], specname="icm_codecs"))})
+    schema = json_schema(build_registry(path=[], extra={"tiny": tiny, "outer": plugin}))
+    inside = schema["$defs"]["codec.outer.usual"]["properties"]["params"]["properties"]["codec"]
+    assert inside["default"] == {"use": "tiny.thumbnail"}
+    assert (inside["description"], inside["$ref"]) == ("what codes", "#/$defs/codec")
+
+
 def test_exchanged_from_json_alone(registry, around, tmp_path) -> None:
     """The other codec has no parameters and no weights of the first, what is around it keeps its own."""
     base = write(tmp_path, "base", {**around, "weights": "base.safetensors"})

@@ -79,6 +79,17 @@ def test_an_enhancement_that_is_joined_keeps_to_the_limit_as_well(
     assert isinstance(refused, BitstreamError)
 
 
+def test_too_large_a_picture_is_refused_before_the_enhancement_is_looked_at(
+    toy: Path, alike: list[Coded], tmp_path: Path
+) -> None:
+    (tmp_path / "base.icm").write_bytes(split(alike[0].source.read_bytes())[0])
+    (tmp_path / "fine.icme").write_bytes(b"no enhancement")
+    one = Coded(tmp_path / "base.icm", tmp_path / "base")
+    for most, says in ((10**6, "the enhancement part does not start with"), (100, "1 to 100 pixels are accepted")):
+        (refused,) = decoding(toy, enhancement=tmp_path / "fine.icme", max_pixels=most).open(Place())([one])
+        assert isinstance(refused, BitstreamError) and says in str(refused)
+
+
 @pytest.mark.parametrize("order", ["encode", "decode"])
 def test_what_does_not_fit_into_memory_together_goes_alone_and_a_bug_is_none_of_it(
     order: str, toy: Path, album: Path, alike: list[Coded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -119,6 +119,11 @@ def test_a_figure_that_there_is_not_is_null_in_the_file(tmp_path: Path) -> None:
     assert [point["tasks"]["seen"]["ms_ssim"] for point in points] == [None] * 3
 
 
+def test_the_usual_encoder_is_null_in_the_file(tmp_path: Path) -> None:
+    write_result(tmp_path / "r.json", two())
+    assert json.loads((tmp_path / "r.json").read_text()).get("encoder", "left out") is None
+
+
 def test_a_quality_of_its_own_is_one_even_where_it_is_the_same_or_nought(tmp_path: Path) -> None:
     shown = {}
     for own in (None, 2.0, 0.0):

@@ -175,6 +175,13 @@ def test_one_step_is_the_same_for_all_classes_and_a_step_of_each_begins_alike() 
     assert each(side).maps["steps"].unique().tolist() == [3.0] == OneStep(OneStep.Params(), MAP).log2_step.tolist()
 
 
+def test_one_step_is_learned_from_every_position() -> None:
+    one = OneStep(OneStep.Params(start=3.0), MAP)
+    (step,) = one.parameters()
+    one(SideInfo((one_hot(np.zeros((2, 32, 48), dtype=int)),), (30, 40))).maps["steps"].sum().backward()
+    assert step.grad is not None and step.grad.tolist() == [2 * 2 * 3]
+
+
 def test_steps_are_those_of_the_class_of_most_pixels_and_of_unsent_ones_too_large() -> None:
     labels = np.zeros((1, 32, 48), dtype=int)
     labels[0, :16, :16] = 3

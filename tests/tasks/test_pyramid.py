@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from timm.models import FeatureInfo, _registry
 from torch.nn import functional as F
 
 from icm_core.errors import SpecError
@@ -127,6 +128,20 @@ def test_a_backbone_without_a_map_at_stride_4_is_refused(layout, model, strides)
         pytest.raises(SpecError, match=f"'{model}' has the strides {strides}; a pyramid needs 4"),
     ):
         head(layout, model=model)
+
+
+class OneMap(torch.nn.Module):
+    """A network of a single stage, with what timm tells of one."""
+
+    def __init__(self):
+        super().__init__()
+        self.feature_info = FeatureInfo([{"num_chs": 8, "reduction": 4, "module": "stem"}], (0,))
+
+
+def test_a_backbone_of_a_single_map_at_stride_4_is_refused(layout, monkeypatch):
+    monkeypatch.setitem(_registry._model_entrypoints, "test_one_map", lambda **_: OneMap())
+    with pytest.raises(SpecError, match=r"'test_one_map' has the strides \[4\]; a pyramid needs 4 and further ones"):
+        head(layout, model="test_one_map")
 
 
 def test_pictures_are_normalised_with_the_backbones_mean_and_deviation(layout):

@@ -84,3 +84,7 @@ def test_the_straight_line_of_a_logarithm_begins_at_a_share_of_the_known_distanc
     errors = [math.log(4) + (0.02 - 4) / 4 - math.log(400), math.log(4 / 400), math.log(9 / 400)]
     second = sum(error**2 for error in errors) / 3 - 0.5 * (sum(errors) / 3) ** 2
     assert LOSSES["depth"](found, true, 255).tolist() == pytest.approx([first, second], rel=1e-5)
+
+
+def test_a_batch_of_which_no_pixel_counts_has_the_loss_0() -> None:
+    assert LOSSES["segmentation"](torch.zeros(2, 3, 2, 2), torch.full((2, 2, 2), 7), 7).tolist() == [0, 0]
