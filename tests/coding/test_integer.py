@@ -262,7 +262,9 @@ def test_all_zero_weights_work() -> None:
     assert torch.equal(to_float(found), torch.full((1, 2, 6, 8), 0.25))
 
 
-@pytest.mark.parametrize(("weight", "expected"), [(2.0**-24, 0), (3 * 2.0**-24, 1), (5 * 2.0**-24, 1)])
+@pytest.mark.parametrize(
+    ("weight", "expected"), [(2.0**-24, 0), (3 * 2.0**-24, 1), (5 * 2.0**-24, 1), (-5 * 2.0**-24, -1)]
+)
 def test_tiny_weights_keep_their_digits(weight: float, expected: int) -> None:
     layer = nn.Conv2d(1, 1, 1, bias=False)
     nn.init.constant_(layer.weight, weight)

@@ -60,7 +60,15 @@ def photograph(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("size", "shape"),
-    [(20, (20, 30)), (80, (80, 120)), (27, (27, 41)), ([16, 16], (16, 16)), ("30x10", (30, 10)), (None, (40, 60))],
+    [
+        (20, (20, 30)),
+        (80, (80, 120)),
+        (27, (27, 41)),
+        ([16, 16], (16, 16)),
+        ([80, 40], (80, 40)),
+        ("30x10", (30, 10)),
+        (None, (40, 60)),
+    ],
 )
 def test_the_shorter_side_or_height_and_width(opened, photograph: Path, size: object, shape: tuple[int, int]) -> None:
     (sample,) = opened("pictures", photograph, "val", size=size)

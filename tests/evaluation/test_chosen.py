@@ -162,7 +162,8 @@ def test_pictures_of_other_sizes_and_other_pictures_are_figures_of_their_own() -
     test = of_keys("test", "a", split="test")
     assert [*shown(shows(), of_keys("val", "a"), test).values()] == [["val"], ["test"]]
     # In two folders that are described alike.
-    assert [*shown(shows(), of_keys("one", "ab"), of_keys("other", "cd")).values()] == [["one"], ["other"]]
+    three = of_keys("one", "ab"), of_keys("other", "cd"), of_keys("third", "ef")
+    assert [*shown(shows(), *three).values()] == [["one"], ["other"], ["third"]]
 
 
 def test_an_adapter_is_that_of_the_curves_own_task() -> None:
